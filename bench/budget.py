@@ -1,0 +1,21 @@
+"""What every recipe may spend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Currency = Literal["tokens", "flops", "seconds", "samples", "steps"]
+CURRENCIES: tuple[Currency, ...] = get_args(Currency)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An amount in one currency."""
+
+    currency: Currency
+    amount: float
+
+    def share(self, parts: int) -> Budget:
+        """One of so many equal parts."""
+        return Budget(self.currency, self.amount / parts)

@@ -1,0 +1,85 @@
+"""The commands. Thin: each reads its arguments, calls one room, and prints. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import UserError
+from .tiny.cli import app as tiny_app
+
+FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Compare fine-tuning methods on equal budgets.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+app.add_typer(tiny_app, name="tiny")
+
+SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="a suite file (YAML)")]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="where results are kept, a folder per suite")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="runs at a time [default: one per GPU, or per core]")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors")]
+
+
+@app.command()
+def run(suite: SuiteFile, results: Results = Path("results"), jobs: Jobs = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Train and measure every method of a suite; what is finished already is not repeated."""
+    from . import harness
+
+    ok = harness.run(suite, results, jobs, "json" if as_json else "quiet" if quiet else "full")
+    if not ok:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def plan(suite: SuiteFile, results: Results = Path("results"), jobs: Jobs = None, as_json: Json = False) -> None:
+    """Show what a run would do, what it would cost, and the suite with all defaults resolved."""
+    from . import harness
+
+    harness.show_plan(suite, results, jobs, as_json)
+
+
+@app.command()
+def methods(name: Annotated[str | None, typer.Argument(help="one method to explain")] = None, as_json: Json = False) -> None:
+    """List every method plugin, or explain one: origin, data formats, reference, hyper-parameters."""
+    from .report import listing
+
+    listing.show_methods(name, as_json)
+
+
+@app.command()
+def report(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")], as_json: Json = False) -> None:
+    """Make the tables and pictures of a results folder anew, from its records alone."""
+    from . import report as room
+    from .report import terminal
+    from .store import Store
+
+    rows = room.write(Store(results))
+    terminal.print_rows(rows, results / "report", as_json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of suite files, for editors that complete them."""
+    from .suite_schema import suite_schema
+
+    typer.echo(json.dumps(suite_schema(), indent=2, ensure_ascii=False))
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends with its message and exit code 2, Ctrl-C with 130."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app()
+    except UserError as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED if sys.stderr.isatty() else None)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What is finished is kept; the same command goes on from there.", err=True)
+        sys.exit(INTERRUPTED)

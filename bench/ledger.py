@@ -1,0 +1,226 @@
+"""What a run may spend and what it did spend, charged by the models themselves.
+
+A `Meter` sits on a model as forward pre-hooks, so that no method can forget to charge. Per forward it counts
+
+* tokens: positions of the attention mask that carry data (padding and virtual tokens of soft prompts are no data);
+* sequences that were passed with gradients on, as samples;
+* FLOPs of the matrix products: 2·n for each weight matrix of n entries and each token that passes it; with gradients on, 2·n
+  more where its input needs a gradient and 2·n more where it is trained itself; 4·q·k·width per layer for attention of q
+  queries on k keys, and 2.5 times as much for its backward pass. Virtual tokens cost FLOPs; padding does not.
+
+The count follows Kaplan et al. (2020), 2001.08361, §2.1, refined by which gradients a method really needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from transformers import PreTrainedModel
+
+from .budget import CURRENCIES, Budget, Currency
+
+NO_GRADIENTS = -1
+
+
+class BudgetSpent(RuntimeError):
+    """A metered model was used after the budget had been spent."""
+
+
+@dataclass
+class Spend:
+    """Running totals of one purpose. Tensors stay on the model's device, so that charging never waits for it."""
+
+    tokens: Tensor | int = 0
+    flops: Tensor | float = 0.0
+    samples: int = 0
+
+
+@dataclass
+class Ledger:
+    """What a run did spend, in all currencies at once, by purpose."""
+
+    purposes: dict[str, Spend] = field(default_factory=lambda: defaultdict(Spend))
+    steps: int = 0
+    paused: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def spent(self, currency: Currency) -> float:
+        """The total over all purposes; waits for the device where its numbers are still there."""
+        if currency == "seconds":
+            return time.perf_counter() - self.started - self.paused
+        if currency == "steps":
+            return float(self.steps)
+        return float(sum(float(getattr(spend, currency)) for spend in self.purposes.values()))
+
+    def totals(self) -> dict[str, float]:
+        return {currency: self.spent(currency) for currency in CURRENCIES}
+
+    def by_purpose(self) -> dict[str, dict[str, float]]:
+        return {
+            purpose: {"tokens": float(s.tokens), "flops": float(s.flops), "samples": float(s.samples)}
+            for purpose, s in self.purposes.items()
+        }
+
+
+class Account:
+    """One ledger held against one budget, and the rule of when to stop.
+
+    The rule: whether the budget is spent is asked at boundaries, which are the request for a batch and the step of an
+    optimizer. Work that began before such a boundary may end; a forward pass after it raises `BudgetSpent`.
+    """
+
+    def __init__(self, budget: Budget, ledger: Ledger, on_step: Callable[[], None] = lambda: None) -> None:
+        self.budget, self.ledger = budget, ledger
+        self._before = ledger.spent(budget.currency)
+        self.fraction = 0.0
+        """Share of the budget that was spent at the last boundary, 0..1."""
+        self._on_step = on_step
+        self._inside_batch = False
+        self._closed = False
+        self._step_hook = register_optimizer_step_post_hook(self._stepped)
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent now, 0..1."""
+        return min(1.0, (self.ledger.spent(self.budget.currency) - self._before) / self.budget.amount)
+
+    def boundary(self) -> bool:
+        """Look at the budget; True while some of it is left."""
+        self.fraction = self.progress
+        self._closed = self.fraction >= 1.0
+        return not self._closed
+
+    def open_batch(self) -> bool:
+        """As `boundary`, and the work on the batch that follows may end even if it overruns."""
+        self._inside_batch = self.boundary()
+        return self._inside_batch
+
+    def demand(self) -> None:
+        """Raise `BudgetSpent` where no further forward pass is allowed."""
+        if self._closed or (not self._inside_batch and not self.boundary()):
+            raise BudgetSpent(f"went on after its budget of {self.budget.amount:g} {self.budget.currency} was spent")
+
+    def close(self) -> None:
+        self._step_hook.remove()
+
+    def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
+        self.ledger.steps += 1
+        self.boundary()
+        self._on_step()
+
+
+@dataclass
+class _Rates:
+    """FLOPs per token of all weight matrices inside the backbone, in one state of its gradients."""
+
+    forward: float = 0.0
+    backward: float = 0.0
+
+
+class Meter:
+    """Charges every forward pass of a model to an account, through hooks on its backbone, its heads and its embedding."""
+
+    def __init__(self, model: PreTrainedModel, account: Account, purpose: str) -> None:
+        self.account, self.purpose = account, purpose
+        self.backbone: nn.Module = model.base_model
+        config = model.config.get_text_config()
+        heads = config.num_attention_heads
+        self._attention_width = config.num_hidden_layers * heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+        self._rates: dict[int, _Rates] = {}
+        self._probing: _Rates | None = None
+        self._embedded: int | None = None
+        self._padding: Tensor | float = 0.0
+        self._positions = 0
+        self.backbone.register_forward_pre_hook(self._enter, with_kwargs=True)
+        self.backbone.register_forward_hook(self._leave)
+        model.get_input_embeddings().register_forward_pre_hook(self._embed)
+        inside = set(self.backbone.modules())
+        for head in model.modules():
+            if isinstance(head, nn.Linear) and head not in inside:
+                head.register_forward_pre_hook(self._head)
+
+    def _spend(self) -> Spend:
+        """Passes of the model in training without gradients are rollouts."""
+        rollout = self.purpose == "train" and not torch.is_grad_enabled()
+        return self.account.ledger.purposes["rollout" if rollout else self.purpose]
+
+    def _embed(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._embedded = args[0].numel()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.account.demand()
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        inputs = ids if ids is not None else kwargs["inputs_embeds"]
+        rows, queries = inputs.shape[:2]
+        self._positions = rows * queries
+        virtual = 0 if ids is not None or self._embedded is None else self._positions - self._embedded
+        self._embedded = None
+        mask = kwargs.get("attention_mask")
+        if mask is not None and mask.dim() == 2:
+            real, keys = mask[:, -queries:].sum(1), mask.sum(1)
+            tokens, pairs = real.sum(), (real * keys).sum().double()
+            self._padding = (self._positions - tokens).double()
+        else:
+            cache = kwargs.get("past_key_values")
+            tokens = torch.tensor(self._positions)
+            pairs = self._positions * (queries + (cache.get_seq_length() if cache is not None else 0))
+            self._padding = 0.0
+        spend = self._spend()
+        learning = torch.is_grad_enabled()
+        rates = self._rates_now()
+        attention = 4.0 * self._attention_width * pairs
+        spend.tokens = spend.tokens + (tokens - virtual)
+        spend.flops = spend.flops + (rates.forward + rates.backward) * tokens.double() + attention * (3.5 if learning else 1.0)
+        spend.samples += rows if learning else 0
+
+    def _rates_now(self) -> _Rates:
+        """Rates for the present gradient state; a new state is probed during the forward pass that is about to run."""
+        state = sum(p.requires_grad for p in self.backbone.parameters()) if torch.is_grad_enabled() else NO_GRADIENTS
+        if state not in self._rates:
+            self._probe(state)
+        return self._rates[state]
+
+    def _probe(self, state: int) -> None:
+        """Run-time structure cannot be read off a module tree, so the first pass in a state charges itself as it goes."""
+        rates = self._probing = self._rates[state] = _Rates()
+        spend = self._spend()
+
+        def charge(linear: nn.Module, args: tuple[Any, ...]) -> None:
+            forward, backward = _linear_flops(linear, args[0])
+            rates.forward += forward
+            rates.backward += backward
+            rows = args[0].shape[:-1].numel()
+            spend.flops = spend.flops + (forward + backward) * (rows - self._padding * (rows == self._positions))
+
+        self._probes = [m.register_forward_pre_hook(charge) for m in self.backbone.modules() if isinstance(m, nn.Linear)]
+
+    def _leave(self, *_: Any) -> None:
+        if self._probing is not None:
+            self._probing = None
+            for probe in self._probes:
+                probe.remove()
+
+    def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
+        """Heads charge themselves, because generation may apply them to the last position only."""
+        rows = args[0].shape[:-1].numel()
+        spend = self._spend()
+        spend.flops = spend.flops + sum(_linear_flops(head, args[0])) * (rows - self._padding * (rows == self._positions))
+
+
+def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:
+    """FLOPs per token of one weight matrix: forward, and backward as far as gradients are needed."""
+    weight = linear.weight
+    assert isinstance(weight, Tensor)
+    once = 2.0 * weight.numel()
+    if not torch.is_grad_enabled():
+        return once, 0.0
+    return once, once * inputs.requires_grad + once * weight.requires_grad
+
+

@@ -1,0 +1,107 @@
+"""The contract with a method: a class whose fields are its hyper-parameters, and one verb, `train`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from .session import Session
+
+
+class Format(StrEnum):
+    """A shape of training data, by the columns of its rows. Names follow TRL's dataset formats, where TRL has one."""
+
+    LANGUAGE_MODELING = "language-modeling"  # text
+    PROMPT_COMPLETION = "prompt-completion"  # prompt, completion
+    INSTRUCTION = "instruction"  # prompt, completion: a mixture of many tasks that leaves the target out
+    PREFERENCE = "preference"  # prompt, chosen, rejected
+    UNPAIRED_PREFERENCE = "unpaired-preference"  # prompt, completion, label
+    PROMPT_ONLY = "prompt-only"  # prompt, answer: a completion earns 1 when it equals the answer
+    RANKING = "ranking"  # prompt, completions, scores
+
+
+@dataclass(frozen=True)
+class LogRange:
+    """Search range of a positive hyper-parameter, uniform in its logarithm."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} … {self.high:g}, log"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Search range of a hyper-parameter, uniform between its ends."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} … {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Search range of a hyper-parameter with a few values."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.values))
+
+
+SearchRange = LogRange | Range | Choice
+
+
+class Method(BaseModel):
+    """How a model is adapted. Fields are hyper-parameters: each has a default and, as annotation, a search range."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    formats: ClassVar[tuple[Format, ...]]
+    """Every format of data that this method learns from; the target must offer all of them."""
+    reference: ClassVar[str]
+    """The paper or implementation it follows."""
+
+    def skip(self, session: Session) -> str | None:
+        """The reason why this method cannot run here, or None."""
+        return None
+
+    @abstractmethod
+    def train(self, session: Session) -> PreTrainedModel | PeftModel:
+        """Adapt `session.model()` until the budget is spent, and give back the model whose state is to be saved."""
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """What `bench methods NAME` tells of one field."""
+
+    name: str
+    type: str
+    default: Any
+    range: SearchRange | None
+    description: str
+
+
+def hyperparameters(method: type[Method]) -> list[Hyperparameter]:
+    """The fields of a method class in the order of their definition."""
+    return [
+        Hyperparameter(
+            name=name,
+            type=getattr(field.annotation, "__name__", str(field.annotation)),
+            default=field.default,
+            range=next((m for m in field.metadata if isinstance(m, SearchRange)), None),
+            description=field.description or "",
+        )
+        for name, field in method.model_fields.items()
+    ]

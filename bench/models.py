@@ -1,0 +1,101 @@
+"""Start models: a hub id, a local folder, the embedded `tiny`, or an architecture with random weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TINY = Path(__file__).parent / "tiny" / "weights"
+SAMPLED = 1 << 20  # bytes from each end of a file that stand for it in a fingerprint
+
+
+class ModelSpec(BaseModel):
+    """Which model every recipe starts from: `path` (hub id, folder or `tiny`), or `random` with an architecture's own fields."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    path: str | None = Field(None, description="a hub id, a local folder, or tiny")
+    random: str | None = Field(None, description="a transformers model type, such as llama; further keys go to its configuration")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    tokenizer: str | None = Field(None, description="where the tokenizer comes from, when not with the model")
+    trust_remote_code: bool = Field(False, description="run code that came with the model")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ModelSpec:
+        if (self.path is None) == (self.random is None):
+            raise ValueError("give either path (hub id, folder, tiny) or random (an architecture)")
+        if self.path is not None and self.model_extra:
+            raise ValueError(f"{', '.join(self.model_extra)} goes only with random")
+        return self
+
+    @property
+    def location(self) -> str:
+        """What transformers loads from, for a model with weights."""
+        assert self.path is not None
+        return str(TINY) if self.path == "tiny" else self.path
+
+    @property
+    def tokenizer_location(self) -> str:
+        name = self.tokenizer or self.path or "tiny"
+        return str(TINY) if name == "tiny" else name
+
+
+def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The start model with its weights in `dtype`; safetensors only, so no pickle is ever opened."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if spec.random is None:
+        model = AutoModelForCausalLM.from_pretrained(
+            spec.location, revision=spec.revision or "main", dtype=dtype, use_safetensors=True, trust_remote_code=spec.trust_remote_code
+        )
+        return model.to(device)
+    config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
+    torch.manual_seed(0)
+    with device:
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a padding token: its own, or else its end of sequence."""
+    from transformers import AutoTokenizer
+
+    revision = spec.revision if spec.tokenizer is None else None
+    tokenizer = AutoTokenizer.from_pretrained(
+        spec.tokenizer_location, revision=revision or "main", trust_remote_code=spec.trust_remote_code
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def fingerprint(spec: ModelSpec) -> str:
+    """Changes when the start model changes. Of local files the sizes and both ends count, of a hub id its name and revision."""
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"path", "tokenizer"}).encode())
+    for name in filter(None, (spec.path and spec.location, spec.tokenizer_location)):
+        folder = Path(name)
+        digest.update(b"local" if folder.is_dir() else name.encode())
+        for file in sorted(folder.glob("*")) if folder.is_dir() else []:
+            if file.suffix in {".json", ".safetensors", ".model", ".jinja"}:
+                digest.update(f"{file.name} {file.stat().st_size}".encode())
+                digest.update(_ends(file))
+    return digest.hexdigest()[:16]
+
+
+def _ends(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        head = stream.read(SAMPLED)
+        stream.seek(max(SAMPLED, file.stat().st_size - SAMPLED))
+        return head + stream.read()

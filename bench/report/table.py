@@ -1,0 +1,130 @@
+"""The table for people: the same rows in the terminal, in Markdown and, unrounded, in CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..plan import BASE
+from ..stats import Row
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its title with the unit, and how a value in it is written."""
+
+    name: str
+    title: str
+    write: Callable[[float], str]
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def nats(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def mebibytes(value: float) -> str:
+    return f"{value / 2**20:,.0f}" if value >= 100 * 2**20 else f"{value / 2**20:,.2f}"
+
+
+def seconds(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def thousands(value: float) -> str:
+    return f"{value / 1e3:,.1f}"
+
+
+COLUMNS = (
+    Column("target_accuracy", "target accuracy, %", percent),
+    Column("forgetting", "forgetting, points", percent),
+    Column("items_lost", "items lost", whole),
+    Column("items_gained", "items gained", whole),
+    Column("drift_nll", "drift NLL, nats/token", nats),
+    Column("drift_kl", "drift KL, nats/token", nats),
+    Column("peak_train_bytes", "peak memory in training, MiB", mebibytes),
+    Column("peak_eval_bytes", "peak memory in evaluation, MiB", mebibytes),
+    Column("train_tokens_per_second", "training, tokens/s", whole),
+    Column("decode_tokens_per_second", "decoding, tokens/s", whole),
+    Column("trainable_parameters", "trainable parameters", whole),
+    Column("artifact_bytes", "artifact, MiB", mebibytes),
+    Column("train_seconds", "training, s", seconds),
+)
+IN_TERMINAL = {"target_accuracy", "forgetting", "items_lost", "items_gained", "drift_kl", "peak_train_bytes", "train_tokens_per_second"}
+IN_TERMINAL |= {"trainable_parameters", "artifact_bytes", "train_seconds"}
+
+
+def cell(row: Row, column: Column) -> str:
+    """Mean ± spread over seeds, or why there is nothing to tell. Never blank."""
+    if column.name not in row.means:
+        return row.missing.get(column.name, row.status)
+    text = column.write(row.means[column.name])
+    spread = row.spreads.get(column.name)
+    return text if spread is None else f"{text} ± {column.write(spread)}"
+
+
+def spent(row: Row) -> str:
+    """What was spent of the budget, in its own currency."""
+    currency, amount = row.budget
+    value = row.means.get(f"spent_{currency}")
+    if value is None:
+        return row.missing.get(f"spent_{currency}", row.status)
+    return f"{value:,.0f} ({100 * value / amount:.1f}%)" if value >= 100 else f"{value:.1f} ({100 * value / amount:.1f}%)"
+
+
+def budget_title(found: list[Row]) -> str:
+    currency, amount = found[0].budget
+    return f"spent of {amount:,.10g} {currency}"
+
+
+def header(found: list[Row], columns: tuple[Column, ...] = COLUMNS) -> list[str]:
+    return ["method", *(c.title for c in columns), budget_title(found), "seeds", "status"]
+
+
+def lines(found: list[Row], columns: tuple[Column, ...] = COLUMNS) -> list[list[str]]:
+    return [[row.recipe, *(cell(row, c) for c in columns), spent(row), str(row.seeds), row.status] for row in found]
+
+
+def markdown(found: list[Row]) -> str:
+    """The main table, the retained tasks one by one, and what went wrong."""
+    parts = [_grid(header(found), lines(found))]
+    if retained := retained_tasks(found):
+        parts.append("Retained tasks: accuracy in %, and items lost / gained against the base.\n\n" + _grid(*_retained(found, retained)))
+    if reasons := [row for row in found if row.reason]:
+        parts.append("\n".join(f"* **{_escaped(row.recipe)}**: {row.status}: {_escaped(row.reason or '')}" for row in reasons))
+    return "\n\n".join(parts) + "\n"
+
+
+def retained_tasks(found: list[Row]) -> list[str]:
+    return list(dict.fromkeys(c[len("score[") : -1] for row in found for c in row.means if c.startswith("score[")))
+
+
+def _retained(found: list[Row], tasks: list[str]) -> tuple[list[str], list[list[str]]]:
+    body = []
+    for row in found:
+        cells = [row.recipe]
+        for task in tasks:
+            if (score := row.means.get(f"score[{task}]")) is None:
+                cells.append(row.missing.get("forgetting", row.status))
+                continue
+            flips = f"{row.means[f'items_lost[{task}]']:.0f} / {row.means[f'items_gained[{task}]']:.0f}"
+            cells.append(percent(score) if row.recipe == BASE else f"{percent(score)} (−{flips.replace(' / ', ' / +')})")
+        body.append(cells)
+    return ["method", *tasks], body
+
+
+def _grid(head: list[str], body: list[list[str]]) -> str:
+    numeric = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(_escaped(c) for c in line) + " |" for line in (head, numeric, *body))
+
+
+def _escaped(text: str) -> str:
+    """Plugins and suites choose names, so nothing in them may act as markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

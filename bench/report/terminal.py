@@ -1,0 +1,132 @@
+"""What a person sees while a suite runs and when it is done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..cost import Estimate
+from ..plan import Run
+from ..stats import Row, frame
+from ..store import Record
+from ..worker import Job
+from . import table
+
+GOOD = ("ok", "skipped")
+
+
+@contextmanager
+def progress(voice: str, suite: str, total: int, done: int, at_once: int) -> Iterator[Watcher]:
+    """A watcher that fits the voice and the place: a live display, a line per finished run, or nothing."""
+    console = Console(stderr=voice == "json", quiet=voice != "full")
+    kept = f", {done} of them kept from before" if done else ""
+    console.print(f"[bold]{escape(suite)}[/]: {total} runs{kept}, {at_once} at a time")
+    if not console.is_terminal:
+        yield Watcher(console, None, total, done)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=console) as live:
+        yield Watcher(console, live, total, done)
+
+
+class Watcher:
+    """Follows the runs of one suite and estimates the time left from the fractions they report."""
+
+    TRAIN_SHARE = 0.7  # of a run's time, until measured; evaluation takes the rest
+
+    def __init__(self, console: Console, live: Progress | None, total: int, done: int) -> None:
+        self._console, self._live = console, live
+        self._todo = total - done
+        self._fractions: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._all = live.add_task("all runs", total=total, completed=done, left="") if live else None
+        self._bars: dict[str, Any] = {}
+
+    def running(self, job: Job, stage: str, fraction: float) -> None:
+        whole = fraction if job.run.method is None else self.TRAIN_SHARE * fraction if stage == "train" else 1 - 0.3 * (1 - fraction)
+        self._fractions[job.run.id] = whole
+        if self._live is None or self._all is None:
+            return
+        if job.run.id not in self._bars:
+            self._bars[job.run.id] = self._live.add_task("", total=100, left="")
+        name = f"  {escape(job.run.recipe)} seed {job.run.seed}: {stage}"
+        self._live.update(self._bars[job.run.id], description=name, completed=round(100 * fraction))
+        self._live.update(self._all, left=f"about {_minutes(self.seconds_left())} left")
+
+    def finished(self, job: Job, result: Record) -> None:
+        self._fractions[job.run.id] = 1.0
+        if self._live is not None and self._all is not None:
+            if job.run.id in self._bars:
+                self._live.remove_task(self._bars.pop(job.run.id))
+            self._live.advance(self._all)
+        colour = "green" if result["status"] in GOOD else "red"
+        count = sum(f == 1.0 for f in self._fractions.values())
+        left = f", about {_minutes(self.seconds_left())} left" if count < self._todo else ""
+        reason = f": {result['reason']}" if result["reason"] else ""
+        self._console.print(
+            f"  {count}/{self._todo} {escape(job.run.recipe)} seed {job.run.seed}: [{colour}]{result['status']}[/]{escape(reason)}{left}",
+            highlight=False,
+        )
+
+    def seconds_left(self) -> float:
+        done = sum(self._fractions.values())
+        return (time.monotonic() - self._started) * (self._todo - done) / done if done else 0.0
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def print_rows(rows: list[Row], folder: Path, as_json: bool) -> None:
+    """The table, and where it lies."""
+    if as_json:
+        records = json.loads(frame(rows).to_json(orient="records"))
+        print(json.dumps({"report": str(folder), "rows": records}, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    columns = tuple(c for c in table.COLUMNS if c.name in table.IN_TERMINAL)
+    grid = Table(*(_heading(title) for title in table.header(rows, columns)), header_style="bold")
+    for i, line in enumerate(table.lines(rows, columns)):
+        grid.add_row(*map(escape, line), style="dim" if i == 0 and rows[0].recipe == "base" else None)
+    for column in grid.columns[1:-1]:
+        column.justify = "right"
+    wide = Console(width=max(console.width, 150)) if not console.is_terminal else console
+    wide.print(grid)
+    for row in rows:
+        if row.reason:
+            console.print(f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}", highlight=False)
+    console.print(f"All columns: {folder / 'table.md'} and {folder / 'table.csv'}", highlight=False)
+
+
+def _heading(title: str) -> str:
+    return title.replace(", ", ",\n")
+
+
+def print_plan(runs: list[Run], missing: set[str], cost: Estimate, suite_yaml: str, as_json: bool) -> None:
+    """The runs of a suite, their cost, and the suite with its defaults."""
+    if as_json:
+        listed = [{"id": r.id, "recipe": r.recipe, "method": r.method, "seed": r.seed, "done": r.id not in missing} for r in runs]
+        estimate = {**vars(cost), "total_seconds": cost.total_seconds}
+        print(json.dumps({"runs": listed, "estimate": estimate, "suite": suite_yaml}, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    console.print(suite_yaml, markup=False, highlight=False)
+    grid = Table("run", "recipe", "seed", "to do", header_style="bold")
+    for r in runs:
+        grid.add_row(escape(r.id), escape(r.recipe), str(r.seed), ("evaluate" if r.method is None else "train, evaluate") if r.id in missing else "done")
+    console.print(grid)
+    console.print(
+        f"A model of {cost.parameters:,} parameters, about {cost.tokens_per_batch:,.0f} tokens per batch. Trained in full, one run passes about "
+        f"{cost.tokens:,.0f} tokens in {cost.flops:.2g} FLOPs and {_minutes(cost.seconds)}; {cost.runs} to train, {cost.at_once} at a time: "
+        f"about {_minutes(cost.total_seconds)}, and evaluation.",
+        highlight=False,
+    )

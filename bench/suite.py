@@ -1,0 +1,127 @@
+"""The suite: one YAML file, read strictly, with errors that name the line and the nearest right word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+from .data import TaskSpec
+from .budget import CURRENCIES, Budget
+from .models import ModelSpec
+
+MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+
+
+def _amount(value: Any) -> Any:
+    """Numbers as people write them: 200k, 1.5M, 2e15."""
+    if isinstance(value, str) and value[-1:] in MULTIPLES:
+        return float(value[:-1]) * MULTIPLES[value[-1]]
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_seeds(value: Any) -> Any:
+    return list(range(value)) if isinstance(value, int) and value > 0 else value
+
+
+Amount = Annotated[float, BeforeValidator(_amount, json_schema_input_type=float | str), Field(gt=0, allow_inf_nan=False)]
+Names = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str]), Field(min_length=1)]
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0)]], BeforeValidator(_as_seeds, json_schema_input_type=int | list[int]), Field(min_length=1)
+]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class BudgetSpec(Strict):
+    """What every recipe may spend: an amount in exactly one currency."""
+
+    tokens: Amount | None = Field(None, description="tokens of data passed through any model, padding apart")
+    flops: Amount | None = Field(None, description="floating-point operations of all matrix products")
+    seconds: Amount | None = Field(None, description="wall-clock seconds of training")
+    samples: Amount | None = Field(None, description="sequences passed with gradients on")
+    steps: Amount | None = Field(None, description="optimizer steps")
+
+    @model_validator(mode="after")
+    def _one(self) -> BudgetSpec:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"give exactly one of {', '.join(CURRENCIES)}")
+        return self
+
+    def budget(self) -> Budget:
+        currency = next(c for c in CURRENCIES if getattr(self, c) is not None)
+        return Budget(currency, getattr(self, currency))
+
+
+class BatchSpec(Strict):
+    size: int = Field(32, gt=0, description="sequences per optimizer step, and per batch of evaluation")
+    max_length: int = Field(512, gt=1, description="tokens per sequence; longer prompts lose their start")
+
+
+class MethodSpec(Strict):
+    """One entry under methods: `lora`, or `lora: {r: 64}` with `as: lora-64` beside it."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+    label: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entry(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value, "label": value}
+        if not isinstance(value, dict):
+            raise ValueError("write a method as name, or as name: {parameter: value}")
+        named = [key for key in value if key != "as"]
+        if len(named) != 1:
+            raise ValueError(f"an entry names one method, this one names {', '.join(map(str, named)) or 'none'}; start each with its own dash")
+        name = named[0]
+        return {"name": name, "parameters": value[name] or {}, "label": value.get("as", name)}
+
+
+class Suite(Strict):
+    """Model, data, budget and methods of one comparison."""
+
+    suite: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name, and folder under results/")
+    model: ModelSpec = Field(description="what every recipe starts from")
+    target: Names = Field(description="the task to learn; a list is a sequence, learned one after the other")
+    retain: list[str] = Field([], description="tasks that should not be forgotten")
+    drift: str | None = Field(None, description="plain text (a .txt file or a task) on which drift is measured")
+    budget: BudgetSpec
+    batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of frozen weights and of arithmetic; auto is bfloat16 on a GPU, float32 on a CPU. What trains is float32 always"
+    )
+    seeds: Seeds = Field([0, 1, 2], description="how many, or which")
+    split: Literal["test", "validation"] = Field("test", description="the split that scores are taken on")
+    artifacts: Literal["drop", "keep"] = Field("drop", description="what becomes of trained weights after evaluation")
+    methods: list[MethodSpec] = Field(min_length=1)
+    tasks: dict[str, TaskSpec] = Field({}, description="tasks of one's own")
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """Where the suite file lies; relative paths in it start here."""
+        return self._folder
+
+    def at(self, folder: Path) -> Suite:
+        self._folder = folder
+        return self
+
+    def start(self) -> ModelSpec:
+        """The model with a local folder made absolute."""
+        given = self.model
+        changed = {
+            key: str((self._folder / name).resolve())
+            for key in ("path", "tokenizer")
+            if (name := getattr(given, key)) and (self._folder / name).is_dir()
+        }
+        return given.model_copy(update=changed)

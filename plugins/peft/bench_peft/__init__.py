@@ -1,0 +1,107 @@
+"""Parameter-efficient fine-tuning: a PEFT configuration each, and one loop for all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from bench import Choice, Format, LogRange, Method, Range
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+    from bench import Session
+
+
+class PeftMethod(Method):
+    """Trains what a PEFT configuration adds to a frozen model, on prompts and completions of the target."""
+
+    formats: ClassVar = (Format.PROMPT_COMPLETION,)
+
+    lr: float
+
+    @abstractmethod
+    def config(self, model: PreTrainedModel) -> PeftConfig:
+        """The PEFT configuration of these hyper-parameters."""
+
+    def train(self, session: Session) -> PeftModel:
+        from peft import PeftModelForCausalLM
+
+        start = session.model()
+        model = PeftModelForCausalLM(start, self.config(start))
+        optimizer = session.optimizer(model, self.lr)
+        for batch in session.batches(self.formats[0]):
+            session.step(optimizer, model(**batch).loss)
+        return model
+
+
+class Lora(PeftMethod):
+    """Low-rank updates of all linear layers but the output head."""
+
+    reference: ClassVar = "Hu et al. 2021, LoRA, 2106.09685 (peft.LoraConfig)"
+
+    lr: Annotated[float, LogRange(1e-5, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 2e-4
+    r: Annotated[int, Choice((4, 8, 16, 32, 64)), Field(gt=0, description="rank of the update")] = 8
+    lora_alpha: Annotated[float, Choice((8, 16, 32, 64)), Field(gt=0, description="the update is scaled by lora_alpha / r")] = 16
+    lora_dropout: Annotated[float, Range(0.0, 0.2), Field(ge=0, lt=1, description="dropout before the update")] = 0.0
+    target_modules: Annotated[str | tuple[str, ...], Field(description="names of the layers, or all-linear")] = "all-linear"
+
+    def config(self, model: PreTrainedModel) -> PeftConfig:
+        from peft import LoraConfig
+
+        modules = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
+        return LoraConfig(
+            task_type="CAUSAL_LM",
+            r=self.r,
+            lora_alpha=self.lora_alpha,  # pyright: ignore[reportArgumentType]
+            lora_dropout=self.lora_dropout,
+            target_modules=modules,
+        )
+
+
+class PromptTuning(PeftMethod):
+    """Learned embeddings in front of the text; the model itself stays frozen."""
+
+    reference: ClassVar = "Lester et al. 2021, The power of scale for parameter-efficient prompt tuning, 2104.08691 (peft.PromptTuningConfig)"
+
+    lr: Annotated[float, LogRange(1e-3, 1.0), Field(gt=0, description="peak learning rate of AdamW")] = 3e-2
+    num_virtual_tokens: Annotated[int, Choice((5, 10, 20, 50)), Field(gt=0, description="learned embeddings in front of the text")] = 20
+    prompt_tuning_init: Annotated[
+        Literal["RANDOM", "SAMPLE_VOCAB"],
+        Choice(("RANDOM", "SAMPLE_VOCAB")),
+        Field(description="start from random numbers, or from embeddings of random words"),
+    ] = "SAMPLE_VOCAB"
+
+    def config(self, model: PreTrainedModel) -> PeftConfig:
+        from peft import PromptTuningConfig
+
+        return PromptTuningConfig(
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=self.num_virtual_tokens,
+            prompt_tuning_init=self.prompt_tuning_init,  # pyright: ignore[reportArgumentType]
+        )
+
+
+class PrefixTuning(PeftMethod):
+    """Learned keys and values in front of the text, in every layer; the model itself stays frozen."""
+
+    reference: ClassVar = "Li and Liang 2021, Prefix-tuning, 2101.00190 (peft.PrefixTuningConfig)"
+
+    lr: Annotated[float, LogRange(1e-4, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 1e-2
+    num_virtual_tokens: Annotated[int, Choice((5, 10, 20, 50)), Field(gt=0, description="learned keys and values per layer")] = 20
+    prefix_projection: Annotated[
+        bool, Choice((False, True)), Field(description="learn the prefix through a two-layer network, as the paper does")
+    ] = False
+
+    def config(self, model: PreTrainedModel) -> PeftConfig:
+        from peft import PrefixTuningConfig
+
+        return PrefixTuningConfig(
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=self.num_virtual_tokens,
+            prefix_projection=self.prefix_projection,
+            encoder_hidden_size=model.config.get_text_config().hidden_size,
+        )

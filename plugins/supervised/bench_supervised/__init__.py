@@ -1,0 +1,39 @@
+"""Supervised fine-tuning of all parameters, with the loss on the completion alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from bench import Format, LogRange, Method
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bench import Session
+
+Rate = Annotated[float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")]
+
+
+class SFT(Method):
+    """Trains all parameters on prompts and completions of the target."""
+
+    formats: ClassVar = (Format.PROMPT_COMPLETION,)
+    reference: ClassVar = "Ouyang et al. 2022, Training language models to follow instructions, 2203.02155, §3.5"
+
+    lr: Rate = 2e-5
+
+    def train(self, session: Session) -> PreTrainedModel:
+        model = session.model()
+        optimizer = session.optimizer(model, self.lr)
+        for batch in session.batches(self.formats[0]):
+            session.step(optimizer, model(**batch).loss)
+        return model
+
+
+class Instruction(SFT):
+    """Trains all parameters on a mixture of other tasks; the target is never shown, so it is answered zero-shot."""
+
+    formats: ClassVar = (Format.INSTRUCTION,)
+    reference: ClassVar = "Wei et al. 2021, Finetuned language models are zero-shot learners, 2109.01652"
