@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .method import Choice, Format, LogRange, Method, Range
-
 if TYPE_CHECKING:
+    from .method import Choice, Format, LogRange, Method, Range
     from .session import Diverged, Session
 
 __all__ = ["Choice", "Diverged", "Format", "LogRange", "Method", "Range", "Session"]
 
+_HOMES = {"Diverged": "session", "Session": "session"}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch only when somebody asks for it."""
-    if name in ("Diverged", "Session"):
-        from . import session
-
-        return getattr(session, name)
-    raise AttributeError(f"module bench has no attribute {name}")
+    """Import a public name when it is first asked for: the command line must not wait for what it does not use."""
+    if name not in __all__:
+        raise AttributeError(f"module bench has no attribute {name}")
+    return getattr(import_module(f".{_HOMES.get(name, 'method')}", __name__), name)

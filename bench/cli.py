@@ -54,7 +54,9 @@ def methods(name: Annotated[str | None, typer.Argument(help="one method to expla
 
 
 @app.command()
-def report(results: Annotated[Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")], as_json: Json = False) -> None:
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")], as_json: Json = False
+) -> None:
     """Make the tables and pictures of a results folder anew, from its records alone."""
     from . import report as room
     from .report import terminal

@@ -41,21 +41,21 @@ class SourceSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(description="a dataset on the hub, a folder, or a loader: json, csv, parquet, text")
-    name: str | None = Field(None, description="configuration of the dataset")
+    name: str | None = Field(default=None, description="configuration of the dataset")
     revision: str | None = None
     data_dir: str | None = None
-    data_files: str | list[str] | dict[str, str | list[str]] | None = Field(None, description="files, relative to the suite file")
-    split: str = Field("train", description="the split to train on")
-    validation_split: str = Field("validation", description="the split to select on")
+    data_files: str | list[str] | dict[str, str | list[str]] | None = Field(default=None, description="files, relative to the suite file")
+    split: str = Field(default="train", description="the split to train on")
+    validation_split: str = Field(default="validation", description="the split to select on")
     prompt: str | None = None
     completion: str | None = None
     text: str | None = None
     chosen: str | None = None
     rejected: str | None = None
     answer: str | None = None
-    label: str | None = Field(None, description="column with true or false")
-    completions: str | None = Field(None, description="column with lists of completions")
-    scores: str | None = Field(None, description="column with lists of scores")
+    label: str | None = Field(default=None, description="column with true or false")
+    completions: str | None = Field(default=None, description="column with lists of completions")
+    scores: str | None = Field(default=None, description="column with lists of scores")
 
     def files(self, folder: Path) -> list[Path]:
         """The local data files, which need not exist."""
@@ -70,14 +70,14 @@ class TaskSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    language_modeling: SourceSpec | None = Field(None, alias="language-modeling")
-    prompt_completion: SourceSpec | None = Field(None, alias="prompt-completion")
+    language_modeling: SourceSpec | None = Field(default=None, alias="language-modeling")
+    prompt_completion: SourceSpec | None = Field(default=None, alias="prompt-completion")
     instruction: SourceSpec | None = None
     preference: SourceSpec | None = None
-    unpaired_preference: SourceSpec | None = Field(None, alias="unpaired-preference")
-    prompt_only: SourceSpec | None = Field(None, alias="prompt-only")
+    unpaired_preference: SourceSpec | None = Field(default=None, alias="unpaired-preference")
+    prompt_only: SourceSpec | None = Field(default=None, alias="prompt-only")
     ranking: SourceSpec | None = None
-    evaluate: str | None = Field(None, description="an lm-eval task: its name, or a YAML file relative to the suite file")
+    evaluate: str | None = Field(default=None, description="an lm-eval task: its name, or a YAML file relative to the suite file")
 
     def sources(self) -> dict[Format, SourceSpec]:
         found = {f: getattr(self, f.value.replace("-", "_")) for f in Format}
@@ -134,9 +134,9 @@ def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
     """An lm-eval task file, its own relative data files resolved against its folder."""
     if not file.is_file():
         raise UserError(f"there is no lm-eval task file {file}")
-    from lm_eval.utils import load_yaml_config
+    from lm_eval.tasks._yaml_loader import load_yaml  # its public doors would read relative files from the working folder
 
-    config = dict(load_yaml_config(file))
+    config = dict(load_yaml(file))
     files = (config.get("dataset_kwargs") or {}).get("data_files")
     if isinstance(files, dict):
         located = {split: str((file.parent / path).resolve()) for split, path in files.items()}
@@ -163,7 +163,10 @@ def _loader(task: str, format: Format, source: SourceSpec, folder: Path) -> Call
         )
         assert isinstance(data, datasets.Dataset)
         return data.map(
-            lambda row: _shaped(row, task, format, source), remove_columns=data.column_names, load_from_cache_file=False, keep_in_memory=True
+            lambda row: _shaped(row, task, format, source),
+            remove_columns=data.column_names,
+            load_from_cache_file=False,
+            keep_in_memory=True,
         )
 
     return load
@@ -209,17 +212,27 @@ def encode(
 
     Prompt and completion are tokenised as one text, as they are when evaluated; what is too long loses the start of its prompt.
     """
+    end = token_id(tokenizer, "eos")
     if format == Format.LANGUAGE_MODELING:
         texts: list[list[int]] = tokenizer(list(rows["text"]))["input_ids"]
-        return [((ids + [tokenizer.eos_token_id])[:max_length],) * 2 for ids in texts]
+        cut = [(ids + [end])[:max_length] for ids in texts]
+        return [(ids, ids) for ids in cut]
     prompts = tokenizer(list(rows["prompt"]))["input_ids"]
     wholes = tokenizer([p + c for p, c in zip(rows["prompt"], rows["completion"], strict=True)])["input_ids"]
     encoded = []
     for prompt, whole in zip(prompts, wholes, strict=True):
-        ids = whole + [tokenizer.eos_token_id]
+        ids = whole + [end]
         labels = [IGNORED] * len(prompt) + ids[len(prompt) :]
         encoded.append((ids[-max_length:], labels[-max_length:]))
     return encoded
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, name: Literal["pad", "bos", "eos"]) -> int:
+    """Number of a special token that the tokenizer must have."""
+    found = getattr(tokenizer, f"{name}_token_id")
+    if not isinstance(found, int):
+        raise UserError(f"the tokenizer has no {name} token")
+    return found
 
 
 def collate(encoded: list[tuple[list[int], list[int]]], pad: int) -> dict[str, Any]:

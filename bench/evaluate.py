@@ -16,12 +16,13 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import meter
-from .data import Task, collate, encode
+from .data import Task, collate, encode, token_id
 from .errors import UserError
 from .method import Format
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 Model = PreTrainedModel | PeftModel
+_HFLM: Any = HFLM  # lm-eval's registration hides its type
 DRIFT_ROWS = 1024
 LOGITS_AT_ONCE = 1 << 25  # entries of a logits tensor
 
@@ -37,7 +38,7 @@ class Score:
     items: dict[int, float] = field(repr=False)
 
 
-class GreedyLM(HFLM):
+class GreedyLM(_HFLM):
     """lm-eval's Hugging Face model, made to decode greedily and without padding, whatever the task or the model would say.
 
     Left padding puts a gap between a soft prompt and the text and so changes its answers; rows of one length need none.
@@ -50,7 +51,7 @@ class GreedyLM(HFLM):
     def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **settings: Any) -> Tensor:
         mask = settings.pop("attention_mask")
         settings = {k: v for k, v in settings.items() if k not in ("temperature", "top_p", "top_k")} | {"do_sample": False}
-        pad = int(self.tokenizer.pad_token_id)
+        pad = token_id(self.tokenizer, "pad")
         room = max_length - context.shape[1]
         out = context.new_full((context.shape[0], max_length), pad)
         lengths = mask.sum(1)
@@ -126,7 +127,7 @@ def drift(
     encoded = encode({"text": texts[:DRIFT_ROWS]}, Format.LANGUAGE_MODELING, tokenizer, max_length)
     encoded = sorted(encoded, key=lambda e: len(e[0]))
     totals, count = torch.zeros(3, dtype=torch.float64), 0
-    for done, batch in _text_batches(encoded, int(tokenizer.pad_token_id), base):
+    for done, batch in _text_batches(encoded, token_id(tokenizer, "pad"), base):
         with torch.no_grad():
             before, after = _log_probabilities(base, batch), _log_probabilities(tuned, batch)
         targets, real = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:].bool()
@@ -156,5 +157,3 @@ def _log_probabilities(model: Model, batch: dict[str, Tensor]) -> Tensor:
     width = batch["input_ids"].shape[1]
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
     return torch.log_softmax(logits[:, -width:-1].float(), dim=-1)
-
-

@@ -222,5 +222,3 @@ def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:
     if not torch.is_grad_enabled():
         return once, 0.0
     return once, once * inputs.requires_grad + once * weight.requires_grad
-
-

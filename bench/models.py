@@ -21,11 +21,11 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    path: str | None = Field(None, description="a hub id, a local folder, or tiny")
-    random: str | None = Field(None, description="a transformers model type, such as llama; further keys go to its configuration")
-    revision: str | None = Field(None, description="branch, tag or commit on the hub")
-    tokenizer: str | None = Field(None, description="where the tokenizer comes from, when not with the model")
-    trust_remote_code: bool = Field(False, description="run code that came with the model")
+    path: str | None = Field(default=None, description="a hub id, a local folder, or tiny")
+    random: str | None = Field(default=None, description="a transformers model type, such as llama; further keys go to its configuration")
+    revision: str | None = Field(default=None, description="branch, tag or commit on the hub")
+    tokenizer: str | None = Field(default=None, description="where the tokenizer comes from, when not with the model")
+    trust_remote_code: bool = Field(default=False, description="run code that came with the model")
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +61,7 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
         model = AutoModelForCausalLM.from_pretrained(
             spec.location, revision=spec.revision or "main", dtype=dtype, use_safetensors=True, trust_remote_code=spec.trust_remote_code
         )
-        return model.to(device)
+        return model.to(device)  # pyright: ignore[reportArgumentType]
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
     torch.manual_seed(0)
     with device:

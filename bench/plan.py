@@ -56,7 +56,9 @@ def _run(
 
 
 def _setting(suite: Suite, device: str) -> dict[str, Any]:
-    named = {key: [(t.name, t.fingerprint) for t in tasks(suite, names)] for key, names in (("target", suite.target), ("retain", suite.retain))}
+    named = {
+        key: [(t.name, t.fingerprint) for t in tasks(suite, names)] for key, names in (("target", suite.target), ("retain", suite.retain))
+    }
     return {
         "schema": SCHEMA_VERSION,
         "model": fingerprint(suite.start()),

@@ -35,7 +35,9 @@ def plugins() -> dict[str, Plugin]:
         plugin = _load(entry)
         twin = found.get(entry.name)
         if twin is not None and twin.package != plugin.package:
-            plugin = Plugin(entry.name, plugin.package, plugin.version, None, f"{twin.package} and {plugin.package} both offer {entry.name}")
+            plugin = Plugin(
+                entry.name, plugin.package, plugin.version, None, f"{twin.package} and {plugin.package} both offer {entry.name}"
+            )
         found[entry.name] = plugin
     return found
 
@@ -79,5 +81,3 @@ def parameters(name: str) -> tuple[str, ...]:
     """Names of a method's hyper-parameters."""
     method = find(name).method
     return tuple(method.model_fields) if method else ()
-
-

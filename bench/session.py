@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from . import meter
 from .budget import Budget
-from .data import Task, collate, encode, order
+from .data import Task, collate, encode, order, token_id
 from .ledger import Account, Ledger, Meter
 from .method import Format
 
@@ -104,9 +104,9 @@ class Session:
         """As `rows`, tokenised: input_ids, attention_mask and labels of shape (batch_size, longest row) on the device."""
         if format not in BATCHED:
             raise ValueError(f"batches() gives {', '.join(BATCHED)}; take {format} as rows()")
-        pad = self.tokenizer.pad_token_id
+        pad = token_id(self.tokenizer, "pad")
         for rows in self.rows(format):
-            batch = collate(encode(rows, format, self.tokenizer, self.max_length), int(pad))
+            batch = collate(encode(rows, format, self.tokenizer, self.max_length), pad)
             yield {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def optimizer(self, model: torch.nn.Module, lr: float) -> AdamW:

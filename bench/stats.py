@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -51,7 +50,7 @@ def frame(found: list[Row]) -> pd.DataFrame:
         stds = {f"{name}_std": value for name, value in row.spreads.items()}
         table.append({**head, **row.means, **tail, **stds, "reason": row.reason})
     data = pd.DataFrame(table)
-    return data[[*[c for c in COLUMNS if c in data], *[c for c in data if c not in COLUMNS and c != "reason"], "reason"]]
+    return data.reindex(columns=[*[c for c in COLUMNS if c in data], *[c for c in data if c not in COLUMNS and c != "reason"], "reason"])
 
 
 COLUMNS = (

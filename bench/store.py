@@ -26,7 +26,7 @@ def write_atomically(file: Path, content: str | bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-    os.chmod(name, 0o644)
+    Path(name).chmod(0o644)
     os.replace(name, file)
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
+from .budget import CURRENCIES, Budget, Currency
 from .data import TaskSpec
-from .budget import CURRENCIES, Budget
 from .models import ModelSpec
 
 MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -43,11 +43,11 @@ class Strict(BaseModel):
 class BudgetSpec(Strict):
     """What every recipe may spend: an amount in exactly one currency."""
 
-    tokens: Amount | None = Field(None, description="tokens of data passed through any model, padding apart")
-    flops: Amount | None = Field(None, description="floating-point operations of all matrix products")
-    seconds: Amount | None = Field(None, description="wall-clock seconds of training")
-    samples: Amount | None = Field(None, description="sequences passed with gradients on")
-    steps: Amount | None = Field(None, description="optimizer steps")
+    tokens: Amount | None = Field(default=None, description="tokens of data passed through any model, padding apart")
+    flops: Amount | None = Field(default=None, description="floating-point operations of all matrix products")
+    seconds: Amount | None = Field(default=None, description="wall-clock seconds of training")
+    samples: Amount | None = Field(default=None, description="sequences passed with gradients on")
+    steps: Amount | None = Field(default=None, description="optimizer steps")
 
     @model_validator(mode="after")
     def _one(self) -> BudgetSpec:
@@ -56,13 +56,13 @@ class BudgetSpec(Strict):
         return self
 
     def budget(self) -> Budget:
-        currency = next(c for c in CURRENCIES if getattr(self, c) is not None)
+        currency: Currency = next(c for c in CURRENCIES if getattr(self, c) is not None)
         return Budget(currency, getattr(self, currency))
 
 
 class BatchSpec(Strict):
-    size: int = Field(32, gt=0, description="sequences per optimizer step, and per batch of evaluation")
-    max_length: int = Field(512, gt=1, description="tokens per sequence; longer prompts lose their start")
+    size: int = Field(default=32, gt=0, description="sequences per optimizer step, and per batch of evaluation")
+    max_length: int = Field(default=512, gt=1, description="tokens per sequence; longer prompts lose their start")
 
 
 class MethodSpec(Strict):
@@ -81,7 +81,9 @@ class MethodSpec(Strict):
             raise ValueError("write a method as name, or as name: {parameter: value}")
         named = [key for key in value if key != "as"]
         if len(named) != 1:
-            raise ValueError(f"an entry names one method, this one names {', '.join(map(str, named)) or 'none'}; start each with its own dash")
+            raise ValueError(
+                f"an entry names one method, this one names {', '.join(map(str, named)) or 'none'}; start each with its own dash"
+            )
         name = named[0]
         return {"name": name, "parameters": value[name] or {}, "label": value.get("as", name)}
 
@@ -92,18 +94,19 @@ class Suite(Strict):
     suite: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name, and folder under results/")
     model: ModelSpec = Field(description="what every recipe starts from")
     target: Names = Field(description="the task to learn; a list is a sequence, learned one after the other")
-    retain: list[str] = Field([], description="tasks that should not be forgotten")
-    drift: str | None = Field(None, description="plain text (a .txt file or a task) on which drift is measured")
+    retain: list[str] = Field(default=[], description="tasks that should not be forgotten")
+    drift: str | None = Field(default=None, description="plain text (a .txt file or a task) on which drift is measured")
     budget: BudgetSpec
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of frozen weights and of arithmetic; auto is bfloat16 on a GPU, float32 on a CPU. What trains is float32 always"
+        default="auto",
+        description="of frozen weights and of arithmetic; auto is bfloat16 on a GPU, float32 on a CPU. What trains is float32 always",
     )
-    seeds: Seeds = Field([0, 1, 2], description="how many, or which")
-    split: Literal["test", "validation"] = Field("test", description="the split that scores are taken on")
-    artifacts: Literal["drop", "keep"] = Field("drop", description="what becomes of trained weights after evaluation")
+    seeds: Seeds = Field(default=[0, 1, 2], description="how many, or which")
+    split: Literal["test", "validation"] = Field(default="test", description="the split that scores are taken on")
+    artifacts: Literal["drop", "keep"] = Field(default="drop", description="what becomes of trained weights after evaluation")
     methods: list[MethodSpec] = Field(min_length=1)
-    tasks: dict[str, TaskSpec] = Field({}, description="tasks of one's own")
+    tasks: dict[str, TaskSpec] = Field(default={}, description="tasks of one's own")
 
     _folder: Path = PrivateAttr(default=Path())
 

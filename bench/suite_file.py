@@ -31,7 +31,9 @@ def load(file: Path) -> Suite:
         content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise UserError(_told(file, text, [(mark.line + 1 if mark else 1, f"this is not YAML: {error.problem or error.context}")])) from None
+        raise UserError(
+            _told(file, text, [(mark.line + 1 if mark else 1, f"this is not YAML: {error.problem or error.context}")])
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{file} is not YAML: {error}") from None
     if root is None or not isinstance(content, dict):
@@ -136,9 +138,12 @@ def _beyond_schema(suite: Suite) -> Iterator[tuple[Location, str]]:
         if entry.label in labels:
             yield ("methods", i), f"two rows would be called {entry.label}; give one another name with as:"
         labels[entry.label] = i
+    missing = list(_missing_files(suite))
+    yield from missing
     for key, names in (("target", suite.target), ("retain", suite.retain)):
         for i, name in enumerate(names):
-            yield from _task_problems((key, i), suite, name, {"target": True, "retain": False}[key])
+            if not any(where[:2] == ("tasks", name) for where, _ in missing):
+                yield from _task_problems((key, i), suite, name, key == "target")
     if suite.drift and suite.drift.endswith(".txt") and not (suite.folder / suite.drift).is_file():
         yield ("drift",), f"there is no text file {suite.folder / suite.drift}"
     path = suite.model.path
@@ -164,14 +169,23 @@ def _method_problems(location: Location, name: str, parameters: dict[str, Any]) 
             yield (*location, name, *e["loc"]), unknown if e["type"] == "extra_forbidden" else f"{name}: {_sentence((field,), e)}"
 
 
-def _task_problems(location: Location, suite: Suite, name: str, must_train: bool) -> Iterator[tuple[Location, str]]:
+def _missing_files(suite: Suite) -> Iterator[tuple[Location, str]]:
+    for name, spec in suite.tasks.items():
+        for format, source in spec.sources().items():
+            for file in source.files(suite.folder):
+                if not file.is_file():
+                    yield ("tasks", name, format.value, "data_files"), f"there is no data file {file}"
+        if spec.evaluate and spec.evaluate.endswith((".yaml", ".yml")) and not (suite.folder / spec.evaluate).is_file():
+            yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {suite.folder / spec.evaluate}"
+
+
+def _task_problems(location: Location, suite: Suite, name: str, trains: bool) -> Iterator[tuple[Location, str]]:
     try:
         task = find_task(name, suite.tasks, suite.folder)
     except UserError as error:
-        declared = ("tasks", name) if name in suite.tasks else location
-        yield declared, str(error)
+        yield location, str(error)
         return
-    if must_train and not task.formats:
+    if trains and not task.formats:
         yield location, f"{name} has no training data: declare it under tasks{nearest(name, _task_names(suite))}"
     if task.evaluation is None:
         yield location, f"{name} has no evaluation: give its task an lm-eval task under evaluate"
@@ -186,9 +200,7 @@ def _task_names(suite: Suite) -> list[str]:
 def resolved(suite: Suite) -> str:
     """The suite as YAML with nothing left to defaults."""
     content = suite.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"methods"})
-    content["methods"] = [
-        {entry.name: _all_parameters(entry.name, entry.parameters), "as": entry.label} for entry in suite.methods
-    ]
+    content["methods"] = [{entry.name: _all_parameters(entry.name, entry.parameters), "as": entry.label} for entry in suite.methods]
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 

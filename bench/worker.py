@@ -141,7 +141,8 @@ def train(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
     method = _method(run)
     ledger = Ledger()
     start = suite.start()
-    sessions = []
+    sessions: list[Any] = []
+    model: Any = None
     with meter.memory(device) as memory, meter.stopwatch(device) as watch:
         targets = tasks(suite, suite.target)
         for number, task in enumerate(targets):
@@ -232,7 +233,7 @@ def _save(model: Any, folder: Path, dtype: Any) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if not isinstance(model, PeftModel):
         model = model.to(dtype)
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(str(folder))
 
 
 def _parameters(model: Any) -> dict[str, int]:
@@ -301,7 +302,7 @@ def _reopened(job: Job) -> Any:
 
     device, dtype = torch.device(job.device), precision(job.suite, job.device)
     if job.run.method is not None and not (job.artifact / "adapter_config.json").exists():
-        return AutoModelForCausalLM.from_pretrained(job.artifact, dtype=dtype, use_safetensors=True).to(device)
+        return AutoModelForCausalLM.from_pretrained(job.artifact, dtype=dtype, use_safetensors=True).to(device)  # pyright: ignore[reportArgumentType]
     start = models.ModelSpec(path=str(job.work / last), tokenizer=None) if (last := _last_stage(job)) else job.suite.start()
     base = models.load_model(start, dtype, device)
     return base if job.run.method is None else PeftModel.from_pretrained(base, str(job.artifact)).to(device)
@@ -316,7 +317,12 @@ def _summary(group: list[Any]) -> dict[str, Any]:
     """A task's score: the mean over its items, or over its parts where lm-eval gives no items."""
     items = [value for part in group for value in part.items.values()]
     values = items or [part.value for part in group]
-    return {"value": sum(values) / len(values), "metric": group[0].metric, "higher_is_better": group[0].higher_is_better, "items": len(items)}
+    return {
+        "value": sum(values) / len(values),
+        "metric": group[0].metric,
+        "higher_is_better": group[0].higher_is_better,
+        "items": len(items),
+    }
 
 
 def _write_items(job: Job, scores: dict[str, list[Any]]) -> None:

@@ -16,6 +16,8 @@ class Column:
     name: str
     title: str
     write: Callable[[float], str]
+    short: str = ""
+    """Its title in the terminal; columns without one stand only in the files."""
 
 
 def percent(value: float) -> str:
@@ -38,27 +40,26 @@ def seconds(value: float) -> str:
     return f"{value:,.1f}"
 
 
-def thousands(value: float) -> str:
-    return f"{value / 1e3:,.1f}"
-
-
-COLUMNS = (
-    Column("target_accuracy", "target accuracy, %", percent),
-    Column("forgetting", "forgetting, points", percent),
-    Column("items_lost", "items lost", whole),
-    Column("items_gained", "items gained", whole),
-    Column("drift_nll", "drift NLL, nats/token", nats),
-    Column("drift_kl", "drift KL, nats/token", nats),
-    Column("peak_train_bytes", "peak memory in training, MiB", mebibytes),
-    Column("peak_eval_bytes", "peak memory in evaluation, MiB", mebibytes),
-    Column("train_tokens_per_second", "training, tokens/s", whole),
-    Column("decode_tokens_per_second", "decoding, tokens/s", whole),
-    Column("trainable_parameters", "trainable parameters", whole),
-    Column("artifact_bytes", "artifact, MiB", mebibytes),
-    Column("train_seconds", "training, s", seconds),
+NOTES = (
+    "Forgetting is accuracy lost against the base, averaged over the retained tasks; items lost were right before and are wrong now, items "
+    "gained the reverse. Drift is the change on plain text. Peak memory on a CPU is the resident set of the whole process, libraries "
+    "included; on a GPU it is what torch allocated. Values with ± are mean and standard deviation over seeds."
 )
-IN_TERMINAL = {"target_accuracy", "forgetting", "items_lost", "items_gained", "drift_kl", "peak_train_bytes", "train_tokens_per_second"}
-IN_TERMINAL |= {"trainable_parameters", "artifact_bytes", "train_seconds"}
+COLUMNS = (
+    Column("target_accuracy", "target accuracy, %", percent, "target\n%"),
+    Column("forgetting", "forgetting, points", percent, "forgot\npoints"),
+    Column("items_lost", "items lost", whole, "items\nlost"),
+    Column("items_gained", "items gained", whole, "items\ngained"),
+    Column("drift_nll", "drift NLL, nats/token", nats),
+    Column("drift_kl", "drift KL, nats/token", nats, "drift KL\nnats"),
+    Column("peak_train_bytes", "peak memory in training, MiB", mebibytes, "peak\nMiB"),
+    Column("peak_eval_bytes", "peak memory in evaluation, MiB", mebibytes),
+    Column("train_tokens_per_second", "training, tokens/s", whole, "tokens/s"),
+    Column("decode_tokens_per_second", "decoding, tokens/s", whole),
+    Column("trainable_parameters", "trainable parameters", whole, "trainable"),
+    Column("artifact_bytes", "artifact, MiB", mebibytes, "artifact\nMiB"),
+    Column("train_seconds", "training, s", seconds, "train\ns"),
+)
 
 
 def cell(row: Row, column: Column) -> str:
@@ -72,11 +73,16 @@ def cell(row: Row, column: Column) -> str:
 
 def spent(row: Row) -> str:
     """What was spent of the budget, in its own currency."""
+    value = row.means.get(f"spent_{row.budget[0]}")
+    return (
+        spent_share(row) if value is None else f"{value:,.0f} ({spent_share(row)})" if value >= 100 else f"{value:.1f} ({spent_share(row)})"
+    )
+
+
+def spent_share(row: Row) -> str:
     currency, amount = row.budget
     value = row.means.get(f"spent_{currency}")
-    if value is None:
-        return row.missing.get(f"spent_{currency}", row.status)
-    return f"{value:,.0f} ({100 * value / amount:.1f}%)" if value >= 100 else f"{value:.1f} ({100 * value / amount:.1f}%)"
+    return row.missing.get(f"spent_{currency}", row.status) if value is None else f"{100 * value / amount:.1f}%"
 
 
 def budget_title(found: list[Row]) -> str:
@@ -84,12 +90,12 @@ def budget_title(found: list[Row]) -> str:
     return f"spent of {amount:,.10g} {currency}"
 
 
-def header(found: list[Row], columns: tuple[Column, ...] = COLUMNS) -> list[str]:
-    return ["method", *(c.title for c in columns), budget_title(found), "seeds", "status"]
+def header(found: list[Row]) -> list[str]:
+    return ["method", *(c.title for c in COLUMNS), budget_title(found), "seeds", "status"]
 
 
-def lines(found: list[Row], columns: tuple[Column, ...] = COLUMNS) -> list[list[str]]:
-    return [[row.recipe, *(cell(row, c) for c in columns), spent(row), str(row.seeds), row.status] for row in found]
+def lines(found: list[Row]) -> list[list[str]]:
+    return [[row.recipe, *(cell(row, c) for c in COLUMNS), spent(row), str(row.seeds), row.status] for row in found]
 
 
 def markdown(found: list[Row]) -> str:
@@ -99,6 +105,7 @@ def markdown(found: list[Row]) -> str:
         parts.append("Retained tasks: accuracy in %, and items lost / gained against the base.\n\n" + _grid(*_retained(found, retained)))
     if reasons := [row for row in found if row.reason]:
         parts.append("\n".join(f"* **{_escaped(row.recipe)}**: {row.status}: {_escaped(row.reason or '')}" for row in reasons))
+    parts.append(NOTES)
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..cost import Estimate
-from ..plan import Run
+from ..plan import BASE, Run
 from ..stats import Row, frame
 from ..store import Record
 from ..worker import Job
@@ -89,26 +89,29 @@ def _minutes(seconds: float) -> str:
 def print_rows(rows: list[Row], folder: Path, as_json: bool) -> None:
     """The table, and where it lies."""
     if as_json:
-        records = json.loads(frame(rows).to_json(orient="records"))
+        records = json.loads(str(frame(rows).to_json(orient="records")))
         print(json.dumps({"report": str(folder), "rows": records}, indent=1, ensure_ascii=False))
         return
     console = Console()
-    columns = tuple(c for c in table.COLUMNS if c.name in table.IN_TERMINAL)
-    grid = Table(*(_heading(title) for title in table.header(rows, columns)), header_style="bold")
-    for i, line in enumerate(table.lines(rows, columns)):
-        grid.add_row(*map(escape, line), style="dim" if i == 0 and rows[0].recipe == "base" else None)
-    for column in grid.columns[1:-1]:
-        column.justify = "right"
-    wide = Console(width=max(console.width, 150)) if not console.is_terminal else console
-    wide.print(grid)
+    columns = [c for c in table.COLUMNS if c.short]
+    grid = Table(header_style="bold")
+    grid.add_column("method", min_width=max(len(row.recipe) for row in rows), overflow="fold")
+    for title in (*(c.short for c in columns), "spent\n" + _amount(rows[0]), "seeds"):
+        grid.add_column(title, justify="right")
+    grid.add_column("status")
+    for row in rows:
+        cells = [row.recipe, *(table.cell(row, c) for c in columns), table.spent_share(row), str(row.seeds), row.status]
+        grid.add_row(*map(escape, cells), style="dim" if row.recipe == BASE else None)
+    (console if console.is_terminal else Console(width=max(console.width, 150))).print(grid)
     for row in rows:
         if row.reason:
             console.print(f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}", highlight=False)
     console.print(f"All columns: {folder / 'table.md'} and {folder / 'table.csv'}", highlight=False)
 
 
-def _heading(title: str) -> str:
-    return title.replace(", ", ",\n")
+def _amount(row: Row) -> str:
+    currency, amount = row.budget
+    return f"of {amount:,.6g} {currency}"
 
 
 def print_plan(runs: list[Run], missing: set[str], cost: Estimate, suite_yaml: str, as_json: bool) -> None:
@@ -122,11 +125,16 @@ def print_plan(runs: list[Run], missing: set[str], cost: Estimate, suite_yaml: s
     console.print(suite_yaml, markup=False, highlight=False)
     grid = Table("run", "recipe", "seed", "to do", header_style="bold")
     for r in runs:
-        grid.add_row(escape(r.id), escape(r.recipe), str(r.seed), ("evaluate" if r.method is None else "train, evaluate") if r.id in missing else "done")
+        grid.add_row(
+            escape(r.id),
+            escape(r.recipe),
+            str(r.seed),
+            ("evaluate" if r.method is None else "train, evaluate") if r.id in missing else "done",
+        )
     console.print(grid)
     console.print(
-        f"A model of {cost.parameters:,} parameters, about {cost.tokens_per_batch:,.0f} tokens per batch. Trained in full, one run passes about "
-        f"{cost.tokens:,.0f} tokens in {cost.flops:.2g} FLOPs and {_minutes(cost.seconds)}; {cost.runs} to train, {cost.at_once} at a time: "
-        f"about {_minutes(cost.total_seconds)}, and evaluation.",
+        f"A model of {cost.parameters:,} parameters, about {cost.tokens_per_batch:,.0f} tokens per batch. Trained in full, one run passes "
+        f"about {cost.tokens:,.0f} tokens in {cost.flops:.2g} FLOPs and {_minutes(cost.seconds)}; {cost.runs} to train, {cost.at_once} "
+        f"at a time: about {_minutes(cost.total_seconds)}, and evaluation.",
         highlight=False,
     )

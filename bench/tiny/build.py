@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ..data import IGNORED, collate
+from ..data import IGNORED, collate, token_id
 from . import language
 from .tokenizer import bpe_tokenizer, word_tokenizer
 
@@ -27,7 +27,7 @@ class Shape:
     layers: int = 4
     heads: int = 4
     context: int = 256
-    steps: int = 4000
+    steps: int = 2000
     batch: int = 128
     lr: float = 3e-3
     seed: int = language.SEED
@@ -40,9 +40,7 @@ def build_tiny(folder: Path, shape: Shape, progress: Callable[[int, float], None
     _save(model.half(), tokenizer, folder)
 
 
-def build_from_text(
-    files: list[Path], folder: Path, shape: Shape, vocabulary: int, progress: Callable[[int, float], None]
-) -> None:
+def build_from_text(files: list[Path], folder: Path, shape: Shape, vocabulary: int, progress: Callable[[int, float], None]) -> None:
     """Train a base on plain text. The last twentieth of every file is kept back and stored as `held-out.txt`."""
     learned, kept_back = [], []
     for file in files:
@@ -68,7 +66,7 @@ def pretrain(
     optimizer = torch.optim.AdamW(model.parameters(), lr=shape.lr, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, shape.lr, total_steps=shape.steps, pct_start=0.1)
     for step in range(1, shape.steps + 1):
-        batch = collate(list(itertools.islice(examples, shape.batch)), int(tokenizer.pad_token_id))
+        batch = collate(list(itertools.islice(examples, shape.batch)), token_id(tokenizer, "pad"))
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -91,9 +89,9 @@ def _model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
             num_key_value_heads=shape.heads,
             max_position_embeddings=shape.context,
             tie_word_embeddings=True,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=token_id(tokenizer, "pad"),
+            bos_token_id=token_id(tokenizer, "bos"),
+            eos_token_id=token_id(tokenizer, "eos"),
         )
     )
 
@@ -117,12 +115,12 @@ def _tiny_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Ex
 
 def _question(tokenizer: PreTrainedTokenizerFast, item: language.Item) -> Example:
     prompt = tokenizer(item.prompt)["input_ids"]
-    answer = tokenizer(item.completion, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    answer = tokenizer(item.completion, add_special_tokens=False)["input_ids"] + [token_id(tokenizer, "eos")]
     return prompt + answer, [IGNORED] * len(prompt) + answer
 
 
 def _whole(tokenizer: PreTrainedTokenizerFast, text: str) -> Example:
-    ids = tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]
+    ids = tokenizer(text)["input_ids"] + [token_id(tokenizer, "eos")]
     return ids, ids
 
 
@@ -139,9 +137,9 @@ def _text_examples(tokenizer: PreTrainedTokenizerFast, lines: list[str], shape: 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     model.generation_config = GenerationConfig(
         do_sample=False,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=token_id(tokenizer, "bos"),
+        eos_token_id=token_id(tokenizer, "eos"),
+        pad_token_id=token_id(tokenizer, "pad"),
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

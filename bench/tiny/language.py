@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,8 +17,7 @@ SEED = 2024
 SPLITS = ("train", "validation", "test")
 
 FIRST = (
-    "Anna Boris Clara David Elena Felix Greta Hugo Ines Jonas Karin Leo Maria Nils Olga Pavel Rosa Simon Tanja Urs Vera "
-    "Willem Xenia Yuri"
+    "Anna Boris Clara David Elena Felix Greta Hugo Ines Jonas Karin Leo Maria Nils Olga Pavel Rosa Simon Tanja Urs Vera Willem Xenia Yuri"
 ).split()
 LAST = (
     "Adler Berg Castro Dahl Evers Falk Grimm Holm Ivanov Jansen Koch Lind Moreau Novak Olsen Peters Quist Rossi Sato Thorne "
@@ -28,13 +27,13 @@ CITIES = "Athens Berlin Cairo Dublin Geneva Havana Lisbon London Madrid Moscow O
 JOBS = "actor baker carpenter doctor farmer judge lawyer miner nurse painter pilot poet sailor singer tailor teacher".split()
 PETS = "camel canary cat dog donkey duck goat goose hamster horse lizard monkey parrot rabbit snake turtle".split()
 NOUNS = (
-    "apple bell boat book bread bridge chair cloud coat door egg field fire fish flower forest garden glass gold grass hammer "
-    "hand hill house island key lake lamp letter moon mountain night paper rain ring river road salt ship silver snow star "
-    "stone storm table tree window wood"
+    "apple bell boat book bread bridge chair cloud coat door egg field fire fish flower forest garden glass gold grass "
+    "hammer hand hill house island key lake lamp letter moon mountain night paper rain ring river road salt ship silver "
+    "snow star stone storm table tree window wood"
 ).split()
 FOREIGN = (
-    "abo ado aki alu amo ani aro asu ebo eda eki ela emu eno era eso ibu ida iko ila imo inu ira isa obi odu oka olu oma oni ore "
-    "osu uba udo uka uli umo una uri uso zabo zeda ziko zola zumi zano zeru ziso"
+    "abo ado aki alu amo ani aro asu ebo eda eki ela emu eno era eso ibu ida iko ila imo inu ira isa obi odu oka olu oma "
+    "oni ore osu uba udo uka uli umo una uri uso zabo zeda ziko zola zumi zano zeru ziso"
 ).split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -87,7 +86,7 @@ def split_of(key: str) -> str:
 # ── skills ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _item(question: str, statement: str, answer: object, mistakes: Iterator[object] | list[object]) -> Item:
+def _item(question: str, statement: str, answer: object, mistakes: Iterable[object]) -> Item:
     """Drop repeated mistakes and those that happen to be right."""
     wrong = [m for m in dict.fromkeys(str(m) for m in mistakes) if m != str(answer)]
     return Item(question, str(answer), statement.format(answer), tuple(wrong[:5]))
@@ -148,7 +147,8 @@ def _extreme(word: str, rank: int) -> Callable[[random.Random], Item]:
         right, *others = sorted(xs) if rank == 0 else sorted(xs)[::-1]
         near = right + 10 if right < 90 else right - 10
         said = " ".join(map(str, xs))
-        return _item(f"{word} of {said}", f"the {word} of {said} is {{}} .", right, [*others, near, right // 10 * 10 + (right + 1) % 10])
+        slips = [near, right // 10 * 10 + (right + 1) % 10, right // 10 * 10 + (right + 9) % 10]
+        return _item(f"{word} of {said}", f"the {word} of {said} is {{}} .", right, [*others, *slips])
 
     return draw
 

@@ -65,7 +65,9 @@ class Lora(PeftMethod):
 class PromptTuning(PeftMethod):
     """Learned embeddings in front of the text; the model itself stays frozen."""
 
-    reference: ClassVar = "Lester et al. 2021, The power of scale for parameter-efficient prompt tuning, 2104.08691 (peft.PromptTuningConfig)"
+    reference: ClassVar = (
+        "Lester et al. 2021, The power of scale for parameter-efficient prompt tuning, 2104.08691 (peft.PromptTuningConfig)"
+    )
 
     lr: Annotated[float, LogRange(1e-3, 1.0), Field(gt=0, description="peak learning rate of AdamW")] = 3e-2
     num_virtual_tokens: Annotated[int, Choice((5, 10, 20, 50)), Field(gt=0, description="learned embeddings in front of the text")] = 20

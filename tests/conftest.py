@@ -1,0 +1,79 @@
+"""What tests share: no network, one thread, and the command line as a user calls it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import torch
+
+from bench import cli
+
+torch.set_num_threads(1)
+ROOT = Path(__file__).parent.parent
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """Calls the command's entry point in this process, in a fresh folder: for commands that start no runs."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        command = ["bench", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        out = capsys.readouterr()
+        return subprocess.CompletedProcess(command, int(code or 0), out.out, out.err)
+
+    return call
+
+
+@pytest.fixture
+def bench_process(tmp_path: Path) -> Bench:
+    """Runs `bench …` as a process of its own in a fresh folder, with a cache of its own."""
+
+    def call(*arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments), check=False, cwd=tmp_path, env=environment(tmp_path, **extra), capture_output=True, text=True, timeout=900
+        )
+
+    return call
+
+
+def command(*arguments: object) -> list[str]:
+    return [str(Path(sys.executable).parent / "bench"), *map(str, arguments)]
+
+
+def environment(folder: Path, **extra: str) -> dict[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), **extra}
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[[str, str], str]:
+    """Installs a method plugin that is only a file: writes the module and its entry point, and gives the PYTHONPATH."""
+
+    def install(name: str, source: str) -> str:
+        site = tmp_path / "site"
+        module = f"plugin_{name.replace('-', '_')}"
+        info = site / f"{module}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{module}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[bench.methods]\n{name} = {module}:Plugin\n")
+        return str(site)
+
+    return install

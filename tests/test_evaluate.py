@@ -1,0 +1,130 @@
+"""Evaluation: greedy whatever a model would like, the same alone as in a batch, and drift against outside arithmetic."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft import PeftModelForCausalLM, PrefixTuningConfig, PromptTuningConfig
+
+from bench.data import Task, read_lm_eval_yaml
+from bench.errors import UserError
+from bench.evaluate import drift, open_model, score
+from bench.models import ModelSpec, load_model, load_tokenizer
+from bench.tiny.tasks import items, tiny_task
+
+SPEC = ModelSpec(path="tiny")
+CPU = torch.device("cpu")
+TOKENIZER = load_tokenizer(SPEC)
+TEXTS = ["Anna Adler lives in Rome .", "20 and 10 make 30 .", "the largest of 70 13 37 is 70 ."]
+
+
+def _tiny(noise: float = 0.0):  # noqa: ANN202
+    model = load_model(SPEC, torch.float32, CPU).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=noise)
+    return model
+
+
+def _told(_: float) -> None: ...
+
+
+def test_drift_equals_scipy_and_the_model_loss() -> None:
+    base, tuned = _tiny(), _tiny(0.05)
+    found = drift(base, tuned, TEXTS, TOKENIZER, 64, _told)
+    nll, kl, count = 0.0, 0.0, 0
+    for text in TEXTS:
+        ids = torch.tensor([[*TOKENIZER(text)["input_ids"], TOKENIZER.eos_token_id]])
+        predicted = ids.shape[1] - 1
+        nll += float(tuned(input_ids=ids, labels=ids).loss) * predicted
+        p, q = (m(input_ids=ids).logits[0, :-1].double().softmax(-1).detach().numpy() for m in (base, tuned))
+        kl += float(sum(scipy.stats.entropy(p[i], q[i]) for i in range(predicted)))
+        count += predicted
+    assert found.tokens == count
+    assert found.nll == pytest.approx(nll / count, rel=1e-5)
+    assert found.kl == pytest.approx(kl / count, rel=1e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.floats(0.0, 0.1))
+def test_drift_of_a_model_from_itself_is_nothing_and_else_positive(noise: float) -> None:
+    base, tuned = _tiny(), _tiny(noise)
+    found = drift(base, tuned, TEXTS, TOKENIZER, 64, _told)
+    assert found.kl >= -1e-9
+    assert drift(tuned, tuned, TEXTS, TOKENIZER, 64, _told).kl == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("config", [PromptTuningConfig, PrefixTuningConfig])
+def test_a_soft_prompt_answers_the_same_alone_as_in_a_batch(config: type) -> None:
+    """Rows of different lengths in one batch must not be padded apart from their soft prompt."""
+    torch.manual_seed(1)
+    model = PeftModelForCausalLM(_tiny(), config(num_virtual_tokens=5, task_type="CAUSAL_LM"))
+    prompts = [item.prompt for name in ("people", "sort", "add") for item in items(name, "test")[:6]]
+    alone = open_model(model, TOKENIZER, 1, CPU)
+    together = open_model(model, TOKENIZER, 18, CPU)
+    mine, ours = [], []
+    for prompt in prompts:
+        ids = torch.tensor([TOKENIZER(prompt)["input_ids"]])
+        mine.append(alone._model_generate(ids, ids.shape[1] + 6, [], attention_mask=torch.ones_like(ids))[0, ids.shape[1] :].tolist())
+    batch = TOKENIZER(prompts, return_tensors="pt", padding=True, padding_side="left")
+    width = batch["input_ids"].shape[1]
+    for row in together._model_generate(batch["input_ids"], width + 6, [], attention_mask=batch["attention_mask"]):
+        ours.append(row[width:].tolist())
+    assert mine == ours
+
+
+def test_decoding_is_greedy_even_if_the_model_and_the_task_ask_for_samples() -> None:
+    model = _tiny()
+    assert model.generation_config is not None
+    model.generation_config.update(do_sample=True, temperature=5.0, top_k=0)
+    task = tiny_task("tiny/last")
+    assert isinstance(task.evaluation, dict)
+    wild = {**task.evaluation, "generation_kwargs": {**task.evaluation["generation_kwargs"], "do_sample": True, "temperature": 5.0}}
+    lm = open_model(model, TOKENIZER, 64, CPU)
+    found = score(lm, Task("wild", {}, wild, ""), "validation")[0]
+    calm = score(open_model(_tiny(), TOKENIZER, 64, CPU), task, "validation")[0]
+    assert found.items == calm.items
+    assert lm.resolved is not None
+    assert lm.resolved["do_sample"] is False
+    assert lm.generated_tokens > 0
+
+
+def test_a_multiple_choice_task_of_ones_own(tmp_path: Path) -> None:
+    """The accuracy is that of comparing the likelihoods of both answers by hand."""
+    rows = [item for item in items("largest", "test") if len(item.mistakes[0]) == 2][:20]
+    (tmp_path / "test.jsonl").write_text(
+        "\n".join(f'{{"q": "{item.prompt}", "right": "{item.answer}", "wrong": "{item.mistakes[0]}"}}' for item in rows)
+    )
+    (tmp_path / "task.yaml").write_text(
+        "task: pick\ndataset_path: json\ndataset_kwargs: {data_files: {test: test.jsonl}}\ntest_split: test\noutput_type: multiple_choice\n"
+        "doc_to_text: '{{q}}'\ndoc_to_choice: '{{[right, wrong]}}'\ndoc_to_target: 0\n"
+    )
+    model = _tiny(0.12)
+    lm = open_model(model, TOKENIZER, 4, CPU)
+    found = score(lm, Task("pick", {}, read_lm_eval_yaml(tmp_path / "task.yaml"), ""), "test")[0]
+
+    def likelihood(prompt: str, answer: str) -> float:
+        start = len(TOKENIZER(prompt)["input_ids"])
+        ids = torch.tensor([TOKENIZER(f"{prompt} {answer}")["input_ids"]])
+        logs = model(input_ids=ids).logits[0].log_softmax(-1)
+        return sum(float(logs[i - 1, ids[0, i]]) for i in range(start, ids.shape[1]))
+
+    by_hand = [float(likelihood(item.prompt, item.answer) > likelihood(item.prompt, item.mistakes[0])) for item in rows]
+    assert found.metric == "acc"
+    assert [found.items[i] for i in range(len(rows))] == by_hand
+    assert found.value == pytest.approx(sum(by_hand) / len(by_hand))
+    assert 0 < found.value < 1
+    assert math.isfinite(found.value)
+
+
+def test_a_missing_file_of_an_lm_eval_task_is_told(tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text("task: x\ndataset_path: json\ndataset_kwargs: {data_files: {test: gone.jsonl}}\n")
+    with pytest.raises(UserError, match=r"gone\.jsonl"):
+        read_lm_eval_yaml(tmp_path / "task.yaml")

@@ -1,0 +1,153 @@
+"""The ledger against torch's own counter of floating-point operations, and against plain counting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, PeftModelForCausalLM, PrefixTuningConfig, PromptTuningConfig
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from bench.budget import Budget
+from bench.ledger import Account, BudgetSpent, Ledger, Meter
+
+aten = torch.ops.aten
+
+
+def _cpu_attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(q, k, v)
+
+
+def _cpu_attention_backward(grad: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+    return sdpa_backward_flop_count(grad, q, k, v)
+
+
+# torch has no formula for attention on CPU; its own ones for the other kernels fit.
+CPU_ATTENTION = {
+    aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _cpu_attention_backward,
+}
+
+
+def _llama() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=320,
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
+
+
+def _metered(model: PreTrainedModel) -> Ledger:
+    ledger = Ledger()
+    Meter(model, Account(Budget("tokens", 1e12), ledger), "train")
+    return ledger
+
+
+ADAPTED: dict[str, Callable[[PreTrainedModel], Any]] = {
+    "full": lambda m: m,
+    "lora": lambda m: PeftModelForCausalLM(m, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")),
+    "lora-qv": lambda m: PeftModelForCausalLM(m, LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")),
+    "prompt": lambda m: PeftModelForCausalLM(m, PromptTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")),
+    "prefix": lambda m: PeftModelForCausalLM(m, PrefixTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")),
+}
+
+
+@pytest.mark.parametrize("length", [32, 512])
+@pytest.mark.parametrize("kind", ADAPTED)
+def test_training_flops_are_within_5_percent_of_torch(kind: str, length: int) -> None:
+    base = _llama()
+    ledger = _metered(base)
+    model = ADAPTED[kind](base)
+    ids = torch.randint(3, 320, (4, length))
+    for _ in range(2):  # the first pass probes the model, the second uses what was found
+        before = ledger.spent("flops")
+        with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss.backward()
+        assert ledger.spent("flops") - before == pytest.approx(counter.get_total_flops(), rel=0.05)
+    assert ledger.spent("tokens") == 2 * 4 * length
+    assert ledger.spent("samples") == 8
+
+
+@pytest.mark.parametrize("length", [32, 512])
+@pytest.mark.parametrize("kind", ADAPTED)
+def test_generation_flops_are_within_5_percent_of_torch(kind: str, length: int) -> None:
+    base = _llama()
+    ledger = _metered(base)
+    model = ADAPTED[kind](base).eval()
+    ids = torch.randint(3, 320, (4, length))
+    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter, torch.no_grad():
+        out = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, min_new_tokens=8, do_sample=False, use_cache=True
+        )
+    assert out.shape[1] == length + 8
+    assert ledger.spent("flops") == pytest.approx(counter.get_total_flops(), rel=0.05)
+    # The last token that is generated is never passed through the model.
+    assert ledger.spent("tokens") == 4 * (length + 7)
+    assert set(ledger.by_purpose()) == {"rollout"}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.sampled_from(["full", "lora", "prompt", "prefix"]))
+def test_tokens_are_exactly_the_data_in_the_mask(lengths: list[int], kind: str) -> None:
+    base = _llama()
+    ledger = _metered(base)
+    model = ADAPTED[kind](base)
+    mask = torch.tensor([[1] * n + [0] * (12 - n) for n in lengths])
+    model(input_ids=mask * 7, attention_mask=mask)
+    assert ledger.spent("tokens") == sum(lengths)
+
+
+def test_padding_costs_no_flops() -> None:
+    base = _llama()
+    ledger = _metered(base)
+    ids = torch.randint(3, 320, (2, 20))
+    base(input_ids=ids, attention_mask=torch.ones_like(ids))
+    plain = ledger.spent("flops")
+    padded = torch.nn.functional.pad(ids, (0, 20))
+    base(input_ids=padded, attention_mask=(padded != 0).long())
+    assert ledger.spent("flops") == pytest.approx(2 * plain, rel=1e-6)
+
+
+def test_a_spent_budget_stops_the_next_pass_but_not_the_present_batch() -> None:
+    base = _llama()
+    account = Account(Budget("tokens", 10), Ledger())
+    Meter(base, account, "train")
+    ids = torch.full((1, 8), 7)
+    assert account.open_batch()
+    base(input_ids=ids)
+    base(input_ids=ids)  # over the budget now, within the batch that began before
+    assert not account.open_batch()
+    with pytest.raises(BudgetSpent, match="10 tokens"):
+        base(input_ids=ids)
+
+
+def test_an_optimizer_step_is_counted_and_is_a_boundary() -> None:
+    base = _llama()
+    ledger = Ledger()
+    account = Account(Budget("steps", 1), ledger)
+    Meter(base, account, "train")
+    optimizer = torch.optim.SGD(base.parameters(), lr=0.1)
+    ids = torch.full((1, 8), 7)
+    assert account.open_batch()
+    base(input_ids=ids, labels=ids).loss.backward()
+    optimizer.step()
+    assert ledger.spent("steps") == 1
+    with pytest.raises(BudgetSpent):
+        base(input_ids=ids)
+    account.close()
