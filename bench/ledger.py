@@ -142,9 +142,10 @@ class Meter:
         self.backbone.register_forward_hook(self._leave)
         model.get_input_embeddings().register_forward_pre_hook(self._embed)
         inside = set(self.backbone.modules())
-        for head in model.modules():
-            if isinstance(head, nn.Linear) and head not in inside:
-                head.register_forward_pre_hook(self._head)
+        self._heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m not in inside]
+        self._charged_heads: set[nn.Module] = set()
+        for head in self._heads:
+            head.register_forward_pre_hook(self._head)
 
     def _spend(self) -> Spend:
         """Passes of the model in training without gradients are rollouts."""
@@ -201,17 +202,27 @@ class Meter:
 
         self._probes = [m.register_forward_pre_hook(charge) for m in self.backbone.modules() if isinstance(m, nn.Linear)]
 
-    def _leave(self, *_: Any) -> None:
+    def _leave(self, backbone: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Charge the heads for every token: a trainer may use a head's weight without calling it."""
         if self._probing is not None:
             self._probing = None
             for probe in self._probes:
                 probe.remove()
+        spend = self._spend()
+        tokens = self._positions - self._padding
+        for head in self._heads:
+            spend.flops = spend.flops + sum(_linear_flops(head, output[0])) * tokens
+        self._charged_heads = set(self._heads)
 
     def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
-        """Heads charge themselves, because generation may apply them to the last position only."""
+        """A head that is called is charged for what it really gets: generation may pass it the last position only."""
         rows = args[0].shape[:-1].numel()
+        tokens = rows - self._padding * (rows == self._positions)
+        if head in self._charged_heads:
+            self._charged_heads.discard(head)
+            tokens = tokens - (self._positions - self._padding)
         spend = self._spend()
-        spend.flops = spend.flops + sum(_linear_flops(head, args[0])) * (rows - self._padding * (rows == self._positions))
+        spend.flops = spend.flops + sum(_linear_flops(head, args[0])) * tokens
 
 
 def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:

@@ -143,7 +143,7 @@ class Session:
             seed=self.seed,
             save_strategy="no",
             logging_strategy="steps",
-            logging_steps=10,
+            logging_steps=1,
             report_to="none",
             disable_tqdm=True,
             **settings,

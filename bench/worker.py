@@ -96,8 +96,10 @@ def _quieten() -> None:
     import datasets
     import torch
     import transformers
+    from tqdm import tqdm
 
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own would be a semaphore that a worker leaves behind when it is ended
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()

@@ -228,8 +228,9 @@ def test_a_method_on_a_trl_trainer_is_treated_as_the_loop_is(
     result = bench_process("run", "suite.yaml", PYTHONPATH=site)
     assert result.returncode == 0, result.stdout + result.stderr
     loop, trainer = records(tmp_path)["sft-s0"]["train"], records(tmp_path)["trl-sft-s0"]["train"]
-    assert trainer["ledger"]["spent"] | {"seconds": 0} == pytest.approx(loop["ledger"]["spent"] | {"seconds": 0}, rel=1e-6)
-    assert trainer["loss"]["last"] == pytest.approx(loop["loss"]["last"], rel=0.25)
+    for currency in ("tokens", "samples", "steps", "flops"):
+        assert trainer["ledger"]["spent"][currency] == pytest.approx(loop["ledger"]["spent"][currency], rel=1e-3)
+    assert trainer["loss"]["last"] == pytest.approx(loop["loss"]["last"], rel=0.05)
 
 
 def test_a_killed_suite_goes_on_where_it_was(tmp_path: Path, bench_process: Bench) -> None:
@@ -249,6 +250,14 @@ def test_a_killed_suite_goes_on_where_it_was(tmp_path: Path, bench_process: Benc
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items()), "finished runs are not repeated"
 
 
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> None:
     write_suite(tmp_path, FIVE, "tokens: 1M")
     process = subprocess.Popen(
@@ -262,10 +271,12 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> 
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
+    assert "leaked" not in errors
     assert "base-s0" in records(tmp_path)
-    time.sleep(1.0)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    deadline = time.monotonic() + 20
+    while _alive(process.pid):
+        assert time.monotonic() < deadline, "a worker outlived the command"
+        time.sleep(0.2)
 
 
 def test_a_sequence_of_targets_is_learned_one_after_the_other(bench_process: Bench, tmp_path: Path) -> None:

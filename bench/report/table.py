@@ -90,12 +90,17 @@ def budget_title(found: list[Row]) -> str:
     return f"spent of {amount:,.10g} {currency}"
 
 
+def measured(found: list[Row]) -> list[Column]:
+    """The columns in which at least one row has a value."""
+    return [c for c in COLUMNS if any(c.name in row.means for row in found)]
+
+
 def header(found: list[Row]) -> list[str]:
-    return ["method", *(c.title for c in COLUMNS), budget_title(found), "seeds", "status"]
+    return ["method", *(c.title for c in measured(found)), budget_title(found), "seeds", "status"]
 
 
 def lines(found: list[Row]) -> list[list[str]]:
-    return [[row.recipe, *(cell(row, c) for c in COLUMNS), spent(row), str(row.seeds), row.status] for row in found]
+    return [[row.recipe, *(cell(row, c) for c in measured(found)), spent(row), str(row.seeds), row.status] for row in found]
 
 
 def markdown(found: list[Row]) -> str:

@@ -93,7 +93,7 @@ def print_rows(rows: list[Row], folder: Path, as_json: bool) -> None:
         print(json.dumps({"report": str(folder), "rows": records}, indent=1, ensure_ascii=False))
         return
     console = Console()
-    columns = [c for c in table.COLUMNS if c.short]
+    columns = [c for c in table.measured(rows) if c.short]
     grid = Table(header_style="bold")
     grid.add_column("method", min_width=max(len(row.recipe) for row in rows), overflow="fold")
     for title in (*(c.short for c in columns), "spent\n" + _amount(rows[0]), "seeds"):

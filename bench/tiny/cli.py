@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The embedded language and its base model.", no_args_is_help=True)
+app = typer.Typer(help="The embedded language and its base model.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()

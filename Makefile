@@ -1,0 +1,28 @@
+# make demo: set up, run the quickstart on the embedded model.  make test: set up, run every test.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(sort $(wildcard plugins/*/))
+READY := .venv/.ready
+
+.PHONY: demo test lint setup
+
+demo: $(READY)
+	$(BIN)/bench run suites/quickstart.yaml --results $(or $(RESULTS),build/results)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+setup: $(READY)
+
+# torch comes first and alone, so that its pin decides which build is taken.
+$(READY): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]" $(PLUGINS:%=-e %)
+	touch $@
