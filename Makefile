@@ -8,7 +8,7 @@ READY := .venv/.ready
 .PHONY: demo test lint setup
 
 demo: $(READY)
-	$(BIN)/bench run suites/quickstart.yaml --results $(or $(RESULTS),build/results)
+	$(BIN)/bench run suites/quickstart.yaml --results build/results
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -151,6 +151,7 @@ def _loader(task: str, format: Format, source: SourceSpec, folder: Path) -> Call
     def load(split: Split) -> Dataset:
         import datasets
 
+        datasets.disable_progress_bars()
         given = source.data_files
         located = _located(given, folder) if given is not None else None
         data = datasets.load_dataset(

@@ -11,12 +11,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Protocol
 
-from .. import record, worker
+from .. import record, stage_evaluate, stage_train, worker
 from ..store import Record, Store
 from ..worker import Job
 
 TRAIN, EVALUATE = "train", "evaluate"
-STAGES: dict[str, worker.Stage] = {TRAIN: worker.train, EVALUATE: worker.evaluate}
+STAGES: dict[str, worker.Stage] = {TRAIN: stage_train.train, EVALUATE: stage_evaluate.evaluate}
 
 
 class Watcher(Protocol):

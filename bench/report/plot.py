@@ -9,6 +9,7 @@ from ..plan import BASE
 from ..stats import Row
 
 NAME = "learning-forgetting"
+LABEL_WIDTH, LABEL_HEIGHT = 25.0, 5.0  # in units of the axes: names nearer than this would overlap
 
 
 def learning_against_forgetting(found: list[Row], folder: Path) -> list[Path]:
@@ -30,21 +31,40 @@ def _point(row: Row) -> dict[str, Any]:
     return {"recipe": row.recipe, "kind": kind, "x": x, "y": y, "x1": x - dx, "x2": x + dx, "y1": y - dy, "y2": y + dy}
 
 
+def _labelled(points: list[dict[str, Any]], middle: float) -> list[dict[str, Any]]:
+    """Each point with the side and the height of its name, so that names stay inside and off one another."""
+    placed: list[dict[str, Any]] = []
+    for point in sorted(points, key=lambda p: -p["y"]):
+        side = "left" if point["x"] > middle else "right"
+        height = point["y"]
+        for other in placed:
+            if other["side"] == side and abs(other["x"] - point["x"]) < LABEL_WIDTH and abs(other["label_y"] - height) < LABEL_HEIGHT:
+                height = other["label_y"] - LABEL_HEIGHT
+        placed.append({**point, "side": side, "label_y": height})
+    return placed
+
+
 def _chart(points: list[dict[str, Any]]) -> Any:
     import altair as alt
 
-    reach = max(10.0, *(p["x2"] for p in points))
-    left = min(0.0, *(p["x1"] for p in points))
-    x = alt.X("x:Q", title="forgetting, points of accuracy (less is better)", scale=alt.Scale(domain=[left - 2, reach * 1.15]))
-    y = alt.Y("y:Q", title="target accuracy, %", scale=alt.Scale(domain=[0, 100]))
+    left = min(0.0, *(p["x1"] for p in points)) - 2
+    right = max(10.0, *(p["x2"] for p in points)) * 1.05
+    x_scale, y_scale = alt.Scale(domain=[left, right], nice=False), alt.Scale(domain=[-4, 104], nice=False)
+    x = alt.X("x:Q", title="forgetting, points of accuracy (less is better)", scale=x_scale)
+    y = alt.Y("y:Q", title="target accuracy, %", scale=y_scale, axis=alt.Axis(values=list(range(0, 101, 20))))
     colour = alt.Color("kind:N", scale=alt.Scale(domain=["base", "method"], range=["#6b7280", "#1d4ed8"]), legend=None)
-    data = alt.Chart(alt.Data(values=points))
-    dots = data.mark_circle(size=90, opacity=1).encode(x=x, y=y, color=colour)
-    names = data.mark_text(align="left", dx=9, dy=-7, fontSize=13).encode(x=x, y=y, text="recipe:N", color=colour)
-    across = data.mark_rule().encode(x=alt.X("x1:Q"), x2="x2:Q", y=y, color=colour)
-    along = data.mark_rule().encode(x=x, y=alt.Y("y1:Q"), y2="y2:Q", color=colour)
+    data = alt.Chart(alt.Data(values=_labelled(points, (left + right) / 2)))
+    layers = [
+        data.mark_rule().encode(x=alt.X("x1:Q"), x2="x2:Q", y=y, color=colour),
+        data.mark_rule().encode(x=x, y=alt.Y("y1:Q"), y2="y2:Q", color=colour),
+        data.mark_circle(size=90, opacity=1).encode(x=x, y=y, color=colour),
+    ]
+    sides: list[tuple[str, Any, int]] = [("left", "right", -10), ("right", "left", 10)]
+    for side, align, shift in sides:
+        text = data.transform_filter(alt.datum.side == side).mark_text(align=align, dx=shift, fontSize=13)
+        layers.append(text.encode(x=x, y=alt.Y("label_y:Q"), text="recipe:N", color=colour))
     return (
-        alt.layer(across, along, dots, names)
+        alt.layer(*layers)
         .properties(width=560, height=340, background="white")
         .configure_axis(labelFontSize=12, titleFontSize=13, gridColor="#e5e7eb")
         .configure_view(stroke=None)

@@ -114,6 +114,13 @@ def markdown(found: list[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def summary(found: list[Row]) -> str:
+    """The columns of the terminal as a Markdown table, for a README."""
+    columns = [c for c in measured(found) if c.short]
+    head = ["method", *(c.short.replace("\n", " ") for c in columns), budget_title(found), "status"]
+    return _grid(head, [[row.recipe, *(cell(row, c) for c in columns), spent_share(row), row.status] for row in found]) + "\n"
+
+
 def retained_tasks(found: list[Row]) -> list[str]:
     return list(dict.fromkeys(c[len("score[") : -1] for row in found for c in row.means if c.startswith("score[")))
 

@@ -16,7 +16,7 @@ def show(task: Annotated[str | None, typer.Argument(help="a task, such as smalle
     from rich.console import Console
     from rich.table import Table
 
-    from .tasks import RETAINED, TARGETS, names, tiny_task
+    from .tasks import RETAINED, TARGETS, tiny_task
 
     console = Console()
     if task is None:
@@ -24,7 +24,8 @@ def show(task: Annotated[str | None, typer.Argument(help="a task, such as smalle
         for name in (*RETAINED, *TARGETS):
             rows = tiny_task(f"tiny/{name}").load(_prompt_completion(), "validation")
             listing.add_row(f"tiny/{name}", "knows it" if name in RETAINED else "does not", rows[0]["prompt"] + rows[0]["completion"])
-        listing.add_row(names()[-1], "", "plain text of what the base knows, for drift")
+        listing.add_row("tiny/long-text", "", "questions behind sixty statements, for speed and memory")
+        listing.add_row("tiny/text", "", "plain text of what the base knows, for drift")
         console.print(listing)
         return
     found = tiny_task(task if task.startswith("tiny/") else f"tiny/{task}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,13 @@ FACTS = {"people": ("known", "known"), "new-people": ("new", "new"), "people-in-
 RETAINED = ("people", *(skill.name for skill in RETAINED_SKILLS))
 TARGETS = (*(skill.name for skill in TARGET_SKILLS), "new-people", "people-in-text")
 TEXT = "text"
+LONG = "long-text"
+"""Questions behind sixty statements, about 430 tokens: not for what the base knows, but for speed and memory of long sequences."""
+LONG_ITEMS, LONG_STATEMENTS = 512, 60
 
 
 def names() -> list[str]:
-    return [f"tiny/{name}" for name in (*RETAINED, *TARGETS, TEXT)]
+    return [f"tiny/{name}" for name in (*RETAINED, *TARGETS, LONG, TEXT)]
 
 
 def tiny_task(name: str) -> Task:
@@ -57,14 +61,30 @@ def tiny_task(name: str) -> Task:
 @cache
 def items(short: str, split: str) -> list[Item]:
     """The questions of one split of a task."""
+    if short == LONG:
+        return _long_items(split)
     if short in FACTS:
         asked, tested = FACTS[short]
         return language.questions_about(asked if split == "train" else tested, split)
     return SKILLS[short].items(split, TRAIN_ITEMS if split == "train" else HELD_OUT_ITEMS)
 
 
+def _long_items(split: str) -> list[Item]:
+    """A question about a new person, with its answer somewhere among many statements before it."""
+    questions = language.questions_about("new", split)
+    told = language.statements_about("new")
+    found = []
+    for number in range(LONG_ITEMS if split == "train" else LONG_ITEMS // 8):
+        item = questions[number % len(questions)]
+        chance = random.Random(f"{language.SEED}/{LONG}/{split}/{number}")
+        before = [*chance.sample(told, LONG_STATEMENTS - 1), item.statement]
+        chance.shuffle(before)
+        found.append(replace(item, question=" ".join([*before, item.question])))
+    return found
+
+
 def _cluster(short: str) -> str:
-    return "facts" if short in FACTS else SKILLS[short].cluster
+    return "facts" if short in (*FACTS, LONG) else SKILLS[short].cluster
 
 
 def _mixture(target: str, split: str) -> list[Item]:
@@ -75,7 +95,7 @@ def _mixture(target: str, split: str) -> list[Item]:
 
 def _text(short: str, split: str) -> list[str]:
     """Plain statements. Half of those about a skill, and those about `read` people, answer questions that no training row asks."""
-    if short in FACTS:
+    if short in (*FACTS, LONG):
         groups = ("known",) if short == "people" else ("new", "read")
         return [text for text in language.statements_about(*groups) if language.split_of(text) == split]
     skill: Skill = SKILLS[short]
