@@ -102,7 +102,7 @@ def print_rows(rows: list[Row], folder: Path, as_json: bool) -> None:
     for row in rows:
         cells = [row.recipe, *(table.cell(row, c) for c in columns), table.spent_share(row), str(row.seeds), row.status]
         grid.add_row(*map(escape, cells), style="dim" if row.recipe == BASE else None)
-    (console if console.is_terminal else Console(width=max(console.width, 150))).print(grid)
+    (console if console.is_terminal else Console(width=max(console.width, 170))).print(grid)
     for row in rows:
         if row.reason:
             console.print(f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}", highlight=False)
