@@ -12,5 +12,5 @@ import transformers.models.llama.modeling_llama  # noqa: F401
 
 import bench.evaluate
 import bench.session
-import bench.stage_evaluate  # noqa: F401
+import bench.stage_evaluate
 import bench.stage_train  # noqa: F401

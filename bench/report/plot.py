@@ -39,7 +39,7 @@ def _labelled(points: list[dict[str, Any]], middle: float) -> list[dict[str, Any
         height = point["y"]
         for other in placed:
             if other["side"] == side and abs(other["x"] - point["x"]) < LABEL_WIDTH and abs(other["label_y"] - height) < LABEL_HEIGHT:
-                height = other["label_y"] - LABEL_HEIGHT
+                height = other["label_y"] + (LABEL_HEIGHT if point["y"] < 50 else -LABEL_HEIGHT)
         placed.append({**point, "side": side, "label_y": height})
     return placed
 
