@@ -29,6 +29,8 @@ class Run:
     seed: int
     setting: str
     """Hash of all that rows must share to be compared: model, data, budget, batch, precision, split, kind of device."""
+    fingerprints: dict[str, Any]
+    """Of the model, of each task's data and of the drift text."""
 
 
 def tasks(suite: Suite, names: list[str]) -> list[Task]:
@@ -52,7 +54,13 @@ def _run(
     recipe: str, method: str | None, parameters: dict[str, Any], origin: str, seed: int, content: dict[str, Any], setting: dict[str, Any]
 ) -> Run:
     digest = _digest([content, method, parameters, origin, seed])
-    return Run(f"{_file_name(recipe)}-s{seed}-{digest}", recipe, method, parameters, origin, seed, _digest(setting))
+    run_id = f"{_file_name(recipe)}-s{seed}-{digest}"
+    fingerprints = {
+        "model": setting["model"],
+        "tasks": dict(setting["target"] + setting["retain"]),
+        "drift": setting["drift"],
+    }
+    return Run(run_id, recipe, method, parameters, origin, seed, _digest(setting), fingerprints)
 
 
 def _setting(suite: Suite, device: str) -> dict[str, Any]:

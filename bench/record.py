@@ -44,6 +44,7 @@ def assemble(job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] 
         "id": run.id,
         "suite": suite.suite,
         "setting": run.setting,
+        "fingerprints": run.fingerprints,
         "recipe": run.recipe,
         "method": run.method,
         "origin": run.origin,
