@@ -261,15 +261,10 @@ def _alive(group: int) -> bool:
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> None:
     write_suite(tmp_path, FIVE, "tokens: 1M")
+    # Tests that run in the background may have been told to ignore SIGINT, and would pass that on; a person's shell does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        command("run", "suite.yaml"),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        start_new_session=True,
-        # Whoever runs the tests in the background passes on an ignored SIGINT; a person's shell does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        stderr=subprocess.PIPE,
-        text=True,
+        command("run", "suite.yaml"), cwd=tmp_path, env=environment(tmp_path), start_new_session=True, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 300
     while not list((tmp_path / "results/small/records").glob("base*.json")) and time.monotonic() < deadline:
