@@ -146,4 +146,5 @@ def _grid(head: list[str], body: list[list[str]]) -> str:
 
 def _escaped(text: str) -> str:
     """Plugins and suites choose names, so nothing in them may act as markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    one_line = " ".join(text.split()).replace("\\", "\\\\")
+    return one_line.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
