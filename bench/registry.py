@@ -75,9 +75,3 @@ def _fault(method: object) -> str | None:
     if not isinstance(getattr(method, "reference", None), str):
         return "it names no reference"
     return None
-
-
-def parameters(name: str) -> tuple[str, ...]:
-    """Names of a method's hyper-parameters."""
-    method = find(name).method
-    return tuple(method.model_fields) if method else ()

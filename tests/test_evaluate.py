@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModelForCausalLM, PrefixTuningConfig, PromptTuningConfig
+from transformers import PreTrainedModel
 
 from bench.data import Task, read_lm_eval_yaml
 from bench.errors import UserError
@@ -24,7 +25,7 @@ TOKENIZER = load_tokenizer(SPEC)
 TEXTS = ["Anna Adler lives in Rome .", "20 and 10 make 30 .", "the largest of 70 13 37 is 70 ."]
 
 
-def _tiny(noise: float = 0.0):  # noqa: ANN202
+def _tiny(noise: float = 0.0) -> PreTrainedModel:
     model = load_model(SPEC, torch.float32, CPU).eval()
     torch.manual_seed(0)
     with torch.no_grad():

@@ -30,7 +30,7 @@ def _told(plugin: Plugin) -> dict[str, Any]:
     told: dict[str, Any] = {"name": plugin.name, "package": plugin.package, "version": plugin.version, "problem": plugin.problem}
     if (method := plugin.method) is None:
         return told
-    parameters = [{**vars(h), "default": h.default, "range": str(h.range) if h.range else None} for h in hyperparameters(method)]
+    parameters = [{**vars(h), "range": str(h.range) if h.range else None} for h in hyperparameters(method)]
     told |= {"formats": list(method.formats), "reference": method.reference, "description": inspect.getdoc(method)}
     return told | {"hyperparameters": parameters}
 

@@ -16,13 +16,14 @@ def show(task: Annotated[str | None, typer.Argument(help="a task, such as smalle
     from rich.console import Console
     from rich.table import Table
 
+    from ..method import Format
     from .tasks import RETAINED, TARGETS, tiny_task
 
     console = Console()
     if task is None:
         listing = Table("task", "the base", "example")
         for name in (*RETAINED, *TARGETS):
-            rows = tiny_task(f"tiny/{name}").load(_prompt_completion(), "validation")
+            rows = tiny_task(f"tiny/{name}").load(Format.PROMPT_COMPLETION, "validation")
             listing.add_row(f"tiny/{name}", "knows it" if name in RETAINED else "does not", rows[0]["prompt"] + rows[0]["completion"])
         listing.add_row("tiny/long-text", "", "questions behind sixty statements, for speed and memory")
         listing.add_row("tiny/text", "", "plain text of what the base knows, for drift")
@@ -34,12 +35,6 @@ def show(task: Annotated[str | None, typer.Argument(help="a task, such as smalle
         console.print(f"[bold]{format}[/] ({len(data):,} rows)")
         for row in data.select(range(min(2, len(data)))):
             console.print(f"  {row}", highlight=False, markup=False)
-
-
-def _prompt_completion():  # noqa: ANN202
-    from ..method import Format
-
-    return Format.PROMPT_COMPLETION
 
 
 @app.command()
