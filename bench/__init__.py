@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .method import Choice, Format, LogRange, Method, Range
-    from .session import Diverged, Session
+    from .errors import Skipped
+    from .method import Choice, Format, LogRange, Merger, Method, Range, Weights
+    from .schedule import Diverged
+    from .session import Session
 
-__all__ = ["Choice", "Diverged", "Format", "LogRange", "Method", "Range", "Session"]
+__all__ = ["Choice", "Diverged", "Format", "LogRange", "Merger", "Method", "Range", "Session", "Skipped", "Weights"]
 
-_HOMES = {"Diverged": "session", "Session": "session"}
+_HOMES = {"Diverged": "schedule", "Session": "session", "Skipped": "errors"}
 
 
 def __getattr__(name: str) -> Any:

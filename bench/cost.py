@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from .data import encode, find_task
+from .batching import encode
+from .data import find_task
 from .method import Format
 from .models import load_tokenizer
 from .suite import Suite

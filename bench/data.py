@@ -1,11 +1,11 @@
-"""Tasks, and the way from their data to batches: loading, deterministic order, collation."""
+"""Tasks and their data: loading, shaping into formats, deterministic order."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,6 @@ from .method import Format
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
 
 Split = Literal["train", "validation"]
 COLUMNS: dict[Format, tuple[str, ...]] = {
@@ -29,7 +28,6 @@ COLUMNS: dict[Format, tuple[str, ...]] = {
     Format.PROMPT_ONLY: ("prompt", "answer"),
     Format.RANKING: ("prompt", "completions", "scores"),
 }
-IGNORED = -100
 
 
 class SourceSpec(BaseModel):
@@ -204,45 +202,3 @@ def order(count: int, seed: int) -> Iterator[int]:
     rng = np.random.default_rng(seed)
     while True:
         yield from rng.permutation(count).tolist()
-
-
-def encode(
-    rows: Mapping[str, Sequence[str]], format: Format, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[tuple[list[int], list[int]]]:
-    """Token ids and labels of each row, at most `max_length` long, ending in the end-of-sequence token.
-
-    Prompt and completion are tokenised as one text, as they are when evaluated; what is too long loses the start of its prompt.
-    """
-    end = token_id(tokenizer, "eos")
-    if format == Format.LANGUAGE_MODELING:
-        texts: list[list[int]] = tokenizer(list(rows["text"]))["input_ids"]
-        cut = [(ids + [end])[:max_length] for ids in texts]
-        return [(ids, ids) for ids in cut]
-    prompts = tokenizer(list(rows["prompt"]))["input_ids"]
-    wholes = tokenizer([p + c for p, c in zip(rows["prompt"], rows["completion"], strict=True)])["input_ids"]
-    encoded = []
-    for prompt, whole in zip(prompts, wholes, strict=True):
-        ids = whole + [end]
-        labels = [IGNORED] * len(prompt) + ids[len(prompt) :]
-        encoded.append((ids[-max_length:], labels[-max_length:]))
-    return encoded
-
-
-def token_id(tokenizer: PreTrainedTokenizerBase, name: Literal["pad", "bos", "eos"]) -> int:
-    """Number of a special token that the tokenizer must have."""
-    found = getattr(tokenizer, f"{name}_token_id")
-    if not isinstance(found, int):
-        raise UserError(f"the tokenizer has no {name} token")
-    return found
-
-
-def collate(encoded: list[tuple[list[int], list[int]]], pad: int) -> dict[str, Any]:
-    """Right-padded tensors of shape (rows, longest row): input_ids, attention_mask, labels."""
-    import torch
-
-    width = max(len(ids) for ids, _ in encoded)
-    return {
-        "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in encoded]),
-        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in encoded]),
-        "labels": torch.tensor([labels + [IGNORED] * (width - len(labels)) for _, labels in encoded]),
-    }

@@ -14,3 +14,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A hint such as "; did you mean lora?", or nothing where no known word is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+class Skipped(Exception):
+    """The method cannot run here; the reason is the message."""

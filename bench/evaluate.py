@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import meter
-from .data import Task, collate, encode, token_id
+from .batching import collate, encode, token_id
+from .data import Task
 from .errors import UserError
 from .method import Format
 

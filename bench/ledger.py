@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,12 +85,40 @@ class Account:
         self._on_step = on_step
         self._inside_batch = False
         self._closed = False
+        self.free = False
+        """While true, nothing is charged and nothing counted."""
+        self._another_counts = False
         self._step_hook = register_optimizer_step_post_hook(self._stepped)
 
     @property
     def progress(self) -> float:
         """Share of the budget that is spent now, 0..1."""
-        return min(1.0, (self.ledger.spent(self.budget.currency) - self._before) / self.budget.amount)
+        return min(1.0, self.share_spent)
+
+    @property
+    def share_spent(self) -> float:
+        """As `progress`, but above 1 where the budget was overrun."""
+        if self.budget.amount <= 0:
+            return 1.0
+        return (self.ledger.spent(self.budget.currency) - self._before) / self.budget.amount
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Charge and count nothing for a while."""
+        self.free = True
+        try:
+            yield
+        finally:
+            self.free = False
+
+    @contextmanager
+    def delegated(self) -> Iterator[None]:
+        """Leave the counting of steps to the account of a part for a while; passes are still charged."""
+        self._another_counts = True
+        try:
+            yield
+        finally:
+            self._another_counts = False
 
     def boundary(self) -> bool:
         """Look at the budget; True while some of it is left."""
@@ -111,6 +140,8 @@ class Account:
         self._step_hook.remove()
 
     def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
+        if self.free or self._another_counts:
+            return
         self.ledger.steps += 1
         self.boundary()
         self._on_step()
@@ -156,6 +187,8 @@ class Meter:
         self._embedded = args[0].numel()
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.account.free:
+            return
         self.account.demand()
         ids = kwargs.get("input_ids", args[0] if args else None)
         inputs = ids if ids is not None else kwargs["inputs_embeds"]
@@ -204,6 +237,8 @@ class Meter:
 
     def _leave(self, backbone: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Charge the heads for every token: a trainer may use a head's weight without calling it."""
+        if self.account.free:
+            return
         if self._probing is not None:
             self._probing = None
             for probe in self._probes:
@@ -216,6 +251,8 @@ class Meter:
 
     def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
         """A head that is called is charged for what it really gets: generation may pass it the last position only."""
+        if self.account.free:
+            return
         rows = args[0].shape[:-1].numel()
         tokens = rows - self._padding * (rows == self._positions)
         if head in self._charged_heads:

@@ -90,16 +90,16 @@ class Speed:
         self._begun: tuple[float, float] | None = None
         self._steps = 0
 
-    def step(self, steps: int, tokens: Callable[[], float]) -> None:
-        """Tell that so many steps are done."""
-        self._steps = steps
-        if steps == self.WARM_UP_STEPS:
+    def step(self, tokens: Callable[[], float]) -> None:
+        """Tell that another step is done."""
+        self._steps += 1
+        if self._steps == self.WARM_UP_STEPS:
             synchronize(self._device)
             self._begun = (time.perf_counter(), tokens())
 
-    def read(self, tokens: float) -> float | None:
-        """The speed up to now, or None before the second steady step."""
+    def read(self, tokens: float) -> tuple[float, float] | None:
+        """Tokens and seconds since the warm-up, or None before the second steady step."""
         if self._begun is None or self._steps <= self.WARM_UP_STEPS:
             return None
         synchronize(self._device)
-        return (tokens - self._begun[1]) / (time.perf_counter() - self._begun[0])
+        return tokens - self._begun[1], time.perf_counter() - self._begun[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,9 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel
 
-    from .session import Session
+    from .session import Measuring, Session
 
 
 class Format(StrEnum):
@@ -69,9 +71,11 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     formats: ClassVar[tuple[Format, ...]]
-    """Every format of data that this method learns from; the target must offer all of them."""
+    """Every format of data that this method learns from; the target must offer all of them. Empty where it learns from none."""
     reference: ClassVar[str]
     """The paper or implementation it follows."""
+    family: ClassVar[str] = "other"
+    """The group that `bench methods` lists it in."""
 
     def skip(self, session: Session) -> str | None:
         """The reason why this method cannot run here, or None."""
@@ -80,6 +84,32 @@ class Method(BaseModel):
     @abstractmethod
     def train(self, session: Session) -> PreTrainedModel | PeftModel:
         """Adapt `session.model()` until the budget is spent, and give back the model whose state is to be saved."""
+
+    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        """What this method itself optimises, measured on validation rows: called before and after training, charged to nobody.
+
+        Without one of its own, the negative log-likelihood per token of what is learned to be said, where the format has that.
+        """
+        from .objective import mean_nll
+
+        return mean_nll(self.formats, session, model)
+
+
+Weights = dict[str, "Tensor"]
+"""All weights of a model by name, in float32."""
+
+
+class Merger(BaseModel):
+    """How the results of several recipes become one model. Fields are hyper-parameters, as a method's are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reference: ClassVar[str]
+    """The paper or implementation it follows."""
+
+    @abstractmethod
+    def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
+        """One set of weights from those of the parts and those that all parts started from."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +123,8 @@ class Hyperparameter:
     description: str
 
 
-def hyperparameters(method: type[Method]) -> list[Hyperparameter]:
-    """The fields of a method class in the order of their definition."""
+def hyperparameters(method: type[Method] | type[Merger]) -> list[Hyperparameter]:
+    """The fields of a method or merger class in the order of their definition."""
     return [
         Hyperparameter(
             name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TINY = Path(__file__).parent / "tiny" / "weights"
+START = "start"
+"""Folder inside an artifact with the weights that its adapter belongs to, where they are not the suite's model."""
 SAMPLED = 1 << 20  # bytes from each end of a file that stand for it in a fingerprint
+
+
+class CannotMerge(Exception):
+    """An adapter that has to become part of its base cannot."""
 
 
 class ModelSpec(BaseModel):
@@ -51,6 +58,10 @@ class ModelSpec(BaseModel):
         name = self.tokenizer or self.path or "tiny"
         return str(TINY) if name == "tiny" else name
 
+    def moved(self, folder: Path) -> ModelSpec:
+        """The same tokenizer with weights from a local folder."""
+        return ModelSpec(path=str(folder), tokenizer=self.tokenizer_location, trust_remote_code=self.trust_remote_code)
+
 
 def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The start model with its weights in `dtype`; safetensors only, so no pickle is ever opened."""
@@ -66,6 +77,52 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
     torch.manual_seed(0)
     with device:
         return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The start model with one new output per token in place of its head."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    if spec.random is not None:
+        config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}), num_labels=1)
+        torch.manual_seed(0)
+        with device:
+            return AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        spec.location,
+        revision=spec.revision or "main",
+        dtype=dtype,
+        num_labels=1,
+        use_safetensors=True,
+        trust_remote_code=spec.trust_remote_code,
+    )
+    return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def save(model: Any, folder: Path, dtype: torch.dtype) -> None:
+    """Safetensors only: an adapter as PEFT saves it, or all weights in the suite's precision."""
+    from peft import PeftModel
+
+    shutil.rmtree(folder, ignore_errors=True)
+    if not isinstance(model, PeftModel):
+        model = model.to(dtype)
+    model.save_pretrained(str(folder))
+
+
+def merged(model: Any) -> PreTrainedModel:
+    """The model with its adapter made part of its weights; `CannotMerge` when that is impossible."""
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        return model
+    kind = type(model.active_peft_config).__name__
+    if not hasattr(model.base_model, "merge_and_unload"):
+        raise CannotMerge(f"an adapter of {kind} cannot be merged into its base, so nothing can follow it")
+    try:
+        return model.merge_and_unload()
+    except Exception as error:  # each of PEFT's tuners says in its own way that it cannot
+        raise CannotMerge(f"an adapter of {kind} cannot be merged into its base, so nothing can follow it: {error}") from error
 
 
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:

@@ -11,6 +11,7 @@ from typing import Any
 from . import registry
 from .data import Task, find_task
 from .models import fingerprint
+from .recipe import origins
 from .suite import Suite
 
 BASE = "base"
@@ -43,10 +44,10 @@ def make_plan(suite: Suite, device: str) -> list[Run]:
     runs = [_run(BASE, None, {}, "", 0, {**setting, "budget": None}, setting)]
     for seed in suite.seeds:
         for entry in suite.methods:
-            plugin = registry.find(entry.name)
-            method = plugin.method
-            parameters = method.model_validate(entry.parameters).model_dump(mode="json") if method else entry.parameters
-            runs.append(_run(entry.label, entry.name, parameters, plugin.origin, seed, setting, setting))
+            kind = registry.find(entry.name).method
+            method = kind.model_validate(entry.parameters) if kind else None
+            parameters = method.model_dump(mode="json") if method else entry.parameters
+            runs.append(_run(entry.label, entry.name, parameters, origins(entry.name, method), seed, setting, setting))
     return runs
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,17 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from . import meter
+from . import batching, meter, models, trainer
 from .budget import Budget
-from .data import Task, collate, encode, order, token_id
+from .data import Split, Task, order
 from .ledger import Account, Ledger, Meter
 from .method import Format
+from .schedule import CLIP, Diverged, anneal
 
-WARM_UP = 0.05  # share of the budget over which the learning rate rises
-CLIP = 1.0  # largest norm of the gradient
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
-
-
-class Diverged(RuntimeError):
-    """The loss or a weight is no longer a finite number."""
+MEASURED_ROWS = 128
 
 
 def derive(seed: int, axis: str) -> int:
@@ -37,9 +34,19 @@ def derive(seed: int, axis: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1
 
 
-def schedule(fraction: float) -> float:
-    """Factor on the learning rate at a fraction of the budget: a short rise, then linear to zero (Li et al. 2020, 1905.04753)."""
-    return min(1.0, 0.1 + fraction / WARM_UP) * max(0.0, 1.0 - fraction)
+@dataclass
+class Journal:
+    """What is written down while a run trains, over all its stages."""
+
+    losses: list[float] = field(default_factory=list)
+    objectives: list[dict[str, Any]] = field(default_factory=list)
+    """Of each stage that has one: what its method itself optimises, before and after."""
+    speeds: list[tuple[float, float]] = field(default_factory=list)
+    """Of each stage: tokens and seconds after its warm-up steps."""
+    load_seconds: float = 0.0
+    aside_seconds: float = 0.0
+    trainable: int = 0
+    """Most parameters that any stage trained."""
 
 
 @dataclass
@@ -58,44 +65,73 @@ class Session:
     batch_size: int
     max_length: int
     ledger: Ledger
-    _load: Callable[[], PreTrainedModel]
-    _data_seed: int
-    _tell: Callable[[float], None]
-    losses: list[float] = field(default_factory=list)
-    load_seconds: float = 0.0
+    start: models.ModelSpec
+    """What `model()` and `reference()` load."""
+    stage_name: str = ""
+    """Where in its recipe this session stands: empty, or `0`, `1/0`, …"""
+    old: tuple[Task, ...] = ()
+    """Tasks that should not be forgotten and that have training data: retained tasks and earlier targets."""
+    earlier: tuple[Path, ...] = ()
+    """Adapters that this recipe saved on earlier targets, in their order."""
+    journal: Journal = field(default_factory=Journal)
+    _data_seed: int = 0
+    _tell: Callable[[float], None] = lambda fraction: None
+    _split: Split = "train"
 
     def __post_init__(self) -> None:
         self._account = Account(self.budget, self.ledger, self._on_step)
         self._speed = meter.Speed(self.device)
 
-    # ── what a method calls ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── models ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def model(self) -> PreTrainedModel:
-        """A fresh copy of the start model, in training mode and metered. Loading it is not charged."""
+    def model(self, purpose: str = "train") -> PreTrainedModel:
+        """A fresh copy of the start model, in training mode and metered. Loading it is not charged.
+
+        `purpose` is the line of the ledger that its passes are charged to.
+        """
+        return self._handed_out(models.load_model, purpose).train()
+
+    def reference(self) -> PreTrainedModel:
+        """A fresh copy of the start model that stays as it is: frozen, in evaluation mode, charged as reference."""
+        return self._handed_out(models.load_model, "reference").requires_grad_(False).eval()
+
+    def scorer(self, purpose: str) -> PreTrainedModel:
+        """The start model with a new head of one output for each token, as `AutoModelForSequenceClassification`: a reward model or a critic."""
+        scorer = self._handed_out(models.load_scorer, purpose).train()
+        scorer.config.pad_token_id = self.tokenizer.pad_token_id
+        return scorer
+
+    def _handed_out(self, load: Callable[..., PreTrainedModel], purpose: str) -> PreTrainedModel:
         with meter.stopwatch(self.device) as watch:
-            model = self._load().train()
+            model = load(self.start, self.dtype, self.device)
             model.config.use_cache = False
-            Meter(model, self._account, "train")
+            Meter(model, self._account, purpose)
             _compute_in(model, self.dtype)
         if not self.ledger.steps:
             meter.restart_peak(self.device)
         self.ledger.paused += watch.seconds
-        self.load_seconds += watch.seconds
+        self.journal.load_seconds += watch.seconds
         return model
 
-    @property
-    def progress(self) -> float:
-        """Share of the budget that is spent, 0..1."""
-        return self._account.progress
+    def rebase(self, model: PreTrainedModel) -> None:
+        """Make a model's present weights the start from here on, as an adapter needs it whose set-up changes its base.
+
+        They are saved with the adapter, so that it is loaded onto the base it belongs to.
+        """
+        folder = self.folder / "rebased"
+        models.save(model, folder, self.dtype)
+        self.start = self.start.moved(folder)
+
+    # ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def dataset(self, format: Format) -> Dataset:
         """All training rows of the target in one format, in this suite's order."""
-        data = self.task.load(format, "train")
+        data = self.task.load(format, self._split)
         return data.select(list(islice(order(len(data), self._data_seed), len(data))))
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         """Batches of `batch_size` rows as columns, in the order that all recipes share; ends when the budget is spent."""
-        data = self.task.load(format, "train")
+        data = self.task.load(format, self._split)
         numbers = order(len(data), self._data_seed)
         while self._account.open_batch():
             yield data[list(islice(numbers, self.batch_size))]
@@ -104,10 +140,46 @@ class Session:
         """As `rows`, tokenised: input_ids, attention_mask and labels of shape (batch_size, longest row) on the device."""
         if format not in BATCHED:
             raise ValueError(f"batches() gives {', '.join(BATCHED)}; take {format} as rows()")
-        pad = token_id(self.tokenizer, "pad")
         for rows in self.rows(format):
-            batch = collate(encode(rows, format, self.tokenizer, self.max_length), pad)
-            yield {name: tensor.to(self.device) for name, tensor in batch.items()}
+            if format == Format.LANGUAGE_MODELING:
+                yield self._on_device(batching.collate(batching.encode(rows, format, self.tokenizer, self.max_length), self._pad))
+            else:
+                yield self.encode(rows["prompt"], rows["completion"])
+
+    def old_rows(self, format: Format, size: int) -> Iterator[dict[str, list[Any]]]:
+        """Batches of `size` training rows of the `old` tasks as columns, without end; every task has the same share of the rows."""
+        tables = [task.load(format, "train") for task in self.old if format in task.formats]
+        numbers = [order(len(table), derive(self._data_seed, f"old/{i}")) for i, table in enumerate(tables)]
+        turns = order(len(tables), derive(self._data_seed, "old"))
+        while True:
+            rows = [tables[i][next(numbers[i])] for i in islice(turns, size)]
+            yield {column: [row[column] for row in rows] for column in rows[0]}
+
+    def encode(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, Tensor]:
+        """Right-padded input_ids, attention_mask and labels of (rows, longest row) on the device; labels cover the completions alone."""
+        encoded = batching.encode_pairs(prompts, completions, self.tokenizer, self.max_length)
+        return self._on_device(batching.collate(encoded, self._pad))
+
+    def pack(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Whole texts side by side in as few rows of `max_length` as they need: input_ids, position_ids and labels on the device.
+
+        Texts in one row do not attend to one another.
+        """
+        return self._on_device(batching.pack(texts, self.tokenizer, self.max_length))
+
+    @property
+    def _pad(self) -> int:
+        return batching.token_id(self.tokenizer, "pad")
+
+    def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0..1."""
+        return self._account.progress
 
     def optimizer(self, model: torch.nn.Module, lr: float) -> AdamW:
         """AdamW without weight decay over everything in the model that requires a gradient."""
@@ -115,12 +187,12 @@ class Session:
 
     def step(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Backward, clip, set the learning rate by the budget spent, step."""
-        self.losses.append(float(loss.detach()))
-        if not math.isfinite(self.losses[-1]):
-            raise Diverged(f"the loss became {self.losses[-1]} at step {self.ledger.steps + 1}")
+        self.journal.losses.append(float(loss.detach()))
+        if not math.isfinite(self.journal.losses[-1]):
+            raise Diverged(f"the loss became {self.journal.losses[-1]} at step {self.ledger.steps + 1}")
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], CLIP)
-        _anneal(optimizer, self._account.fraction)
+        anneal(optimizer, self._account.fraction)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -129,64 +201,70 @@ class Session:
 
         `config` is the trainer's own class of arguments and `settings` what the method adds, such as its learning rate.
         """
-        args = config(
-            output_dir=str(self.folder),
-            per_device_train_batch_size=self.batch_size,
-            max_steps=1_000_000_000,  # the callback stops it
-            lr_scheduler_type="constant",
-            weight_decay=0.0,
-            max_grad_norm=CLIP,
-            use_cpu=self.device.type == "cpu",
-            bf16=False,  # the model computes in the suite's precision by itself
-            gradient_checkpointing=False,
-            train_sampling_strategy="sequential",  # the rows are in this suite's order already
-            seed=self.seed,
-            save_strategy="no",
-            logging_strategy="steps",
-            logging_steps=1,
-            report_to="none",
-            disable_tqdm=True,
-            **settings,
+        return trainer.arguments(self, config, settings)
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def stage(self, name: str, until: float, start: models.ModelSpec | None = None) -> Iterator[Session]:
+        """A session for a part of this one: it may spend up to the share `until` (0..1) of this session's budget.
+
+        What an earlier part spent too much or too little is the later part's loss or gain. Its data comes in another order.
+        """
+        folder = self.folder / f"stage-{name}"
+        folder.mkdir(parents=True)
+        account = self._account
+        part = replace(
+            self,
+            budget=self.budget.part(account.share_spent, until),
+            seed=derive(self.seed, name),
+            folder=folder,
+            start=start or self.start,
+            stage_name=f"{self.stage_name}/{name}".strip("/"),
+            _data_seed=derive(self._data_seed, name),
+            _tell=lambda _: self._tell(self.progress),
         )
-        return {"args": args, "callbacks": [BudgetCallback(self)], "processing_class": self.tokenizer}
+        set_seed(part.seed)
+        with account.delegated():
+            try:
+                yield part
+            finally:
+                part.close()
 
-    # ── what the worker reads ───────────────────────────────────────────────────────────────────────────────────────
+    def measuring(self) -> Measuring:
+        """The same start and target, but validation rows, and a ledger of its own that nobody reads."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Measuring(**{**given, "ledger": Ledger(), "budget": Budget("steps", math.inf), "journal": Journal(), "_split": "validation"})
 
-    def tokens_per_second(self) -> float | None:
-        """Trained tokens per second after the warm-up steps; None when there were too few."""
-        return self._speed.read(float(self.ledger.purposes["train"].tokens))
+    @contextmanager
+    def unmetered(self) -> Iterator[None]:
+        """For the harness: passes in here are charged to nobody, and the clock stands."""
+        with self._account.suspended(), meter.stopwatch(self.device) as watch:
+            yield
+        self.ledger.paused += watch.seconds
+        self.journal.aside_seconds += watch.seconds
+
+    # ── what the harness reads ──────────────────────────────────────────────────────────────────────────────────────
 
     def close(self) -> None:
+        """Stop listening for steps, and write down the speed."""
         self._account.close()
+        if (steady := self._speed.read(float(self.ledger.purposes["train"].tokens))) is not None:
+            self.journal.speeds.append(steady)
 
     def _on_step(self) -> None:
-        self._speed.step(self.ledger.steps, lambda: float(self.ledger.purposes["train"].tokens))
+        self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))
         self._tell(self._account.fraction)
 
 
-class BudgetCallback(TrainerCallback):
-    """Stops a trainer when the budget is spent and anneals its learning rate with it."""
+class Measuring(Session):
+    """A session for looking at a model, not for training one: its rows are the first of the validation split, once."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
-        _anneal(optimizer, self._session._account.fraction)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        control.should_training_stop = not self._session._account.boundary()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None:
-            self._session.losses.append(loss)
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss became {loss} at step {state.global_step}")
-
-
-def _anneal(optimizer: Any, fraction: float) -> None:
-    for group in getattr(optimizer, "optimizer", optimizer).param_groups:
-        group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(fraction)
+    def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
+        data = self.task.load(format, self._split)
+        self._account.open_batch()
+        for first in range(0, min(MEASURED_ROWS, len(data)), self.batch_size):
+            yield data[first : min(first + self.batch_size, MEASURED_ROWS)]
 
 
 def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:

@@ -54,16 +54,13 @@ def _reopened(job: Job) -> Any:
     from . import models
 
     device, dtype = torch.device(job.device), precision(job.suite, job.device)
-    if job.run.method is not None and not (job.artifact / "adapter_config.json").exists():
+    if job.run.method is None:
+        return models.load_model(job.suite.start(), dtype, device)
+    if not (job.artifact / "adapter_config.json").exists():
         return AutoModelForCausalLM.from_pretrained(job.artifact, dtype=dtype, use_safetensors=True).to(device)  # pyright: ignore[reportArgumentType]
-    start = models.ModelSpec(path=str(job.work / last), tokenizer=None) if (last := _last_stage(job)) else job.suite.start()
-    base = models.load_model(start, dtype, device)
-    return base if job.run.method is None else PeftModel.from_pretrained(base, str(job.artifact)).to(device)
-
-
-def _last_stage(job: Job) -> str | None:
-    """The folder that the last target of a sequence started from, if there was more than one."""
-    return f"stage-{len(job.suite.target) - 2}" if job.run.method and len(job.suite.target) > 1 else None
+    own = job.artifact / models.START
+    start = job.suite.start().moved(own) if own.is_dir() else job.suite.start()
+    return PeftModel.from_pretrained(models.load_model(start, dtype, device), str(job.artifact)).to(device)
 
 
 def _summary(group: list[Any]) -> dict[str, Any]:

@@ -1,129 +1,138 @@
-"""The first stage of a run: train the method on every target in turn, and save what came out."""
+"""The first stage of a run: train its recipe on every target in turn, and save what came out."""
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import registry
-from .budget import Budget
-from .plan import Run, tasks
-from .worker import Job, Skipped, count_parameters, environment, precision
+from .plan import tasks
+from .worker import Job, count_parameters, environment, precision
+
+if TYPE_CHECKING:
+    from .models import ModelSpec
+    from .session import Journal, Session
 
 
 def train(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Train the run's method on every target in turn, and save what came out."""
+    """Train the run's recipe on every target in turn, and save what came out."""
     import torch
 
     from . import meter, models
     from .ledger import Ledger
+    from .session import Journal
 
-    suite, run = job.suite, job.run
-    device, dtype = torch.device(job.device), precision(suite, job.device)
-    method = _method(run)
-    ledger = Ledger()
-    start = suite.start()
-    sessions: list[Any] = []
-    model: Any = None
+    assert job.run.method is not None
+    method = registry.usable(job.run.method).model_validate(job.run.parameters)
+    device, dtype = torch.device(job.device), precision(job.suite, job.device)
+    ledger, journal = Ledger(), Journal()
+    scratch = job.work / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
     with meter.memory(device) as memory, meter.stopwatch(device) as watch:
-        targets = tasks(suite, suite.target)
-        for number, task in enumerate(targets):
-            session = _session(job, number, start, suite.budget.budget().share(len(targets)), ledger, tell)
-            missing = [f for f in method.formats if f not in task.formats]
-            if missing:
-                raise Skipped(f"{task.name} has no {', '.join(missing)} data")
-            if reason := method.skip(session):
-                raise Skipped(reason)
-            torch.manual_seed(session.seed)
-            random.seed(session.seed)
-            model = method.train(session)
-            session.close()
-            sessions.append(session)
-            if number + 1 < len(targets):
-                start = models.ModelSpec(path=_handed_on(model, job.work / f"stage-{number}", dtype), tokenizer=start.tokenizer_location)
-    load_seconds = sum(s.load_seconds for s in sessions)
-    spent = ledger.totals() | {"seconds": watch.seconds - load_seconds}
-    parameters = count_parameters(model)
+        model, start = _over_targets(job, method, ledger, journal, scratch, tell)
+    seconds = watch.seconds - journal.load_seconds - journal.aside_seconds
+    counted = count_parameters(model)
     _check_finite(model)
     with meter.stopwatch(device) as saving:
-        _save(model, job.artifact, dtype)
-    losses = [loss for s in sessions for loss in s.losses]
+        models.save(model, job.artifact, dtype)
+        if _needs_its_start(model, start, job):
+            shutil.copytree(start.location, job.artifact / models.START)
+    shutil.rmtree(scratch)
     return {
-        "seconds": {"load": load_seconds, "train": watch.seconds - load_seconds, "save": saving.seconds},
+        "seconds": {"load": journal.load_seconds, "measure": journal.aside_seconds, "train": seconds, "save": saving.seconds},
         "memory": asdict(memory),
-        "tokens_per_second": sessions[-1].tokens_per_second(),
-        "parameters": parameters,
+        "tokens_per_second": _speed(journal),
+        "parameters": counted | {"trainable": journal.trainable},
         "artifact_bytes": sum(f.stat().st_size for f in job.artifact.rglob("*") if f.is_file()),
-        "ledger": {"spent": spent, "by_purpose": ledger.by_purpose()},
-        "loss": {"first": _mean(losses[:5]), "last": _mean(losses[-5:])},
+        "ledger": {"spent": ledger.totals() | {"seconds": seconds}, "by_purpose": ledger.by_purpose()},
+        "loss": {"first": _mean(journal.losses[:5]), "last": _mean(journal.losses[-5:])},
+        "objective": journal.objectives,
         "environment": environment(job),
     }
 
 
-def _method(run: Run) -> Any:
-    assert run.method is not None
-    plugin = registry.find(run.method)
-    if plugin.method is None:
-        raise Skipped(f"{run.method} of {plugin.origin} cannot be used: {plugin.problem}")
-    return plugin.method.model_validate(run.parameters)
+def _over_targets(
+    job: Job, method: Any, ledger: Any, journal: Journal, scratch: Path, tell: Callable[[float], None]
+) -> tuple[Any, ModelSpec]:
+    """The model after the last target, and the start that its adapter, if it is one, belongs to."""
+    from peft import PeftModel
+
+    from .recipe import apply, handed_on
+
+    start, earlier, model = job.suite.start(), (), None
+    for number in range(len(job.suite.target)):
+        session = _session(job, number, start, earlier, ledger, journal, scratch / f"target-{number}", tell)
+        model = apply(method, session)
+        session.close()
+        start = session.start
+        if number + 1 < len(job.suite.target):
+            if isinstance(model, PeftModel):
+                model.save_pretrained(str(session.folder / "adapter"))
+                earlier = (*earlier, session.folder / "adapter")
+            start = handed_on(model, session, "handed-on")
+    return model, start
 
 
-def _session(job: Job, number: int, start: Any, budget: Budget, ledger: Any, tell: Callable[[float], None]) -> Any:
+def _session(
+    job: Job,
+    number: int,
+    start: ModelSpec,
+    earlier: tuple[Path, ...],
+    ledger: Any,
+    journal: Journal,
+    folder: Path,
+    tell: Callable[[float], None],
+) -> Session:
     import torch
 
     from . import models
     from .session import Session, derive
 
     suite, run = job.suite, job.run
-    device, dtype = torch.device(job.device), precision(suite, job.device)
-    scratch = job.work / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    targets = tasks(suite, suite.target)
+    held = [task for task in (*tasks(suite, suite.retain), *targets[:number]) if task.formats]
     return Session(
-        task=tasks(suite, suite.target)[number],
+        task=targets[number],
         tokenizer=models.load_tokenizer(start),
-        budget=budget,
+        budget=suite.budget.budget().share(len(targets)),
         seed=derive(run.seed, f"method/{run.recipe}/{number}"),
-        device=device,
-        dtype=dtype,
-        folder=scratch,
+        device=torch.device(job.device),
+        dtype=precision(suite, job.device),
+        folder=folder,
         batch_size=suite.batch.size,
         max_length=suite.batch.max_length,
         ledger=ledger,
-        _load=lambda: models.load_model(start, dtype, device),
+        start=start,
+        stage_name=targets[number].name if len(targets) > 1 else "",
+        old=tuple(held),
+        earlier=earlier,
+        journal=journal,
         _data_seed=derive(run.seed, f"data/{number}"),
-        _tell=lambda fraction: tell((number + fraction) / len(suite.target)),
+        _tell=lambda fraction: tell((number + fraction) / len(targets)),
     )
 
 
-def _handed_on(model: Any, folder: Path, dtype: Any) -> str:
-    """The trained model as the start of the next target: adapters become part of the weights."""
+def _needs_its_start(model: Any, start: ModelSpec, job: Job) -> bool:
+    """Whether an adapter belongs to weights that nobody could find again."""
     from peft import PeftModel
 
-    if isinstance(model, PeftModel):
-        if not hasattr(model.base_model, "merge_and_unload"):
-            raise Skipped(f"{type(model.active_peft_config).__name__} cannot be merged into its base, so no target can follow another")
-        model = model.merge_and_unload()
-    _save(model, folder, dtype)
-    return str(folder)
+    return isinstance(model, PeftModel) and start != job.suite.start()
 
 
-def _save(model: Any, folder: Path, dtype: Any) -> None:
-    """Safetensors only: an adapter as PEFT saves it, or all weights in the suite's precision."""
-    from peft import PeftModel
-
-    shutil.rmtree(folder, ignore_errors=True)
-    if not isinstance(model, PeftModel):
-        model = model.to(dtype)
-    model.save_pretrained(str(folder))
+def _speed(journal: Journal) -> float | None:
+    """Trained tokens per second over the steady steps of all stages; None when there were too few."""
+    if not journal.speeds:
+        return None
+    tokens, seconds = (sum(values) for values in zip(*journal.speeds, strict=True))
+    return tokens / seconds
 
 
 def _check_finite(model: Any) -> None:
-    from .session import Diverged
+    from .schedule import Diverged
 
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from .budget import CURRENCIES, Budget, Currency
 from .data import TaskSpec
 from .models import ModelSpec
+from .recipe import entry, label
 
 MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
@@ -66,26 +67,19 @@ class BatchSpec(Strict):
 
 
 class MethodSpec(Strict):
-    """One entry under methods: `lora`, or `lora: {r: 64}` with `as: lora-64` beside it."""
+    """One entry under methods: `lora`, or `lora: {r: 64}` with `as: lora-64` beside it; `chain: [sft, dpo]` is one too."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: Any = {}
     label: str
 
     @model_validator(mode="before")
     @classmethod
     def _entry(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value, "label": value}
-        if not isinstance(value, dict):
-            raise ValueError("write a method as name, or as name: {parameter: value}")
-        named = [key for key in value if key != "as"]
-        if len(named) != 1:
-            raise ValueError(
-                f"an entry names one method, this one names {', '.join(map(str, named)) or 'none'}; start each with its own dash"
-            )
-        name = named[0]
-        return {"name": name, "parameters": value[name] or {}, "label": value.get("as", name)}
+        name, parameters, beside = entry(value)
+        if "share" in beside:
+            raise ValueError("share: belongs to the parts of a chain or merge; here every entry has the whole budget")
+        return {"name": name, "parameters": parameters, "label": beside.get("as", label(name, parameters))}
 
 
 class Suite(Strict):

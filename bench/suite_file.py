@@ -14,6 +14,7 @@ from .data import SourceSpec, TaskSpec, find_task
 from .errors import UserError, nearest
 from .method import Method
 from .models import ModelSpec
+from .recipe import mistakes
 from .suite import BatchSpec, BudgetSpec, Suite
 
 Location = tuple[int | str, ...]
@@ -79,6 +80,8 @@ def _line(node: yaml.Node, location: Location) -> int:
     """The line of the deepest node on the way to a location."""
     line = node.start_mark.line + 1
     for step in location:
+        if isinstance(node, yaml.SequenceNode) and step == "parts":
+            continue  # the short form of a recipe is its list of parts
         if isinstance(node, yaml.MappingNode):
             found = next(((k, v) for k, v in node.value if k.value == str(step)), None)
             if found is None:
@@ -151,22 +154,14 @@ def _beyond_schema(suite: Suite) -> Iterator[tuple[Location, str]]:
         yield ("model",), f"there is no model folder {suite.folder / path}"
 
 
-def _method_problems(location: Location, name: str, parameters: dict[str, Any]) -> Iterator[tuple[Location, str]]:
+def _method_problems(location: Location, name: str, parameters: Any) -> Iterator[tuple[Location, str]]:
     try:
-        plugin = registry.find(name)
+        kind = registry.find(name).method
     except UserError as error:
         yield location, str(error)
         return
-    if plugin.method is None:
-        return  # it becomes a row that says so
-    try:
-        plugin.method.model_validate(parameters)
-    except ValidationError as error:
-        known = list(plugin.method.model_fields)
-        for e in error.errors():
-            field = str(e["loc"][0]) if e["loc"] else name
-            unknown = f"{name} has no parameter {field}{nearest(field, known)} (it has {', '.join(known)})"
-            yield (*location, name, *e["loc"]), unknown if e["type"] == "extra_forbidden" else f"{name}: {_sentence((field,), e)}"
+    for where, what in mistakes(name, kind, parameters) if kind else ():  # a broken plugin becomes a row that says so
+        yield (*location, name, *where), what
 
 
 def _missing_files(suite: Suite) -> Iterator[tuple[Location, str]]:
@@ -204,6 +199,6 @@ def resolved(suite: Suite) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _all_parameters(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def _all_parameters(name: str, parameters: Any) -> Any:
     method: type[Method] | None = registry.find(name).method
     return method.model_validate(parameters).model_dump(mode="json") if method else parameters

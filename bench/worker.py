@@ -18,15 +18,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from .errors import Skipped
 from .plan import Run
 from .store import write_atomically
 from .suite import Suite
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "lm-eval", "accelerate", "tokenizers")
-
-
-class Skipped(Exception):
-    """The method cannot run here; the reason is the message."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def _status(error: BaseException) -> str:
     import torch
 
     from .ledger import BudgetSpent
-    from .session import Diverged
+    from .schedule import Diverged
 
     if isinstance(error, Skipped):
         return "skipped"

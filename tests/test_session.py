@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,36 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModelForCausalLM
 
+from bench.batching import collate, encode, pack, token_id
 from bench.budget import Budget
-from bench.data import collate, encode, order, token_id
-from bench.ledger import Ledger
+from bench.data import order
 from bench.method import Format
-from bench.models import ModelSpec, load_model, load_tokenizer
-from bench.session import Session, derive, schedule
-from bench.tiny.tasks import tiny_task
+from bench.models import ModelSpec, load_tokenizer
+from bench.schedule import schedule
+from bench.session import Session, derive
+from bench.testing import tiny_session
 
-TINY = ModelSpec(path="tiny")
-CPU = torch.device("cpu")
-TOKENIZER = load_tokenizer(TINY)
-
-
-def _session(folder: Path, dtype: torch.dtype = torch.float32, steps: int = 4, **changes: Any) -> Session:
-    given: dict[str, Any] = {
-        "task": tiny_task("tiny/smallest"),
-        "tokenizer": TOKENIZER,
-        "budget": Budget("steps", steps),
-        "seed": 5,
-        "device": CPU,
-        "dtype": dtype,
-        "folder": folder,
-        "batch_size": 8,
-        "max_length": 64,
-        "ledger": Ledger(),
-        "_load": lambda: load_model(TINY, dtype, CPU),
-        "_data_seed": 3,
-        "_tell": lambda fraction: None,
-    }
-    return Session(**{**given, **changes})
+TOKENIZER = load_tokenizer(ModelSpec(path="tiny"))
 
 
 def _train(session: Session, model: torch.nn.Module, lr: float = 1e-3) -> list[torch.Tensor]:
@@ -54,9 +33,9 @@ def _train(session: Session, model: torch.nn.Module, lr: float = 1e-3) -> list[t
 
 
 def test_every_method_sees_the_same_rows_in_the_same_order(tmp_path: Path) -> None:
-    first = _session(tmp_path)
+    first = tiny_session(tmp_path)
     rows_of_one = _train(first, first.model())
-    second = _session(tmp_path, seed=77)
+    second = tiny_session(tmp_path, seed=77)
     rows_of_other = _train(second, second.model(), 3e-3)
     assert len(rows_of_one) == 4
     assert all(torch.equal(a, b) for a, b in zip(rows_of_one, rows_of_other, strict=True))
@@ -66,7 +45,7 @@ def test_every_method_sees_the_same_rows_in_the_same_order(tmp_path: Path) -> No
 
 
 def test_a_model_is_handed_out_fresh(tmp_path: Path) -> None:
-    session = _session(tmp_path)
+    session = tiny_session(tmp_path)
     one = session.model()
     with torch.no_grad():
         next(one.parameters()).zero_()
@@ -74,7 +53,7 @@ def test_a_model_is_handed_out_fresh(tmp_path: Path) -> None:
 
 
 def test_what_trains_is_float32_and_what_is_frozen_keeps_the_dtype(tmp_path: Path) -> None:
-    session = _session(tmp_path, torch.bfloat16)
+    session = tiny_session(tmp_path, dtype=torch.bfloat16)
     model = session.model()
     before = next(model.parameters()).clone()
     _train(session, model, 1e-5)
@@ -82,7 +61,7 @@ def test_what_trains_is_float32_and_what_is_frozen_keeps_the_dtype(tmp_path: Pat
     moved = (next(model.parameters()) != before.float()).float().mean()
     assert moved > 0.1, "steps smaller than bfloat16 can hold are not lost"
 
-    session = _session(tmp_path, torch.bfloat16)
+    session = tiny_session(tmp_path, dtype=torch.bfloat16)
     adapted = PeftModelForCausalLM(session.model(), LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
     _train(session, adapted)
     assert {p.dtype for p in adapted.parameters() if p.requires_grad} == {torch.float32}
@@ -129,3 +108,72 @@ def test_padding_and_prompts_are_not_learned() -> None:
     assert learned.sum(1).tolist() == [3, 2]
     assert not (learned & (batch["attention_mask"] == 0)).any()
     assert torch.equal(batch["labels"][learned], batch["input_ids"][learned])
+
+
+def test_packed_texts_are_read_as_if_each_stood_alone(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    model = session.model().eval()
+    texts = [row["text"] for row in session.dataset(Format.LANGUAGE_MODELING).select(range(12))]
+    packed = session.pack(texts)
+    alone = collate(encode({"text": texts}, Format.LANGUAGE_MODELING, TOKENIZER, 64), token_id(TOKENIZER, "pad"))
+    assert packed["input_ids"].shape[0] < len(texts) / 2
+    with torch.no_grad():
+        together = _nll(model(input_ids=packed["input_ids"], position_ids=packed["position_ids"]).logits, packed["labels"])
+        apart = _nll(model(input_ids=alone["input_ids"], attention_mask=alone["attention_mask"]).logits, alone["labels"])
+    assert together == pytest.approx(apart, rel=1e-5)
+
+
+def _nll(logits: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    """Total and count over the labelled tokens."""
+    losses = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=-100)
+    return [float(losses.sum()), float((labels[:, 1:] >= 0).sum())]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=40).map(" ".join), min_size=1, max_size=12), st.integers(4, 64))
+def test_packing_loses_no_token(texts: list[str], width: int) -> None:
+    packed = pack(texts, TOKENIZER, width)
+    ends = token_id(TOKENIZER, "eos")
+    expected = sum(len(ids) + 1 for ids in TOKENIZER(texts)["input_ids"])
+    assert packed["input_ids"].shape[1] <= width
+    assert int((packed["input_ids"] != token_id(TOKENIZER, "pad")).sum()) == expected
+    assert int((packed["input_ids"] == ends).sum()) == len(texts)
+
+
+def test_a_part_spends_up_to_its_share_and_steps_are_counted_once(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("steps", 10))
+    orders = []
+    for name, until in (("0", 0.3), ("1", 1.0)):
+        with session.stage(name, until) as part:
+            orders.append(_rows_seen(part))
+    assert [len(o) for o in orders] == [3, 7]
+    assert session.ledger.steps == 10
+    assert orders[0] != orders[1][:3], "a later part sees the rows in another order"
+
+
+def _rows_seen(session: Session) -> list[list[str]]:
+    model = session.model()
+    optimizer = session.optimizer(model, 1e-4)
+    seen = []
+    for rows in session.rows(Format.PROMPT_COMPLETION):
+        seen.append(rows["prompt"])
+        session.step(optimizer, model(**session.encode(rows["prompt"], rows["completion"])).loss)
+    return seen
+
+
+def test_looking_at_a_model_costs_nothing_and_shows_validation_rows_once(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    model = session.model()
+    with session.unmetered():
+        look = session.measuring()
+        prompts = [prompt for rows in look.rows(Format.PROMPT_COMPLETION) for prompt in rows["prompt"]]
+        model(**look.encode(prompts[:4], [" a"] * 4))
+        look.close()
+    assert prompts == session.task.load(Format.PROMPT_COMPLETION, "validation")["prompt"][:128]
+    assert session.ledger.totals() | {"seconds": 0} == {"tokens": 0, "flops": 0, "seconds": 0, "samples": 0, "steps": 0}
+
+
+def test_old_rows_come_evenly_from_the_old_tasks(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    drawn = next(session.old_rows(Format.PROMPT_COMPLETION, 40))["prompt"]
+    known = [set(task.load(Format.PROMPT_COMPLETION, "train")["prompt"]) for task in session.old]
+    assert [sum(prompt in k for prompt in drawn) for k in known] == [20, 20]

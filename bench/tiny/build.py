@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ..data import IGNORED, collate, token_id
+from ..batching import IGNORED, collate, token_id
 from . import language
 from .tokenizer import bpe_tokenizer, word_tokenizer
 
