@@ -62,6 +62,28 @@ def methods(name: Annotated[str | None, typer.Argument(help="one method to expla
 
 
 @app.command()
+def check(name: Annotated[str, typer.Argument(help="the method to try")], as_json: Json = False) -> None:
+    """Try a method in the tiny world, and print a checklist of what every method must do."""
+    from .report import checklist
+
+    if not checklist.show_check(name, as_json):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def new_method(
+    name: Annotated[str, typer.Argument(help="name of the method, such as my-method")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="where its folder goes")] = Path(),
+) -> None:
+    """Write an installable package with a new method, its test and a suite that compares it with lora."""
+    from .scaffold import new_method as write
+
+    files = write(name, to)
+    typer.echo("\n".join(map(str, files)))
+    typer.echo(f"\nNext: pip install -e {files[0].parent}, then bench check {name}")
+
+
+@app.command()
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")], as_json: Json = False
 ) -> None:

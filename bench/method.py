@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -76,6 +76,8 @@ class Method(BaseModel):
     """The paper or implementation it follows."""
     family: ClassVar[str] = "other"
     """The group that `bench methods` lists it in."""
+    goal: ClassVar[tuple[str, Literal["lower", "higher"]]] = ("nll", "lower")
+    """Which number of `objective` it strives for, and in which direction."""
 
     def skip(self, session: Session) -> str | None:
         """The reason why this method cannot run here, or None."""
@@ -119,6 +121,8 @@ class Hyperparameter:
     name: str
     type: str
     default: Any
+    """None where there is none, too: `required` tells them apart."""
+    required: bool
     range: SearchRange | None
     description: str
 
@@ -129,7 +133,8 @@ def hyperparameters(method: type[Method] | type[Merger]) -> list[Hyperparameter]
         Hyperparameter(
             name=name,
             type=getattr(field.annotation, "__name__", str(field.annotation)),
-            default=field.default,
+            default=None if field.is_required() else field.get_default(call_default_factory=True),
+            required=field.is_required(),
             range=next((m for m in field.metadata if isinstance(m, SearchRange)), None),
             description=field.description or "",
         )

@@ -110,6 +110,26 @@ def save(model: Any, folder: Path, dtype: torch.dtype) -> None:
     model.save_pretrained(str(folder))
 
 
+def save_artifact(model: Any, folder: Path, dtype: torch.dtype, start: ModelSpec, known: ModelSpec) -> None:
+    """A model as it will be evaluated; an adapter with the start it belongs to, unless that is the `known` one."""
+    from peft import PeftModel
+
+    save(model, folder, dtype)
+    if isinstance(model, PeftModel) and start != known:
+        shutil.copytree(start.location, folder / START)
+
+
+def open_artifact(folder: Path, known: ModelSpec, dtype: torch.dtype, device: torch.device) -> Any:
+    """What `save_artifact` saved, as a user would load it."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    if not (folder / "adapter_config.json").exists():
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device)  # pyright: ignore[reportArgumentType]
+    start = known.moved(folder / START) if (folder / START).is_dir() else known
+    return PeftModel.from_pretrained(load_model(start, dtype, device), str(folder)).to(device)
+
+
 def merged(model: Any) -> PreTrainedModel:
     """The model with its adapter made part of its weights; `CannotMerge` when that is impossible."""
     from peft import PeftModel

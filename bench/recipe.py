@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer, model_validator
 
 from . import registry
 from .errors import Skipped, UserError, nearest
@@ -101,6 +101,11 @@ class Part(BaseModel):
         """The part as a method; `Skipped` where its plugin cannot be used."""
         return registry.usable(self.name).model_validate(self.parameters)
 
+    @property
+    def usable(self) -> Method | None:
+        """The part as a method, or None where its plugin cannot be used."""
+        return self.method if registry.find(self.name).method else None
+
 
 def _found(name: str) -> type[Method] | None:
     try:
@@ -115,7 +120,7 @@ class Recipe(Method):
     formats: ClassVar = ()
     family: ClassVar = "recipe"
 
-    parts: Annotated[tuple[Part, ...], Field(min_length=2, description="recipes, each with a share of the budget: equal, unless said")]
+    parts: Annotated[tuple[Part, ...], Field(description="recipes, each with a share of the budget: equal, unless said")]
 
     @model_validator(mode="before")
     @classmethod
@@ -124,6 +129,8 @@ class Recipe(Method):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Recipe:
+        if len(self.parts) < 2:
+            raise ValueError(f"a recipe has two parts or more, this one has {len(self.parts)}")
         said = [part.share for part in self.parts if part.share is not None]
         if sum(said) > 1 + 1e-9 or (len(said) == len(self.parts) and sum(said) < 1 - 1e-9):
             raise ValueError(f"the shares of the parts come to {sum(said):g}, not to 1")
@@ -157,7 +164,7 @@ class Chain(Recipe):
             if model is not None:
                 start = handed_on(model, session, f"handed-on-{number}")
             with session.stage(str(number), until, start) as stage:
-                model = apply(part.method, stage)
+                model = apply(part.name, part.method, stage)
                 start = stage.start
         session.start = start
         assert model is not None
@@ -184,22 +191,23 @@ class Merge(Recipe):
 
     reference: ClassVar = "bench: each part on its share of the one budget, merged by a plugin"
 
-    by: Annotated[dict[str, dict[str, Any]], Field(description="how to merge: linear, or slerp: {t: 0.5}, …")] = {"linear": {}}
+    by: Annotated[dict[str, dict[str, Any]], Field(validate_default=True, description="how to merge: linear, or slerp: {t: 0.5}, …")] = {
+        "linear": {}
+    }
 
-    @model_validator(mode="before")
+    @field_validator("by", mode="before")
     @classmethod
     def _merger(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or "by" not in value:
-            return value
-        name, parameters, _ = entry(value["by"])
+        """Resolved with the merger's defaults, so that a suite as resolved asks for the same run."""
+        name, parameters, _ = entry(value)
         try:
             merger = registry.find_merger(name).method
         except UserError as error:
             raise ValueError(str(error)) from None
         if merger is None:
-            return {**value, "by": {name: parameters}}
+            return {name: parameters}
         _demand_none(mistakes(name, merger, parameters))
-        return {**value, "by": {name: merger.model_validate(parameters).model_dump(mode="json")}}
+        return {name: merger.model_validate(parameters).model_dump(mode="json")}
 
     def train(self, session: Session) -> PreTrainedModel:
         from . import models
@@ -207,7 +215,7 @@ class Merge(Recipe):
         finished = []
         for number, (part, until) in enumerate(zip(self.parts, accumulate(self.shares()), strict=True)):
             with session.stage(str(number), until) as stage:
-                finished.append(handed_on(apply(part.method, stage), session, f"part-{number}"))
+                finished.append(handed_on(apply(part.name, part.method, stage), session, f"part-{number}"))
         weights = [_weights(spec, session) for spec in (session.start, *finished)]
         merged = models.load_model(finished[0], session.dtype, session.device)
         merged.load_state_dict(self._merger_made().merge(weights[0], weights[1:]))
@@ -230,8 +238,8 @@ def obstacle(method: Method, session: Session) -> str | None:
     return f"{session.task.name} has no {', '.join(missing)} data" if missing else method.skip(session)
 
 
-def apply(method: Method, session: Session) -> PreTrainedModel | PeftModel:
-    """Train one recipe in a session, and write down what it itself optimises before and after; `Skipped` where it cannot run."""
+def apply(name: str, method: Method, session: Session) -> PreTrainedModel | PeftModel:
+    """Train the recipe of that name, and write down what it itself optimises before and after; `Skipped` where it cannot run."""
     from transformers import set_seed
 
     from .objective import measured
@@ -243,7 +251,9 @@ def apply(method: Method, session: Session) -> PreTrainedModel | PeftModel:
     set_seed(session.seed)
     model = method.train(session)
     if before.get("values") != {}:
-        session.journal.objectives.append({"stage": session.stage_name, "before": before, "after": measured(method, session, model)})
+        goal, better = method.goal
+        look = {"goal": goal, "better": better, "before": before, "after": measured(method, session, model)}
+        session.journal.objectives.append({"stage": session.stage_name, "method": name, **look})
     if session.ledger.steps > steps and not isinstance(method, Recipe):
         session.journal.trainable = max(session.journal.trainable, sum(p.numel() for p in model.parameters() if p.requires_grad))
     return model
@@ -264,6 +274,10 @@ def handed_on(model: PreTrainedModel | PeftModel, session: Session, name: str) -
 
 def origins(name: str, method: Method | None) -> str:
     """Package and version of a recipe and of everything in it."""
-    own = registry.find(name).origin
-    inside = {origins(part.name, part.method) for part in method.parts} if isinstance(method, Recipe) else set()
-    return ", ".join([own, *sorted(inside - {own})])
+    return ", ".join(dict.fromkeys(_origins(name, method)))
+
+
+def _origins(name: str, method: Method | None) -> list[str]:
+    inside = [o for part in method.parts for o in _origins(part.name, part.usable)] if isinstance(method, Recipe) else []
+    merger = [registry.find_merger(by).origin for by in method.by] if isinstance(method, Merge) else []
+    return [registry.find(name).origin, *inside, *merger]

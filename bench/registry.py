@@ -1,4 +1,7 @@
-"""Plugins, found through entry points: methods under `bench.methods`, mergers under `bench.mergers`. A broken one is told, and hurts nobody else."""
+"""Plugins, found through entry points: methods under `bench.methods`, mergers under `bench.mergers`.
+
+A broken one is told, and hurts nobody else.
+"""
 
 from __future__ import annotations
 

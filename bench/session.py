@@ -96,7 +96,7 @@ class Session:
         return self._handed_out(models.load_model, "reference").requires_grad_(False).eval()
 
     def scorer(self, purpose: str) -> PreTrainedModel:
-        """The start model with a new head of one output for each token, as `AutoModelForSequenceClassification`: a reward model or a critic."""
+        """The start model with a new head of one output per token (`AutoModelForSequenceClassification`): a reward model or a critic."""
         scorer = self._handed_out(models.load_scorer, purpose).train()
         scorer.config.pad_token_id = self.tokenizer.pad_token_id
         return scorer
@@ -270,12 +270,16 @@ class Measuring(Session):
 def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Arithmetic in `dtype` with float32 masters of everything that trains, whoever builds the optimizer.
 
-    Frozen weights stay in `dtype`. PEFT calls `forward` directly, so the wrapper replaces it rather than hooking the call.
+    Frozen weights stay in `dtype`. PEFT calls `forward` directly, so the wrapper replaces it rather than hooking the call;
+    TRL's fused heads call the backbone and never the model's own `forward`, so the backbone has the wrapper too.
     """
     if dtype == torch.float32:
         return
-    forward = model.forward
+    for module in (model, model.base_model):
+        module.forward = _in_dtype(module.forward, model, dtype)  # pyright: ignore[reportAttributeAccessIssue]
 
+
+def _in_dtype(forward: Callable[..., Any], model: PreTrainedModel, dtype: torch.dtype) -> Callable[..., Any]:
     @functools.wraps(forward)
     def in_dtype(*args: Any, **kwargs: Any) -> Any:
         for parameter in model.parameters() if torch.is_grad_enabled() else ():
@@ -284,4 +288,4 @@ def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
         with torch.autocast(model.device.type, dtype=dtype):
             return forward(*args, **kwargs)
 
-    model.forward = in_dtype  # pyright: ignore[reportAttributeAccessIssue]
+    return in_dtype

@@ -48,19 +48,13 @@ def evaluate(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
 
 def _reopened(job: Job) -> Any:
     import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
     from . import models
 
-    device, dtype = torch.device(job.device), precision(job.suite, job.device)
+    start, device, dtype = job.suite.start(), torch.device(job.device), precision(job.suite, job.device)
     if job.run.method is None:
-        return models.load_model(job.suite.start(), dtype, device)
-    if not (job.artifact / "adapter_config.json").exists():
-        return AutoModelForCausalLM.from_pretrained(job.artifact, dtype=dtype, use_safetensors=True).to(device)  # pyright: ignore[reportArgumentType]
-    own = job.artifact / models.START
-    start = job.suite.start().moved(own) if own.is_dir() else job.suite.start()
-    return PeftModel.from_pretrained(models.load_model(start, dtype, device), str(job.artifact)).to(device)
+        return models.load_model(start, dtype, device)
+    return models.open_artifact(job.artifact, start, dtype, device)
 
 
 def _summary(group: list[Any]) -> dict[str, Any]:

@@ -37,9 +37,7 @@ def train(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
     counted = count_parameters(model)
     _check_finite(model)
     with meter.stopwatch(device) as saving:
-        models.save(model, job.artifact, dtype)
-        if _needs_its_start(model, start, job):
-            shutil.copytree(start.location, job.artifact / models.START)
+        models.save_artifact(model, job.artifact, dtype, start, job.suite.start())
     shutil.rmtree(scratch)
     return {
         "seconds": {"load": journal.load_seconds, "measure": journal.aside_seconds, "train": seconds, "save": saving.seconds},
@@ -62,10 +60,11 @@ def _over_targets(
 
     from .recipe import apply, handed_on
 
+    assert job.run.method is not None
     start, earlier, model = job.suite.start(), (), None
     for number in range(len(job.suite.target)):
         session = _session(job, number, start, earlier, ledger, journal, scratch / f"target-{number}", tell)
-        model = apply(method, session)
+        model = apply(job.run.method, method, session)
         session.close()
         start = session.start
         if number + 1 < len(job.suite.target):
@@ -114,13 +113,6 @@ def _session(
         _data_seed=derive(run.seed, f"data/{number}"),
         _tell=lambda fraction: tell((number + fraction) / len(targets)),
     )
-
-
-def _needs_its_start(model: Any, start: ModelSpec, job: Job) -> bool:
-    """Whether an adapter belongs to weights that nobody could find again."""
-    from peft import PeftModel
-
-    return isinstance(model, PeftModel) and start != job.suite.start()
 
 
 def _speed(journal: Journal) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,19 @@ from .plan import BASE
 from .store import Record, Store
 
 RIGHT, WRONG = 1.0, 0.0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One number that a stage of a recipe itself optimises or watches, averaged over seeds."""
+
+    stage: str
+    method: str
+    name: str
+    better: str | None
+    """lower or higher, where it is what the method strives for."""
+    before: float
+    after: float
 
 
 @dataclass
@@ -27,6 +41,7 @@ class Row:
     spreads: dict[str, float] = field(default_factory=dict)
     """Standard deviation between seeds (n - 1), where there are two seeds or more."""
     missing: dict[str, str] = field(default_factory=dict)
+    objectives: list[Objective] = field(default_factory=list)
 
 
 def rows(store: Store) -> list[Row]:
@@ -47,6 +62,8 @@ def frame(found: list[Row]) -> pd.DataFrame:
         currency, amount = row.budget
         head = {"recipe": row.recipe, "status": row.status, "seeds": row.seeds}
         tail = {"budget_unit": currency, "budget": amount}
+        own = next((o for o in reversed(row.objectives) if o.better), None)
+        tail |= {"objective": own.name, "objective_before": own.before, "objective_after": own.after} if own else {}
         stds = {f"{name}_std": value for name, value in row.spreads.items()}
         table.append({**head, **row.means, **tail, **stds, "reason": row.reason})
     data = pd.DataFrame(table)
@@ -56,7 +73,9 @@ def frame(found: list[Row]) -> pd.DataFrame:
 COLUMNS = (
     "recipe status seeds target_accuracy forgetting items_lost items_gained drift_nll drift_kl peak_train_bytes peak_eval_bytes "
     "train_tokens_per_second decode_tokens_per_second trainable_parameters total_parameters artifact_bytes load_seconds "
-    "train_seconds save_seconds eval_seconds budget_unit budget " + " ".join(f"spent_{c}" for c in CURRENCIES)
+    "train_seconds save_seconds eval_seconds budget_unit budget "
+    + " ".join(f"spent_{c}" for c in CURRENCIES)
+    + " objective objective_before objective_after"
 ).split()
 
 
@@ -73,7 +92,21 @@ def _row(recipe: str, records: list[Record], base: Record | None, store: Store) 
             row.spreads[column] = statistics.stdev(found)
     for _, reasons in measured:
         row.missing |= reasons
+    row.objectives = _objectives([r["train"]["objective"] for r in fine if (r["train"] or {}).get("objective")])
     return row
+
+
+def _objectives(by_seed: list[list[dict[str, Any]]]) -> list[Objective]:
+    """What each stage itself optimised; a stage that could not be measured is left out."""
+    found: dict[tuple[str, str, str, str | None], list[tuple[float, float]]] = {}
+    for look in (look for looks in by_seed for look in looks):
+        before, after = look["before"].get("values", {}), look["after"].get("values", {})
+        for name in before.keys() & after.keys():
+            key = (look["stage"], look["method"], name, look["better"] if name == look["goal"] else None)
+            found.setdefault(key, []).append((before[name], after[name]))
+    return [
+        Objective(*key, *(statistics.fmean(column) for column in zip(*pairs, strict=True))) for key, pairs in sorted(found.items(), key=str)
+    ]
 
 
 def _status(records: list[Record]) -> str:

@@ -1,40 +1,208 @@
-"""The conformance kit: what every method must do, tried on the tiny world. Behind `bench check`, and one import for an author's own tests."""
+"""The conformance kit: what every method must do, tried on the tiny world. Behind `bench check`, and one import for an author's tests:
+
+from bench.testing import assert_conforms
+
+def test_my_method(tmp_path):
+    assert_conforms(MyMethod, tmp_path)
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .budget import Budget
-from .session import Session
+import torch
+from pydantic import ValidationError
 
-TASK = "tiny/smallest"
-OLD_TASKS = ("tiny/people", "tiny/last")
+from . import models
+from .conformance import CPU, Trial, changed_frozen, falls, fingerprint, half_trained, logits, runnable_start, tiny_session, trial
+from .errors import Skipped
+from .method import LogRange, Merger, Method, Range, Weights, hyperparameters
+from .models import ModelSpec
+
+__all__ = ["Finding", "assert_conforms", "check", "check_merger", "tiny_session"]
+
+TOKENS, FEW_TOKENS = 6000.0, 800.0
+SLACK = 1.25  # one batch may overrun a budget as small as these
+CLOSE = 1e-5  # of logits, which are of order 10: what float32 leaves of an exact reload after a merge
 
 
-def tiny_session(folder: Path, budget: Budget = Budget("steps", 4), task: str = TASK, **changes: Any) -> Session:
-    """A session on the embedded model as the harness would make it, on the CPU with batches of 8; `changes` replace its fields."""
-    import torch
+@dataclass(frozen=True)
+class Finding:
+    """One line of the checklist."""
 
-    from .ledger import Ledger
-    from .models import ModelSpec, load_tokenizer
-    from .tiny.tasks import tiny_task
+    what: str
+    ok: bool
+    detail: str = ""
 
-    folder.mkdir(parents=True, exist_ok=True)
-    start = ModelSpec(path="tiny")
-    given: dict[str, Any] = {
-        "task": tiny_task(task),
-        "tokenizer": load_tokenizer(start),
-        "budget": budget,
-        "seed": 5,
-        "device": torch.device("cpu"),
-        "dtype": torch.float32,
-        "folder": folder,
-        "batch_size": 8,
-        "max_length": 64,
-        "ledger": Ledger(),
-        "start": start,
-        "old": tuple(tiny_task(name) for name in OLD_TASKS),
-        "_data_seed": 3,
-    }
-    return Session(**{**given, **changes})
+
+def assert_conforms(method: type[Method], folder: Path) -> None:
+    """Fail with the lines of the checklist that the method does not meet."""
+    if wrong := [f"{f.what}: {f.detail}" for f in check(method, folder) if not f.ok]:
+        raise AssertionError(f"{method.__name__} does not conform:\n" + "\n".join(wrong))
+
+
+def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
+    """Every line of the checklist as soon as it is known; `Skipped` where the method cannot run in the tiny world."""
+    yield (sound := _hyperparameters(kind))
+    if not sound.ok and any(h.required for h in hyperparameters(kind)):
+        return
+    method = kind()
+    start = runnable_start(method, folder)
+    if isinstance(start, str):
+        raise Skipped(start)
+    untouched = fingerprint(models.load_model(start, torch.float32, CPU))
+    done, how = _learning(kind, folder, start)
+    yield how
+    yield _budget(done, bool(method.formats))
+    if done.model is None:
+        return
+    yield _data(done)
+    yield _frozen(done)
+    yield _counts(done)
+    yield _reload(done, folder)
+    yield from _seeds(method, folder, start)
+    again = fingerprint(models.load_model(start, torch.float32, CPU))
+    yield Finding(
+        "the start model is as it was for the next run", again == untouched, "" if again == untouched else "its files have changed"
+    )
+
+
+def check_merger(kind: type[Merger]) -> Iterator[Finding]:
+    """The checklist of a merger, on small random weights."""
+    yield _hyperparameters(kind)
+    start, one, other = ({name: torch.randn(4, 3) for name in ("a", "b")} for _ in range(3))
+    given = [{name: tensor.clone() for name, tensor in weights.items()} for weights in (start, one, other)]
+    made, again = (kind().merge(start, [one, other]) for _ in range(2))
+    yield Finding("gives a finite tensor of the same shape for each name", _alike(made, start))
+    kept = all(torch.equal(a[name], b[name]) for a, b in zip(given, (start, one, other), strict=True) for name in a)
+    yield Finding("leaves the weights that it is given as they are", kept)
+    yield Finding("gives the same result twice", all(torch.equal(made[name], again[name]) for name in made))
+    yield Finding("the parts decide", not all(torch.equal(made[name], start[name]) for name in made))
+
+
+def _alike(made: Weights, start: Weights) -> bool:
+    return made.keys() == start.keys() and all(t.shape == start[n].shape and bool(t.isfinite().all()) for n, t in made.items())
+
+
+def _hyperparameters(kind: type[Method] | type[Merger]) -> Finding:
+    """Defaults lie in their ranges, and nonsense is refused."""
+    wrong = [f"{h.name} has no default" for h in hyperparameters(kind) if h.required]
+    wrong += [f"{h.name} = {h.default} lies outside of {h.range}" for h in hyperparameters(kind) if not _inside(h.range, h.default)]
+    nonsense: list[dict[str, Any]] = [{"no_such_parameter": 1}]
+    nonsense += [{h.name: math.nan} for h in hyperparameters(kind) if isinstance(h.range, LogRange | Range)]
+    nonsense += [{h.name: -1.0} for h in hyperparameters(kind) if isinstance(h.range, LogRange)]
+    wrong += [f"{given} is accepted" for given in nonsense if _accepts(kind, given)]
+    return Finding("hyper-parameters have sound defaults and are validated", not wrong, "; ".join(wrong))
+
+
+def _inside(limits: Any, value: Any) -> bool:
+    if value is None or not isinstance(limits, LogRange | Range):
+        return True
+    return limits.low <= value <= limits.high
+
+
+def _accepts(kind: type[Method] | type[Merger], given: dict[str, Any]) -> bool:
+    try:
+        kind.model_validate(given)
+    except ValidationError:
+        return False
+    return True
+
+
+def _learning(kind: type[Method], folder: Path, start: ModelSpec) -> tuple[Trial, Finding]:
+    """Train at the default learning rate and, while that shows nothing, at higher ones of its range and from a model that knows more."""
+    what = "trains, and gets better at what it optimises"
+    done, tried = None, []
+    for number, (method, origin, note) in enumerate(_attempts(kind, folder, start)):
+        done = trial(method, folder / f"learning-{number}", origin, TOKENS, seed=1)
+        better, told = _better(method, done)
+        if better or done.overran:
+            return done, Finding(what, better, f"{told}{note}")
+        tried.append(f"{told}{note}")
+    assert done is not None
+    return done, Finding(what, False, "; ".join(tried))
+
+
+def _attempts(kind: type[Method], folder: Path, start: ModelSpec) -> Iterator[tuple[Method, ModelSpec, str]]:
+    method = kind()
+    yield method, start, ""
+    if start.path == "tiny":
+        yield method, half_trained(folder), " from a half-trained start"
+    lr = kind.model_fields.get("lr")
+    limits = next((m for m in lr.metadata if isinstance(m, LogRange)), None) if lr else None
+    rate: float = getattr(method, "lr", math.inf)
+    while limits and (rate := rate * 10) <= limits.high:
+        raised = kind.model_validate({"lr": rate})
+        yield raised, start, f" at lr {rate:g}"
+        if start.path == "tiny":
+            yield raised, half_trained(folder), f" at lr {rate:g} from a half-trained start"
+
+
+def _better(method: Method, done: Trial) -> tuple[bool, str]:
+    """Its own objective if it has one, else its training loss; a method that learns from no data has only to give a model."""
+    name, direction = method.goal
+    before, after = done.before.get("values", {}).get(name), done.after.get("values", {}).get(name)
+    if before is not None and after is not None:
+        return (after < before) == (direction == "lower") and after != before, f"{name} {before:.4g} → {after:.4g}"
+    if not method.formats:
+        return True, "learns from no data"
+    losses = done.session.journal.losses
+    return falls(losses), f"loss {losses[0]:.4g} → {losses[-1]:.4g}" if losses else "no loss was told"
+
+
+def _budget(done: Trial, learns: bool) -> Finding:
+    what = "keeps to its budget, and spends it"
+    if done.overran:
+        return Finding(what, False, done.overran)
+    fine = done.spent <= SLACK and (done.spent >= 1 / SLACK or not learns)
+    return Finding(what, fine, f"{100 * done.spent:.0f}% of {done.session.budget.amount:,.0f} {done.session.budget.currency}")
+
+
+def _data(done: Trial) -> Finding:
+    seen = sorted(f"{format} ({split})" for format, split in done.asked if split != "train")
+    return Finding("never sees validation or test data", not seen, ", ".join(seen))
+
+
+def _frozen(done: Trial) -> Finding:
+    count, changed = changed_frozen(done)
+    told = f"{', '.join(changed[:3])} changed" if changed else f"{count} tensors"
+    return Finding("what it declares frozen is bit for bit as it was", not changed, told)
+
+
+def _counts(done: Trial) -> Finding:
+    """Only what requires a gradient at the end was trained, and all of it."""
+    declared = {id(p): (name, p.numel()) for name, p in done.model.named_parameters() if p.requires_grad}
+    inside = {id(p) for p in done.model.parameters()} & done.stepped.keys()
+    told = f"{sum(n for _, n in declared.values()):,} trainable"
+    if not inside:
+        return Finding("trains the parameters that it declares", True, told + ", put together from what was trained")
+    idle = [name for key, (name, _) in declared.items() if key not in inside]
+    extra = len(inside - declared.keys())
+    if extra:
+        told += f"; {extra} tensors were trained that are declared frozen"
+    if idle:
+        told += f"; no gradient ever reached {', '.join(idle[:3])}"
+    return Finding("trains the parameters that it declares", not idle and not extra, told)
+
+
+def _reload(done: Trial, folder: Path) -> Finding:
+    artifact = folder / "artifact"
+    said = logits(done.model, done.session)
+    models.save_artifact(done.model, artifact, torch.float32, done.session.start, ModelSpec(path="tiny"))
+    opened = models.open_artifact(artifact, ModelSpec(path="tiny"), torch.float32, CPU)
+    off = float((said - logits(opened, done.session)).abs().max())
+    return Finding("what is saved and loaded gives the same logits", off <= CLOSE, f"largest difference {off:.1g}")
+
+
+def _seeds(method: Method, folder: Path, start: ModelSpec) -> Iterator[Finding]:
+    one, same, other = (
+        logits(done.model, done.session) if done.model is not None else torch.zeros(1)
+        for done in (trial(method, folder / name, start, FEW_TOKENS, seed) for name, seed in (("one", 1), ("same", 1), ("other", 2)))
+    )
+    yield Finding("the same seed gives the same result", torch.equal(one, same))
+    if method.formats:
+        yield Finding("another seed gives another result", not torch.equal(one, other))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import TrainerCallback
 
 from .schedule import CLIP, Diverged, anneal
@@ -25,7 +26,7 @@ def arguments(session: Session, config: Callable[..., Any], settings: dict[str, 
             "weight_decay": 0.0,
             "max_grad_norm": CLIP,
             "use_cpu": session.device.type == "cpu",
-            "bf16": False,  # the model computes in the suite's precision by itself
+            "bf16": session.dtype == torch.bfloat16,  # TRL's fused heads compute outside of the model's own forward
             "gradient_checkpointing": False,
             "train_sampling_strategy": "sequential",  # the rows are in this suite's order already
             "seed": session.seed,

@@ -53,7 +53,7 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     os.dup2(log.fileno(), sys.stderr.fileno())
     threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
-    _quieten()
+    quieten()
     job.suite.at(job.suite_folder)
     try:
         outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
@@ -84,7 +84,7 @@ def _end_with(channel: Connection) -> None:
         os._exit(1)
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Turn off what the libraries say about themselves; their errors still reach the log."""
     import datasets
     import torch

@@ -6,18 +6,22 @@ import inspect
 import json
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from .. import registry
-from ..method import hyperparameters
+from ..method import Merger, Method, hyperparameters
 from ..registry import Plugin
+
+FAMILIES = ("supervised", "pre-training", "parameter-efficient", "preference", "reinforcement", "continual", "merging", "recipe", "other")
+MERGERS = "mergers (by:)"
 
 
 def show_methods(name: str | None, as_json: bool) -> None:
-    """Every plugin in a table, or one of them in full."""
-    found = list(registry.plugins().values()) if name is None else [registry.find(name)]
+    """Every plugin by family, or one of them in full."""
+    found = _all() if name is None else [_find(name)]
     if as_json:
         print(json.dumps([_told(plugin) for plugin in found], indent=1, ensure_ascii=False))
     elif name is None:
@@ -26,33 +30,61 @@ def show_methods(name: str | None, as_json: bool) -> None:
         _print_one(found[0])
 
 
-def _told(plugin: Plugin) -> dict[str, Any]:
+def _all() -> list[Plugin[Any]]:
+    return [*registry.plugins().values(), *registry.mergers().values()]
+
+
+def _find(name: str) -> Plugin[Any]:
+    return registry.mergers()[name] if name in registry.mergers() else registry.find(name)
+
+
+def _family(plugin: Plugin[Any]) -> str:
+    if plugin.method is None:
+        return "cannot be used"
+    return MERGERS if issubclass(plugin.method, Merger) else plugin.method.family
+
+
+def _learns_from(method: type[Method] | type[Merger]) -> str:
+    if issubclass(method, Merger):
+        return "weights"
+    return ", ".join(method.formats) or ("its parts" if method.family == "recipe" else "no data")
+
+
+def _told(plugin: Plugin[Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"name": plugin.name, "package": plugin.package, "version": plugin.version, "problem": plugin.problem}
     if (method := plugin.method) is None:
         return told
     parameters = [{**vars(h), "range": str(h.range) if h.range else None} for h in hyperparameters(method)]
-    told |= {"formats": list(method.formats), "reference": method.reference, "description": inspect.getdoc(method)}
-    return told | {"hyperparameters": parameters}
+    told |= {"family": _family(plugin), "formats": list(getattr(method, "formats", ())), "reference": method.reference}
+    return told | {"description": inspect.getdoc(method), "hyperparameters": parameters}
 
 
-def _print_all(found: list[Plugin]) -> None:
-    grid = Table("method", "origin", "learns from", "reference", header_style="bold")
+def _print_all(found: list[Plugin[Any]]) -> None:
+    groups: dict[str, list[Plugin[Any]]] = {}
     for plugin in found:
-        method = plugin.method
-        told = (", ".join(method.formats), method.reference) if method else ("cannot be used", plugin.problem or "")
-        grid.add_row(*map(escape, (plugin.name, plugin.origin, *told)))
+        groups.setdefault(_family(plugin), []).append(plugin)
+    grid = Table(Column("method", no_wrap=True), Column("origin", no_wrap=True), "reference", box=SIMPLE_HEAD, header_style="bold")
+    known = [f for f in (*FAMILIES, MERGERS, "cannot be used") if f in groups]
+    for family in [*known, *sorted(groups.keys() - set(known))]:
+        grid.add_section()
+        grid.add_row(f"[bold]{escape(family)}[/]", "", "")
+        for plugin in groups[family]:
+            told = plugin.method.reference if plugin.method else plugin.problem or ""
+            grid.add_row(*map(escape, ("  " + plugin.name, plugin.origin, told)))
     Console().print(grid)
 
 
-def _print_one(plugin: Plugin) -> None:
+def _print_one(plugin: Plugin[Any]) -> None:
     console = Console()
     console.print(f"[bold]{escape(plugin.name)}[/] from {escape(plugin.origin)}", highlight=False)
     if plugin.method is None:
         console.print(f"cannot be used: {escape(plugin.problem or '')}", highlight=False)
         return
     console.print(escape(inspect.getdoc(plugin.method) or ""), highlight=False)
-    console.print(f"Follows: {escape(plugin.method.reference)}\nLearns from: {', '.join(plugin.method.formats)}", highlight=False)
+    told = f"Family: {_family(plugin)}\nFollows: {plugin.method.reference}\nLearns from: {_learns_from(plugin.method)}"
+    console.print(escape(told), highlight=False)
     grid = Table("hyper-parameter", "default", "search range", "", header_style="bold")
     for h in hyperparameters(plugin.method):
-        grid.add_row(*map(escape, (h.name, str(h.default), str(h.range) if h.range else "not searched", h.description)))
+        default, searched = "required" if h.required else str(h.default), str(h.range or "not searched")
+        grid.add_row(*map(escape, (h.name, default, searched, h.description)))
     console.print(grid)

@@ -45,6 +45,9 @@ NOTES = (
     "gained the reverse. Drift is the change on plain text. Peak memory on a CPU is the resident set of the whole process, libraries "
     "included; on a GPU it is what torch allocated. Values with ± are mean and standard deviation over seeds."
 )
+OBJECTIVES = (
+    "What each method itself optimises, on validation rows, before and after its stage: it tells a method that ran from one that worked."
+)
 COLUMNS = (
     Column("target_accuracy", "target accuracy, %", percent, "target\n%"),
     Column("forgetting", "forgetting, points", percent, "forgot\npoints"),
@@ -108,6 +111,8 @@ def markdown(found: list[Row]) -> str:
     parts = [_grid(header(found), lines(found))]
     if retained := retained_tasks(found):
         parts.append("Retained tasks: accuracy in %, and items lost / gained against the base.\n\n" + _grid(*_retained(found, retained)))
+    if own := [row for row in found if row.objectives]:
+        parts.append(OBJECTIVES + "\n\n" + _grid(["method", "stage", "objective", "before", "after"], _objectives(own)))
     if reasons := [row for row in found if row.reason]:
         parts.append("\n".join(f"* **{_escaped(row.recipe)}**: {row.status}: {_escaped(row.reason or '')}" for row in reasons))
     parts.append(NOTES)
@@ -137,6 +142,16 @@ def _retained(found: list[Row], tasks: list[str]) -> tuple[list[str], list[list[
             cells.append(percent(score) if row.recipe == BASE else f"{percent(score)} (−{flips.replace(' / ', ' / +')})")
         body.append(cells)
     return ["method", *tasks], body
+
+
+def _objectives(found: list[Row]) -> list[list[str]]:
+    """A line for every number that a stage watches; an arrow marks the one that it strives for, and where to."""
+    arrows = {"lower": " ↓", "higher": " ↑", None: ""}
+    return [
+        [row.recipe, " ".join((o.stage, o.method)).strip(), o.name + arrows[o.better], f"{o.before:.4g}", f"{o.after:.4g}"]
+        for row in found
+        for o in row.objectives
+    ]
 
 
 def _grid(head: list[str], body: list[list[str]]) -> str:

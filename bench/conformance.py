@@ -1,0 +1,180 @@
+"""Trainings of one method in the tiny world, watched from outside: what the conformance kit draws its findings from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers import set_seed
+
+from . import models
+from .budget import Budget
+from .data import Split, Task
+from .ledger import BudgetSpent, Ledger
+from .method import Format, Method
+from .models import ModelSpec
+from .objective import measured
+from .recipe import obstacle
+from .session import Session
+from .tiny.tasks import tiny_task
+
+CPU = torch.device("cpu")
+TASK, OLD_TASKS = "tiny/smallest", ("tiny/people", "tiny/last")
+TINY = ModelSpec(path="tiny")
+WITH_BIASES = ModelSpec.model_validate({"random": "gpt2", "tokenizer": "tiny", "vocab_size": 300, "n_embd": 64, "n_layer": 2, "n_head": 2})
+"""For methods that need what the embedded model has not."""
+
+
+def tiny_session(folder: Path, budget: Budget | None = None, task: str = TASK, **changes: Any) -> Session:
+    """A session on the embedded model as the harness would make it, on the CPU with batches of 8; `changes` replace its fields."""
+    folder.mkdir(parents=True, exist_ok=True)
+    given: dict[str, Any] = {
+        "task": tiny_task(task),
+        "tokenizer": models.load_tokenizer(TINY),
+        "budget": budget or Budget("steps", 4),
+        "seed": 5,
+        "device": CPU,
+        "dtype": torch.float32,
+        "folder": folder,
+        "batch_size": 8,
+        "max_length": 64,
+        "ledger": Ledger(),
+        "start": TINY,
+        "old": tuple(tiny_task(name) for name in OLD_TASKS),
+        "_data_seed": 3,
+    }
+    return Session(**{**given, **changes})
+
+
+@dataclass
+class Trial:
+    """One training and what was seen of it."""
+
+    session: Session
+    model: Any
+    before: dict[str, Any]
+    after: dict[str, Any]
+    asked: set[tuple[Format, Split]]
+    """Formats and splits of training data that the method loaded."""
+    stepped: dict[int, int] = field(default_factory=dict)
+    """Entries of each parameter tensor that an optimizer had a gradient for, by identity."""
+    overran: str | None = None
+
+    @property
+    def spent(self) -> float:
+        return self.session.ledger.spent(self.session.budget.currency) / self.session.budget.amount
+
+
+def trial(method: Method, folder: Path, start: ModelSpec, tokens: float, seed: int) -> Trial:
+    """Train once; the seed is of everything, the order of the data included."""
+    asked: set[tuple[Format, Split]] = set()
+    task = tiny_task(TASK)
+    session = tiny_session(folder, Budget("tokens", tokens), start=start, seed=seed, _data_seed=seed)
+    before = measured(method, session, None)
+    session.task = replace(task, loaders=_watched(task, asked))
+    set_seed(seed)
+    with _optimizers_watched() as stepped:
+        try:
+            model, overran = method.train(session), None
+        except BudgetSpent as error:
+            model, overran = None, str(error)
+    session.close()
+    session.task = task
+    after = measured(method, session, model) if model is not None else {}
+    return Trial(session, model, before, after, asked, stepped, overran)
+
+
+def _watched(task: Task, asked: set[tuple[Format, Split]]) -> dict[Format, Callable[[Split], Any]]:
+    def watched(format: Format) -> Callable[[Split], Any]:
+        def load(split: Split) -> Any:
+            asked.add((format, split))
+            return task.load(format, split)
+
+        return load
+
+    return {format: watched(format) for format in task.formats}
+
+
+@contextmanager
+def _optimizers_watched() -> Iterator[dict[int, int]]:
+    stepped: dict[int, int] = {}
+
+    def look(optimizer: Optimizer, *_: Any) -> None:
+        stepped.update({id(p): p.numel() for group in optimizer.param_groups for p in group["params"] if p.grad is not None})
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        yield stepped
+    finally:
+        hook.remove()
+
+
+def runnable_start(method: Method, folder: Path) -> ModelSpec | str:
+    """A start that the method can run on, or the reason why there is none."""
+    reasons = []
+    for number, start in enumerate((TINY, WITH_BIASES)):
+        session = tiny_session(folder / f"look-{number}", start=start)
+        reason = obstacle(method, session)
+        session.close()
+        if reason is None:
+            return start
+        reasons.append(reason)
+    return reasons[0]
+
+
+def half_trained(folder: Path) -> ModelSpec:
+    """The embedded model after a little supervised training: where methods start that need a model with a chance to be right."""
+    place = folder / "half-trained"
+    if not place.is_dir():
+        session = tiny_session(folder / "half", Budget("steps", 120), batch_size=16)
+        model = session.model()
+        optimizer = session.optimizer(model, 1e-3)
+        for batch in session.batches(Format.PROMPT_COMPLETION):
+            session.step(optimizer, model(**batch).loss)
+        session.close()
+        models.save(model, place, torch.float32)
+    return TINY.moved(place)
+
+
+def logits(model: Any, session: Session) -> torch.Tensor:
+    """What a model says of eight validation rows."""
+    rows = session.task.load(Format.PROMPT_COMPLETION, "validation")[:8]
+    batch = session.encode(rows["prompt"], rows["completion"])
+    with session.unmetered(), torch.no_grad():
+        return model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+
+
+def changed_frozen(done: Trial) -> tuple[int, list[str]]:
+    """How many of the start's tensors the method left frozen, and the names of those that differ from the start all the same."""
+    start = models.load_model(done.session.start, torch.float32, CPU).state_dict()
+    frozen = {_in_start(name, start): p for name, p in done.model.named_parameters() if not p.requires_grad}
+    shared = {name: p for name, p in frozen.items() if name and start[name].shape == p.shape}
+    return len(shared), [name for name, p in shared.items() if not torch.equal(p, start[name])]
+
+
+def _in_start(name: str, start: dict[str, Any]) -> str | None:
+    """The name that a parameter has in the start, without PEFT around it."""
+    bare = name.replace(".base_layer", "").replace(".original_module", "")
+    return next((n for n in (bare, bare.removeprefix("base_model.model."), bare.removeprefix("base_model.")) if n in start), None)
+
+
+def fingerprint(model: Any) -> str:
+    """Hash of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def falls(losses: Sequence[float]) -> bool:
+    """Whether the last fifth lies below the first."""
+    fifth = max(1, len(losses) // 5)
+    return len(losses) > 1 and sum(losses[-fifth:]) < sum(losses[:fifth])
