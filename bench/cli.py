@@ -106,6 +106,7 @@ def schema() -> None:
 
 def main() -> None:
     """Entry point: a user's mistake ends with its message and exit code 2."""
+    os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}  # nobody asked the libraries to report home
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app()

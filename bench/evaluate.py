@@ -74,6 +74,8 @@ class GreedyLM(_HFLM):
 
 def open_model(model: Model, tokenizer: PreTrainedTokenizerBase, batch_size: int, device: torch.device) -> GreedyLM:
     model.config.use_cache = True
+    # lm-eval ties weights anew, which fails where an adapter wraps a tied embedding; loading has tied them already.
+    model.tie_weights = lambda *_, **__: None  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return GreedyLM(pretrained=model.eval(), tokenizer=tokenizer, batch_size=batch_size, device=str(device))
 
 

@@ -18,16 +18,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from .budget import CURRENCIES, Budget, Currency
 
 NO_GRADIENTS = -1
+MATRICES = (nn.Linear, Conv1D)  # GPT-2 and its kin have the second
 
 
 class BudgetSpent(RuntimeError):
@@ -77,6 +79,9 @@ class Account:
     optimizer. Work that began before such a boundary may end; a forward pass after it raises `BudgetSpent`.
     """
 
+    free: ClassVar[bool] = False
+    """While true, no account charges or counts anything: a look at a model may involve those of several stages."""
+
     def __init__(self, budget: Budget, ledger: Ledger, on_step: Callable[[], None] = lambda: None) -> None:
         self.budget, self.ledger = budget, ledger
         self._before = ledger.spent(budget.currency)
@@ -85,8 +90,6 @@ class Account:
         self._on_step = on_step
         self._inside_batch = False
         self._closed = False
-        self.free = False
-        """While true, nothing is charged and nothing counted."""
         self._another_counts = False
         self._step_hook = register_optimizer_step_post_hook(self._stepped)
 
@@ -102,14 +105,15 @@ class Account:
             return 1.0
         return (self.ledger.spent(self.budget.currency) - self._before) / self.budget.amount
 
+    @classmethod
     @contextmanager
-    def suspended(self) -> Iterator[None]:
+    def suspended(cls) -> Iterator[None]:
         """Charge and count nothing for a while."""
-        self.free = True
+        cls.free = True
         try:
             yield
         finally:
-            self.free = False
+            cls.free = False
 
     @contextmanager
     def delegated(self) -> Iterator[None]:
@@ -173,7 +177,7 @@ class Meter:
         self.backbone.register_forward_hook(self._leave)
         model.get_input_embeddings().register_forward_pre_hook(self._embed)
         inside = set(self.backbone.modules())
-        self._heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m not in inside]
+        self._heads = [m for m in model.modules() if isinstance(m, MATRICES) and m not in inside]
         self._charged_heads: set[nn.Module] = set()
         for head in self._heads:
             head.register_forward_pre_hook(self._head)
@@ -233,7 +237,7 @@ class Meter:
             rows = args[0].shape[:-1].numel()
             spend.flops = spend.flops + (forward + backward) * (rows - self._padding * (rows == self._positions))
 
-        self._probes = [m.register_forward_pre_hook(charge) for m in self.backbone.modules() if isinstance(m, nn.Linear)]
+        self._probes = [m.register_forward_pre_hook(charge) for m in self.backbone.modules() if isinstance(m, MATRICES)]
 
     def _leave(self, backbone: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Charge the heads for every token: a trainer may use a head's weight without calling it."""

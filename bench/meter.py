@@ -25,6 +25,20 @@ class Memory:
     reserved_bytes: int | None = None
     kind: str = "resident set"
 
+    def note(self, device: torch.device) -> None:
+        """Take in the peak since the last `restart_peak`."""
+        if device.type == "cuda":
+            self.kind = "allocated by torch"
+            self.peak_bytes = max(self.peak_bytes, torch.cuda.max_memory_allocated(device))
+            self.reserved_bytes = max(self.reserved_bytes or 0, torch.cuda.max_memory_reserved(device))
+        else:
+            self.peak_bytes = max(self.peak_bytes, _resident("VmHWM"))
+
+    def restart(self, device: torch.device) -> None:
+        """Forget every peak so far."""
+        self.peak_bytes = 0
+        self.baseline_bytes = restart_peak(device)
+
 
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
@@ -46,18 +60,13 @@ def stopwatch(device: torch.device) -> Iterator[Stopwatch]:
 
 @contextmanager
 def memory(device: torch.device) -> Iterator[Memory]:
-    """Peak memory from here to the end of the block, or from the last `restart_peak` within it."""
+    """Peak memory from here to the end of the block, or from the last `restart` within it."""
     reading = Memory()
-    reading.baseline_bytes = restart_peak(device)
+    reading.restart(device)
     try:
         yield reading
     finally:
-        if device.type == "cuda":
-            reading.kind = "allocated by torch"
-            reading.peak_bytes = torch.cuda.max_memory_allocated(device)
-            reading.reserved_bytes = torch.cuda.max_memory_reserved(device)
-        else:
-            reading.peak_bytes = _resident("VmHWM")
+        reading.note(device)
 
 
 def restart_peak(device: torch.device) -> int:

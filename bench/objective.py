@@ -8,21 +8,30 @@ from .errors import UserError
 from .method import Format, Method
 
 if TYPE_CHECKING:
+    from .models import ModelSpec
     from .session import Measuring, Session
 
 SAMPLING_SEED = 0  # both looks draw the same random numbers
 
 
-def measured(method: Method, session: Session, model: Any) -> dict[str, Any]:
-    """The method's own objective of a model, or of its start where none is given; the reason where it cannot be had."""
+def measured(method: Method, session: Session, start: ModelSpec, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The method's own objective of the model that it started from and of the model that it made; the reason where it cannot be had.
+
+    Both looks are taken after training, when whatever they need (a learned reward model) is there.
+    """
+    with session.unmetered():
+        return _look(method, session, start, None), _look(method, session, start, model)
+
+
+def _look(method: Method, session: Session, start: ModelSpec, model: Any) -> dict[str, Any]:
     import torch
     from transformers import set_seed
 
-    with session.unmetered(), torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
         set_seed(SAMPLING_SEED)
-        look = session.measuring()
+        look = session.measuring(start)
         try:
-            return {"values": method.objective(look, (model or look.model()).eval())}
+            return {"values": method.objective(look, (look.model() if model is None else model).eval())}
         except UserError as error:
             return {"reason": str(error)}
         finally:

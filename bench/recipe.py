@@ -217,6 +217,8 @@ class Merge(Recipe):
             with session.stage(str(number), until) as stage:
                 finished.append(handed_on(apply(part.name, part.method, stage), session, f"part-{number}"))
         weights = [_weights(spec, session) for spec in (session.start, *finished)]
+        if len({tuple((name, tensor.shape) for name, tensor in part.items()) for part in weights[1:]}) > 1:
+            raise Skipped("the parts are models of different shapes, which cannot be merged")
         merged = models.load_model(finished[0], session.dtype, session.device)
         merged.load_state_dict(self._merger_made().merge(weights[0], weights[1:]))
         return merged
@@ -246,13 +248,13 @@ def apply(name: str, method: Method, session: Session) -> PreTrainedModel | Peft
 
     if reason := obstacle(method, session):
         raise Skipped(reason)
-    steps = session.ledger.steps
-    before = measured(method, session, None)
+    steps, start = session.ledger.steps, session.start
     set_seed(session.seed)
     model = method.train(session)
+    before, after = measured(method, session, start, model)
     if before.get("values") != {}:
         goal, better = method.goal
-        look = {"goal": goal, "better": better, "before": before, "after": measured(method, session, model)}
+        look = {"goal": goal, "better": better, "before": before, "after": after}
         session.journal.objectives.append({"stage": session.stage_name, "method": name, **look})
     if session.ledger.steps > steps and not isinstance(method, Recipe):
         session.journal.trainable = max(session.journal.trainable, sum(p.numel() for p in model.parameters() if p.requires_grad))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,7 @@ class Journal:
     """Of each stage: tokens and seconds after its warm-up steps."""
     load_seconds: float = 0.0
     aside_seconds: float = 0.0
+    memory: meter.Memory = field(default_factory=meter.Memory)
     trainable: int = 0
     """Most parameters that any stage trained."""
 
@@ -103,12 +105,13 @@ class Session:
 
     def _handed_out(self, load: Callable[..., PreTrainedModel], purpose: str) -> PreTrainedModel:
         with meter.stopwatch(self.device) as watch:
+            gc.collect()  # hooks tie a model and its meter into a cycle: what was handed out before and dropped goes now
             model = load(self.start, self.dtype, self.device)
             model.config.use_cache = False
             Meter(model, self._account, purpose)
             _compute_in(model, self.dtype)
         if not self.ledger.steps:
-            meter.restart_peak(self.device)
+            self.journal.memory.restart(self.device)
         self.ledger.paused += watch.seconds
         self.journal.load_seconds += watch.seconds
         return model
@@ -153,7 +156,7 @@ class Session:
         turns = order(len(tables), derive(self._data_seed, "old"))
         while True:
             rows = [tables[i][next(numbers[i])] for i in islice(turns, size)]
-            yield {column: [row[column] for row in rows] for column in rows[0]}
+            yield {column: [row[column] for row in rows] for column in tables[0].column_names}
 
     def encode(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, Tensor]:
         """Right-padded input_ids, attention_mask and labels of (rows, longest row) on the device; labels cover the completions alone."""
@@ -231,16 +234,20 @@ class Session:
             finally:
                 part.close()
 
-    def measuring(self) -> Measuring:
-        """The same start and target, but validation rows, and a ledger of its own that nobody reads."""
+    def measuring(self, start: models.ModelSpec) -> Measuring:
+        """A session on a start and on validation rows, with a ledger of its own that nobody reads."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Measuring(**{**given, "ledger": Ledger(), "budget": Budget("steps", math.inf), "journal": Journal(), "_split": "validation"})
+        own = {"start": start, "ledger": Ledger(), "budget": Budget("steps", math.inf), "journal": Journal(), "_split": "validation"}
+        return Measuring(**{**given, **own})
 
     @contextmanager
     def unmetered(self) -> Iterator[None]:
-        """For the harness: passes in here are charged to nobody, and the clock stands."""
-        with self._account.suspended(), meter.stopwatch(self.device) as watch:
+        """For the harness: passes in here are charged to nobody, the clock stands, and memory is not looked at."""
+        self.journal.memory.note(self.device)
+        with Account.suspended(), meter.stopwatch(self.device) as watch:
             yield
+            gc.collect()
+        meter.restart_peak(self.device)
         self.ledger.paused += watch.seconds
         self.journal.aside_seconds += watch.seconds
 

@@ -28,10 +28,11 @@ def train(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
     assert job.run.method is not None
     method = registry.usable(job.run.method).model_validate(job.run.parameters)
     device, dtype = torch.device(job.device), precision(job.suite, job.device)
-    ledger, journal = Ledger(), Journal()
+    ledger = Ledger()
     scratch = job.work / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     with meter.memory(device) as memory, meter.stopwatch(device) as watch:
+        journal = Journal(memory=memory)
         model, start = _over_targets(job, method, ledger, journal, scratch, tell)
     seconds = watch.seconds - journal.load_seconds - journal.aside_seconds
     counted = count_parameters(model)

@@ -22,6 +22,7 @@ from .conformance import CPU, Trial, changed_frozen, falls, fingerprint, half_tr
 from .errors import Skipped
 from .method import LogRange, Merger, Method, Range, Weights, hyperparameters
 from .models import ModelSpec
+from .objective import measured
 
 __all__ = ["Finding", "assert_conforms", "check", "check_merger", "tiny_session"]
 
@@ -55,7 +56,7 @@ def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
     if isinstance(start, str):
         raise Skipped(start)
     untouched = fingerprint(models.load_model(start, torch.float32, CPU))
-    done, how = _learning(kind, folder, start)
+    done, how, attempt = _learning(_attempts(kind, folder, start), folder)
     yield how
     yield _budget(done, bool(method.formats))
     if done.model is None:
@@ -64,7 +65,7 @@ def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
     yield _frozen(done)
     yield _counts(done)
     yield _reload(done, folder)
-    yield from _seeds(method, folder, start)
+    yield from _seeds(attempt, folder)
     again = fingerprint(models.load_model(start, torch.float32, CPU))
     yield Finding(
         "the start model is as it was for the next run", again == untouched, "" if again == untouched else "its files have changed"
@@ -113,39 +114,51 @@ def _accepts(kind: type[Method] | type[Merger], given: dict[str, Any]) -> bool:
     return True
 
 
-def _learning(kind: type[Method], folder: Path, start: ModelSpec) -> tuple[Trial, Finding]:
-    """Train at the default learning rate and, while that shows nothing, at higher ones of its range and from a model that knows more."""
+@dataclass(frozen=True)
+class Attempt:
+    """One way of showing that a method learns."""
+
+    method: Method
+    start: ModelSpec
+    tokens: float
+    note: str = ""
+
+
+def _learning(attempts: Iterator[Attempt], folder: Path) -> tuple[Trial, Finding, Attempt]:
+    """Train until one attempt shows that the method learns, or none is left."""
     what = "trains, and gets better at what it optimises"
-    done, tried = None, []
-    for number, (method, origin, note) in enumerate(_attempts(kind, folder, start)):
-        done = trial(method, folder / f"learning-{number}", origin, TOKENS, seed=1)
-        better, told = _better(method, done)
+    tried: list[str] = []
+    attempt = next(attempts)
+    while True:
+        done = trial(attempt.method, folder / f"learning-{len(tried)}", attempt.start, attempt.tokens, seed=1)
+        better, told = _better(attempt, done)
         if better or done.overran:
-            return done, Finding(what, better, f"{told}{note}")
-        tried.append(f"{told}{note}")
-    assert done is not None
-    return done, Finding(what, False, "; ".join(tried))
+            return done, Finding(what, better, told + attempt.note), attempt
+        tried.append(told + attempt.note)
+        if (following := next(attempts, None)) is None:
+            return done, Finding(what, False, "; ".join(tried)), attempt
+        attempt = following
 
 
-def _attempts(kind: type[Method], folder: Path, start: ModelSpec) -> Iterator[tuple[Method, ModelSpec, str]]:
-    method = kind()
-    yield method, start, ""
-    if start.path == "tiny":
-        yield method, half_trained(folder), " from a half-trained start"
-    lr = kind.model_fields.get("lr")
-    limits = next((m for m in lr.metadata if isinstance(m, LogRange)), None) if lr else None
-    rate: float = getattr(method, "lr", math.inf)
-    while limits and (rate := rate * 10) <= limits.high:
-        raised = kind.model_validate({"lr": rate})
-        yield raised, start, f" at lr {rate:g}"
-        if start.path == "tiny":
-            yield raised, half_trained(folder), f" at lr {rate:g} from a half-trained start"
+def _attempts(kind: type[Method], folder: Path, start: ModelSpec) -> Iterator[Attempt]:
+    """At the default learning rate first; then, as defaults are made for large models, higher in its range and from one that knows more."""
+    yield Attempt(kind(), start, TOKENS)
+    more = half_trained(folder) if start.path == "tiny" else start
+    yield Attempt(kind(), more, TOKENS, " from a half-trained start")
+    found = next((h for h in hyperparameters(kind) if h.name == "lr" and isinstance(h.range, LogRange)), None)
+    if found is not None and isinstance(found.range, LogRange):
+        some, most = (kind.model_validate({"lr": min(found.range.high, found.default * factor)}) for factor in (30, 300))
+        yield Attempt(some, start, TOKENS, " at 30 times the default learning rate")
+        yield Attempt(most, more, 5 * TOKENS, " at 300 times the default learning rate from a half-trained start")
 
 
-def _better(method: Method, done: Trial) -> tuple[bool, str]:
+def _better(attempt: Attempt, done: Trial) -> tuple[bool, str]:
     """Its own objective if it has one, else its training loss; a method that learns from no data has only to give a model."""
+    if done.model is None:
+        return False, "was stopped"
+    method = attempt.method
     name, direction = method.goal
-    before, after = done.before.get("values", {}).get(name), done.after.get("values", {}).get(name)
+    before, after = (look.get("values", {}).get(name) for look in measured(method, done.session, attempt.start, done.model))
     if before is not None and after is not None:
         return (after < before) == (direction == "lower") and after != before, f"{name} {before:.4g} → {after:.4g}"
     if not method.formats:
@@ -198,11 +211,12 @@ def _reload(done: Trial, folder: Path) -> Finding:
     return Finding("what is saved and loaded gives the same logits", off <= CLOSE, f"largest difference {off:.1g}")
 
 
-def _seeds(method: Method, folder: Path, start: ModelSpec) -> Iterator[Finding]:
-    one, same, other = (
-        logits(done.model, done.session) if done.model is not None else torch.zeros(1)
-        for done in (trial(method, folder / name, start, FEW_TOKENS, seed) for name, seed in (("one", 1), ("same", 1), ("other", 2)))
-    )
+def _seeds(attempt: Attempt, folder: Path) -> Iterator[Finding]:
+    def result(name: str, seed: int) -> torch.Tensor:
+        done = trial(attempt.method, folder / name, attempt.start, FEW_TOKENS, seed)
+        return logits(done.model, done.session) if done.model is not None else torch.zeros(1)
+
+    one, same, other = result("one", 1), result("same", 1), result("other", 2)
     yield Finding("the same seed gives the same result", torch.equal(one, same))
-    if method.formats:
+    if attempt.method.formats:
         yield Finding("another seed gives another result", not torch.equal(one, other))

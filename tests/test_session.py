@@ -113,7 +113,7 @@ def test_padding_and_prompts_are_not_learned() -> None:
 def test_packed_texts_are_read_as_if_each_stood_alone(tmp_path: Path) -> None:
     session = tiny_session(tmp_path)
     model = session.model().eval()
-    texts = [row["text"] for row in session.dataset(Format.LANGUAGE_MODELING).select(range(12))]
+    texts = session.dataset(Format.LANGUAGE_MODELING)[:12]["text"]
     packed = session.pack(texts)
     alone = collate(encode({"text": texts}, Format.LANGUAGE_MODELING, TOKENIZER, 64), token_id(TOKENIZER, "pad"))
     assert packed["input_ids"].shape[0] < len(texts) / 2
@@ -164,7 +164,7 @@ def test_looking_at_a_model_costs_nothing_and_shows_validation_rows_once(tmp_pat
     session = tiny_session(tmp_path)
     model = session.model()
     with session.unmetered():
-        look = session.measuring()
+        look = session.measuring(session.start)
         prompts = [prompt for rows in look.rows(Format.PROMPT_COMPLETION) for prompt in rows["prompt"]]
         model(**look.encode(prompts[:4], [" a"] * 4))
         look.close()

@@ -72,7 +72,7 @@ def run_all(jobs: Iterable[Job], devices: list[str], store: Store, watcher: Watc
 
 def _context() -> ForkServerContext:
     # One thread per process: two collapse as soon as another process wants the core.
-    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.launch.preload"])
     return context
