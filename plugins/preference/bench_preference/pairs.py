@@ -1,0 +1,91 @@
+"""What methods on pairs have in common: one loop with a reference model, one without."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from bench import Format, LogRange, Method, Session
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from .likelihood import Likelihoods
+
+Rate = Annotated[float, LogRange(1e-7, 1e-2), Field(gt=0, description="peak learning rate of AdamW")]
+
+
+class PairMethod(Method):
+    """Trains all parameters on chosen and rejected completions, by what the model alone says of them."""
+
+    formats: ClassVar = (Format.PREFERENCE,)
+    family: ClassVar = "preference"
+    goal: ClassVar = ("reward_margin", "higher")
+
+    lr: Rate = 1e-6
+
+    @abstractmethod
+    def loss(self, chosen: Likelihoods, rejected: Likelihoods) -> Tensor:
+        """Loss of each pair, of shape (pairs,)."""
+
+    @abstractmethod
+    def reward(self, completions: Likelihoods) -> Tensor:
+        """What the method takes as the reward of completions, of shape (completions,)."""
+
+    def train(self, session: Session) -> PreTrainedModel:
+        from .likelihood import paired
+
+        model = session.model()
+        optimizer = session.optimizer(model, self.lr)
+        for rows in session.rows(Format.PREFERENCE):
+            session.step(optimizer, self.loss(*paired(model, session, rows)).mean())
+        return model
+
+    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        """How far, and how often, the reward of what was chosen is above that of what was rejected; and the mean loss."""
+        from .likelihood import outcome, paired
+
+        pairs = [paired(model, session, rows) for rows in session.rows(Format.PREFERENCE)]
+        losses = [float(loss) for chosen, rejected in pairs for loss in self.loss(chosen, rejected)]
+        told = outcome([(self.reward(chosen), self.reward(rejected)) for chosen, rejected in pairs])
+        return told | {"loss": sum(losses) / max(1, len(losses))}
+
+
+class ReferenceMethod(Method):
+    """Trains all parameters on chosen and rejected completions, by how much more likely they are than under the start model."""
+
+    formats: ClassVar = (Format.PREFERENCE,)
+    family: ClassVar = "preference"
+    goal: ClassVar = ("reward_margin", "higher")
+
+    lr: Rate = 1e-6
+
+    @property
+    @abstractmethod
+    def scale(self) -> float:
+        """The implicit reward of a completion is so many times its log-ratio."""
+
+    @abstractmethod
+    def loss(self, chosen: Tensor, rejected: Tensor) -> Tensor:
+        """Loss of each pair from the log-ratios of its completions; all have the shape (pairs,)."""
+
+    def train(self, session: Session) -> PreTrainedModel:
+        from .likelihood import paired_log_ratios
+
+        model, reference = session.model(), session.reference()
+        optimizer = session.optimizer(model, self.lr)
+        for rows in session.rows(Format.PREFERENCE):
+            session.step(optimizer, self.loss(*paired_log_ratios(model, reference, session, rows)).mean())
+        return model
+
+    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        """How far, and how often, the implicit reward of what was chosen is above that of what was rejected."""
+        from .likelihood import outcome, paired_log_ratios
+
+        reference = session.reference()
+        pairs = [paired_log_ratios(model, reference, session, rows) for rows in session.rows(Format.PREFERENCE)]
+        return outcome([(self.scale * chosen, self.scale * rejected) for chosen, rejected in pairs])

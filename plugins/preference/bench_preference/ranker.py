@@ -1,0 +1,39 @@
+"""A ranker of completions: a reward model, trained on which of two is preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench import Format
+
+from . import losses
+
+if TYPE_CHECKING:
+    from bench import Session
+
+
+def trained_ranker(session: Session, share: float, lr: float) -> Any:
+    """The start model with a head for one reward, trained for a share (0..1) of the budget on the preference rows; then frozen."""
+    ranker = session.scorer("reward")  # of the whole session: it is used after its own stage
+    with session.stage("ranker", share) as stage:
+        optimizer = stage.optimizer(ranker, lr)
+        for rows in stage.rows(Format.PREFERENCE):
+            both = rewards(ranker, stage, rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
+            stage.step(optimizer, losses.bradley_terry(*both.split(len(rows["prompt"]))).mean())
+    return ranker.requires_grad_(False).eval()
+
+
+def rewards(ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+    """Reward of each completion at its last token, of shape (completions,)."""
+    batch = session.encode(prompts, completions)
+    return ranker(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
+
+
+def scores(ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    """Rewards as plain numbers, without gradients."""
+    with torch.no_grad():
+        return rewards(ranker, session, prompts, completions).tolist()

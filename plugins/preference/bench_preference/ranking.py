@@ -1,0 +1,67 @@
+"""Learning from several completions of one prompt, each with a score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench import Format, Method, Session
+
+from .pairs import Rate
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from .likelihood import Likelihoods
+
+
+class RRHF(Method):
+    """Ranks candidates by mean log-probability as their scores rank them, and fine-tunes on the best one."""
+
+    formats: ClassVar = (Format.RANKING,)
+    family: ClassVar = "preference"
+    goal: ClassVar = ("reward_accuracy", "higher")  # in the right order is enough for it
+    reference: ClassVar = "Yuan et al. 2023, RRHF: rank responses to align language models with human feedback, 2304.05302, §3.1"
+
+    lr: Rate = 2e-5
+
+    def train(self, session: Session) -> PreTrainedModel:
+        import torch
+
+        model = session.model()
+        optimizer = session.optimizer(model, self.lr)
+        for rows in session.rows(Format.RANKING):
+            session.step(optimizer, torch.stack(self.losses(model, session, rows)).mean())
+        return model
+
+    def losses(self, model: Any, session: Session, rows: dict[str, list[Any]]) -> list[Tensor]:
+        """For each row the loss of its order and the negative log-likelihood of its best candidate, added up."""
+        from . import losses
+
+        ranked = _ranked(model, session, rows)
+        return [losses.rrhf_rank(said.mean, scores) - said.logp[scores.argmax()] for said, scores in ranked]
+
+    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        """How far, and how often, the mean log-probability of a better candidate is above that of a worse one of the same prompt."""
+        from .likelihood import outcome
+
+        pairs = []
+        for rows in session.rows(Format.RANKING):
+            for said, scores in _ranked(model, session, rows):
+                better, worse = (scores[:, None] > scores[None, :]).nonzero(as_tuple=True)
+                pairs.append((said.mean[better], said.mean[worse]))
+        return outcome(pairs)
+
+
+def _ranked(model: Any, session: Session, rows: dict[str, list[Any]]) -> list[tuple[Likelihoods, Tensor]]:
+    """The candidates and the scores of each row."""
+    import torch
+
+    from .likelihood import likelihoods
+
+    sizes = [len(candidates) for candidates in rows["completions"]]
+    prompts = [prompt for prompt, size in zip(rows["prompt"], sizes, strict=True) for _ in range(size)]
+    said = likelihoods(model, session, prompts, [c for candidates in rows["completions"] for c in candidates])
+    scores = [torch.tensor(s, device=said.logp.device) for s in rows["scores"]]
+    return list(zip(said.split(sizes), scores, strict=True))

@@ -1,0 +1,268 @@
+"""The preference methods as the harness runs them: what they read, what they start from, what they spend, and what becomes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bench_preference import CPO, DPO, IPO, KTO, ORPO, RRHF, SDPO, SimPO, SLiCHF, SLiCHFDirect
+from bench_preference.candidates import sample, tournament
+from bench_preference.likelihood import likelihoods, outcome, paired, share_above
+from bench_preference.pairs import PairMethod, ReferenceMethod
+from bench_preference.ranker import scores, trained_ranker
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bench.budget import Budget
+from bench.data import Task
+from bench.method import Format, Method
+from bench.objective import measured
+from bench.session import Session
+from bench.testing import tiny_session
+
+OWN_LOOPS: list[Method] = [
+    SDPO(lr=3e-4),
+    IPO(lr=3e-4),
+    KTO(lr=3e-4),
+    ORPO(lr=3e-4),
+    SimPO(lr=3e-4),
+    CPO(lr=3e-4),
+    SLiCHFDirect(lr=3e-4),
+    RRHF(lr=3e-4),
+]
+SAMPLING = SLiCHF(lr=3e-4, ranker_lr=3e-4, num_candidates=4, max_new_tokens=4)
+FOUR_STEPS = Budget("steps", 4)
+AGAINST_THE_START = (DPO, SDPO, IPO, KTO)
+
+
+def _shortened(task: Task) -> Task:
+    """The same task with less training data: TRL prepares all of it before its first step."""
+
+    def first(format: Format) -> Callable[[Any], Any]:
+        def load(split: Any) -> Any:
+            rows = task.load(format, split)
+            return rows.select(range(min(512, len(rows))))
+
+        return load
+
+    return replace(task, loaders={format: first(format) for format in task.formats})
+
+
+def _small(folder: Path, budget: Budget = FOUR_STEPS, **changes: Any) -> Session:
+    session = tiny_session(folder, budget, **changes)
+    session.task = _shortened(session.task)
+    return session
+
+
+def _values(method: Method, session: Session, model: Any) -> dict[str, float]:
+    """Of a model, or of the start."""
+    before, after = measured(method, session, session.start, model or session.reference())
+    return (after if model else before)["values"]
+
+
+# ── what is trained on ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("max_length", [64, 9])
+def test_dpo_reads_the_same_tokens_as_everybody_and_answers_are_never_cut(tmp_path: Path, max_length: int) -> None:
+    session = _small(tmp_path, max_length=max_length)
+    trainer = DPO().trainer(session, session.model())
+    theirs = next(iter(trainer.get_train_dataloader()))
+    rows = next(session.rows(Format.PREFERENCE))
+    ours = session.encode(rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
+    assert torch.equal(theirs["input_ids"], ours["input_ids"])
+    assert torch.equal(theirs["attention_mask"], ours["attention_mask"])
+    assert torch.equal(theirs["completion_mask"].bool(), ours["labels"] >= 0)
+    ends = torch.eq(ours["labels"], int(session.tokenizer.convert_tokens_to_ids("<eos>")))  # pyright: ignore[reportArgumentType]
+    assert ends.sum(1).tolist() == [1] * 16
+
+
+def test_log_probabilities_are_those_of_the_completion_alone(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    model = session.model().eval()
+    rows = session.dataset(Format.PROMPT_COMPLETION)[:6]
+    with torch.no_grad():
+        said = likelihoods(model, session, rows["prompt"], rows["completion"])
+        loss = model(**session.encode(rows["prompt"], rows["completion"])).loss
+        alone = [likelihoods(model, session, [p], [c]).logp for p, c in zip(rows["prompt"], rows["completion"], strict=True)]
+        turned = likelihoods(model, session, rows["prompt"][::-1], rows["completion"][::-1])
+    assert float(-said.logp.sum() / said.length.sum()) == pytest.approx(float(loss), rel=1e-5)
+    assert torch.allclose(said.logp, torch.cat(alone), atol=1e-4), "padding changes nothing"
+    assert torch.allclose(said.logp, turned.logp.flip(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", [ORPO(), SimPO(), CPO(), SLiCHFDirect(), RRHF()], ids=lambda m: type(m).__name__)
+def test_a_batch_in_four_parts_gives_the_same_gradient(method: Any, tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    rows = session.dataset(method.formats[0])[:8]
+
+    def gradient(parts: int) -> Tensor:
+        model = session.model()
+        for first in range(0, 8, 8 // parts):
+            part = {column: values[first : first + 8 // parts] for column, values in rows.items()}
+            if isinstance(method, PairMethod):
+                loss = method.loss(*paired(model, session, part)).mean()
+            else:
+                loss = torch.stack(method.losses(model, session, part)).mean()
+            (loss / parts).backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    whole, in_parts = gradient(1), gradient(4)
+    assert float(whole.norm()) > 0
+    assert torch.allclose(whole, in_parts, atol=1e-4 * float(whole.abs().max()))
+
+
+# ── the reference ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_dpo_starts_at_ln_2_and_its_steps_are_those_of_the_plain_loop(tmp_path: Path) -> None:
+    method = DPO(lr=3e-4, beta=0.1)
+    by_trl = _small(tmp_path / "trl")
+    method.train(by_trl)
+    by_trl.close()
+    assert by_trl.journal.losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    plain = _small(tmp_path / "plain")
+    ReferenceMethod.train(method, plain)
+    assert by_trl.journal.losses == pytest.approx(plain.journal.losses, abs=1e-4)
+    assert by_trl.journal.losses[-1] < 0.69
+    spent = by_trl.ledger.by_purpose()
+    assert spent["reference"]["tokens"] == spent["train"]["tokens"] == plain.ledger.by_purpose()["reference"]["tokens"] > 0
+
+
+def test_dpo_trains_in_float32_where_the_suite_computes_in_bfloat16(tmp_path: Path) -> None:
+    session = _small(tmp_path, dtype=torch.bfloat16)
+    before = session.model().state_dict()
+    model = DPO(lr=1e-5).train(session)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    name = "model.embed_tokens.weight"
+    moved = (model.state_dict()[name] != before[name].float()).float().mean()
+    assert moved > 0.5, "steps smaller than bfloat16 can hold are not lost"
+
+
+def test_each_stage_of_sdpo_starts_from_its_own_reference(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("steps", 8))
+    SDPO(lr=3e-4, stages=2).train(session)
+    losses = session.journal.losses
+    assert len(losses) == 8
+    assert [number for number, loss in enumerate(losses) if loss == pytest.approx(math.log(2), abs=1e-6)] == [0, 4]
+
+
+def test_sdpo_of_more_stages_than_one_learns_something_else_than_dpo(tmp_path: Path) -> None:
+    once = tiny_session(tmp_path / "once")
+    ReferenceMethod.train(DPO(lr=3e-4), once)
+    once.close()
+    twice = tiny_session(tmp_path / "twice")
+    SDPO(lr=3e-4, stages=2).train(twice)
+    assert once.journal.losses[:2] == pytest.approx(twice.journal.losses[:2], abs=1e-6)
+    assert once.journal.losses[2] != pytest.approx(twice.journal.losses[2], abs=1e-4)
+
+
+def test_kto_pairs_each_prompt_with_another_completion_and_needs_two_rows(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path / "eight")
+    rows = session.dataset(Format.UNPAIRED_PREFERENCE)[:8]
+    model = session.model()
+    with torch.no_grad():
+        at_start = KTO().loss(model, session.reference(), session, rows)
+    assert at_start.tolist() == pytest.approx([0.5] * 8, abs=1e-5), "nothing gained, nothing lost, and a baseline of zero"
+    assert KTO().skip(session) is None
+    reason = KTO().skip(tiny_session(tmp_path / "one", batch_size=1))
+    assert reason is not None
+    assert "two rows" in reason
+
+
+# ── training under a budget ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [*OWN_LOOPS, DPO(lr=3e-4)], ids=lambda m: type(m).__name__)
+def test_a_method_improves_what_it_optimises_within_its_budget(method: Method, tmp_path: Path) -> None:
+    session = _small(tmp_path, Budget("tokens", 4000))
+    before = _values(method, session, None)
+    if isinstance(method, AGAINST_THE_START):
+        assert before == pytest.approx({"reward_margin": 0, "reward_accuracy": 0.5}, abs=1e-6)
+    model = method.train(session)
+    after = _values(method, session, model)
+    assert after["reward_margin"] > before["reward_margin"]
+    assert after["reward_accuracy"] > before["reward_accuracy"]
+    most_of_a_batch = 8 * 6 * 14
+    assert 4000 <= session.ledger.spent("tokens") < 4000 + most_of_a_batch
+
+
+def test_objectives_count_ties_as_halves_and_rewards_in_the_right_direction() -> None:
+    reward = torch.tensor([1.0, 0.0, -1.0, 2.0])
+    assert float(share_above(reward)) == 0.625
+    values = outcome([(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 2.0])), (torch.tensor([0.0]), torch.tensor([4.0]))])
+    assert values == pytest.approx({"reward_margin": -1.0, "reward_accuracy": 0.5})
+
+
+def test_rrhf_takes_candidates_of_any_number_and_learns_the_best_one(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    rows = {
+        "prompt": ["smallest of 84 92 78 ?", "smallest of 59 71 41 ?"],
+        "completions": [[" 92", " 78"], [" 41", " 71", " 59"]],
+        "scores": [[0.0, 1.0], [1.0, 0.25, 0.25]],
+    }
+    model = session.model()
+    both = RRHF().losses(model, session, rows)
+    first = likelihoods(model, session, rows["prompt"][:1] * 2, rows["completions"][0])
+    by_hand = torch.relu(first.mean[0] - first.mean[1]) - first.logp[1]
+    assert len(both) == 2
+    assert float(both[0].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
+
+
+# ── samples and their ranking ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-5, 5), min_size=1, max_size=9))
+def test_a_tournament_has_one_match_fewer_than_players_and_the_best_wins_it(players: dict[str, float]) -> None:
+    matches = tournament(players)
+    assert len(matches) == len(players) - 1
+    assert all(players[winner] >= players[loser] for winner, loser in matches)
+    assert len({loser for _, loser in matches}) == len(matches), "who has lost is out"
+    if matches:
+        assert players[matches[-1][0]] == max(players.values())
+
+
+def test_samples_are_completions_that_follow_their_prompts(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    model = session.model("rollout").eval()
+    rows = session.dataset(Format.PROMPT_COMPLETION)[:4]
+    drawn = sample(model, session, ["largest of 12 95 31 ?", "largest of 7 3 5 ?"], {"temperature": 0.1, "max_new_tokens": 4})
+    assert drawn[0] == " 95", "as a completion of the training data is written"
+    assert len(drawn) == 2
+    again = sample(model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6})
+    assert again == sample(model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6})
+    assert session.ledger.by_purpose()["rollout"]["tokens"] > 0
+
+
+@pytest.mark.slow
+def test_the_ranker_learns_what_is_preferred_on_its_share_of_the_budget(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("tokens", 20_000), batch_size=16)
+    ranker = trained_ranker(session, 0.5, 1e-3)
+    assert 10_000 <= session.ledger.by_purpose()["reward"]["tokens"] < 11_000
+    assert not any(p.requires_grad for p in ranker.parameters())
+    rows = session.task.load(Format.PREFERENCE, "validation")[:128]
+    right = scores(ranker, session, rows["prompt"], rows["chosen"])
+    wrong = scores(ranker, session, rows["prompt"], rows["rejected"])
+    assert sum(a > b for a, b in zip(right, wrong, strict=True)) / 128 > 0.6
+
+
+@pytest.mark.slow
+def test_slic_on_ranked_samples_spends_on_ranker_samples_and_training(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("tokens", 8_000))
+    before = _values(SAMPLING, session, None)
+    model = SAMPLING.train(session)
+    spent = {purpose: line["tokens"] for purpose, line in session.ledger.by_purpose().items()}
+    assert set(spent) == {"reward", "rollout", "train"}
+    assert spent["reward"] > 2000, "its training and its judgements"
+    assert sum(spent.values()) >= 8_000
+    assert session.ledger.steps == len(session.journal.losses)
+    assert all(math.isfinite(loss) for loss in session.journal.losses)
+    after = _values(SAMPLING, session, model)
+    assert set(after) == set(before) == {"reward_margin", "reward_accuracy"}
