@@ -1,0 +1,51 @@
+"""How much a policy earns, and how far it went for it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench import Format
+
+from .losses import k3
+from .rewards import Reward, checked, learned, scored
+from .rollout import log_probs, sample
+
+if TYPE_CHECKING:
+    from bench.session import Measuring
+
+    from . import Reinforcement
+    from .rollout import Model
+
+
+SAMPLES = 4
+"""Completions of each prompt: chance moves their mean by half as much as that of one."""
+
+
+def sampled_reward(method: Reinforcement, session: Measuring, model: Model) -> dict[str, float]:
+    """Means over sampled completions.
+
+    `reward` is what the method was taught with: the task's check, or the score of its learned reward model, beside which `check` is then
+    told, too. `kl` is the sum over the completion of k3 against the start, in nats.
+    """
+    reference = session.reference()
+    rewards: dict[str, Reward] = {"reward": partial(checked, session)}
+    if method.reward == "model":
+        rewards = {"reward": partial(scored, learned(session)), "check": partial(checked, session)}
+    totals, count = dict.fromkeys((*rewards, "kl"), 0.0), 0
+    for rows in session.rows(Format.PROMPT_ONLY):
+        rollout = sample(
+            session,
+            model,
+            rows["prompt"],
+            num_samples=SAMPLES,
+            temperature=method.temperature,
+            max_completion_length=method.max_completion_length,
+        )
+        answers = [answer for answer in rows["answer"] for _ in range(SAMPLES)]
+        for name, reward in rewards.items():
+            totals[name] += float(reward(rollout, answers).sum())
+        moved = k3(log_probs(model, rollout, method.temperature), log_probs(reference, rollout, method.temperature))
+        totals["kl"] += float(moved.sum())
+        count += len(answers)
+    return {name: total / max(count, 1) for name, total in totals.items()}

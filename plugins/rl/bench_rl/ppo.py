@@ -1,0 +1,95 @@
+"""RLHF by PPO: a policy, a frozen reference, a frozen reward model and a critic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .losses import gae, policy_loss, token_rewards, value_loss, whiten
+from .rewards import Reward, checked, reward_model, scored
+from .rollout import Rollout, Rows, gathered, log_probs, sample, token_values
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bench import Session
+
+    from . import PPO
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Completions and what was thought of them when they were sampled; all tensors but the rollout's are (n, t)."""
+
+    rollout: Rollout
+    log_probs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    def select(self, numbers: Tensor) -> Experience:
+        """Some of the completions."""
+        return Experience(
+            self.rollout.select(numbers), self.log_probs[numbers], self.values[numbers], self.advantages[numbers], self.returns[numbers]
+        )
+
+
+def train(method: PPO, session: Session) -> PreTrainedModel:
+    """The policy after the budget is spent."""
+    reward, critic = reward_and_critic(method, session)
+    policy = session.model().eval()  # no dropout: probabilities of one completion are compared over time
+    reference = session.reference()
+    optimizer = session.optimizer(nn.ModuleList([policy, critic]), method.lr)
+    for rows in gathered(session, method.num_mini_batches):
+        experience = experience_of(method, session, policy, reference, critic, reward, rows)
+        for batch in _mini_batches(method, session, experience):
+            session.step(
+                optimizer, loss(method, batch, log_probs(policy, batch.rollout, method.temperature), token_values(critic, batch.rollout))
+            )
+            if session.progress >= 1:
+                return policy
+    return policy
+
+
+def reward_and_critic(method: PPO, session: Session) -> tuple[Reward, PreTrainedModel]:
+    """The critic begins as the reward model where one is learned, and else as the start with a new head."""
+    critic = session.scorer("critic").eval()
+    if method.reward == "check":
+        return partial(checked, session), critic
+    learned = reward_model(session, method.reward_share, method.reward_lr)
+    critic.load_state_dict(learned.state_dict())
+    return partial(scored, learned), critic
+
+
+@torch.no_grad()
+def experience_of(
+    method: PPO, session: Session, policy: PreTrainedModel, reference: PreTrainedModel, critic: PreTrainedModel, reward: Reward, rows: Rows
+) -> Experience:
+    """One sampled completion of each prompt, with its advantages and returns."""
+    rollout = sample(
+        session, policy, rows["prompt"], num_samples=1, temperature=method.temperature, max_completion_length=method.max_completion_length
+    )
+    old, values = log_probs(policy, rollout, method.temperature), token_values(critic, rollout)
+    ref = log_probs(reference, rollout, method.temperature)
+    rewards = token_rewards(reward(rollout, rows["answer"]), old, ref, rollout.mask, method.kl_coef)
+    advantages = gae(rewards, values, method.gamma, method.lam) * rollout.mask
+    return Experience(rollout, old, values, whiten(advantages, rollout.mask), advantages + values)
+
+
+def _mini_batches(method: PPO, session: Session, experience: Experience) -> Iterator[Experience]:
+    """All completions in batches, in a new order for each pass."""
+    for _ in range(method.num_ppo_epochs):
+        shuffled = torch.randperm(len(experience.values), device=session.device)
+        yield from (experience.select(numbers) for numbers in shuffled.split(session.batch_size))
+
+
+def loss(method: PPO, batch: Experience, log_probs: Tensor, values: Tensor) -> Tensor:
+    """The policy's loss and the critic's together."""
+    mask = batch.rollout.mask
+    policy = policy_loss(log_probs, batch.log_probs, batch.advantages, mask, method.cliprange)
+    return policy + method.vf_coef * value_loss(values, batch.values, batch.returns, mask, method.cliprange_value)

@@ -1,0 +1,73 @@
+"""What a completion earns: the task's own check, or a reward model learned from preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from bench import Format
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bench import Session
+
+    from .rollout import Rollout
+
+LEARNED = "reward"
+"""Folder of a learned reward model."""
+Reward = Callable[["Rollout", Sequence[str]], Tensor]
+"""From n completions and the answers to their prompts to n rewards."""
+
+
+def check(completion: str, answer: str) -> float:
+    """1 where a completion is the answer, space around it aside, else 0."""
+    return float(completion.strip() == answer.strip())
+
+
+def checked(session: Session, rollout: Rollout, answers: Sequence[str]) -> Tensor:
+    """The task's check of each completion, (n,)."""
+    texts = rollout.texts(session.tokenizer)
+    return torch.tensor([check(text, answer) for text, answer in zip(texts, answers, strict=True)], device=session.device)
+
+
+@torch.no_grad()
+def scored(reward_model: PreTrainedModel, rollout: Rollout, answers: Sequence[str]) -> Tensor:
+    """A reward model's score of each completion, (n,); it knows no answers."""
+    return reward_model(**rollout.inputs()).logits.squeeze(-1).float()
+
+
+def reward_model(session: Session, share: float, lr: float) -> PreTrainedModel:
+    """A reward model, trained on the target's preferences with a share of the session's budget, and frozen.
+
+    The loss is that of Bradley and Terry, −log σ(r(x, y_w) − r(x, y_l)) (Ouyang et al. 2022, 2203.02155, eq. 1), by TRL's `RewardTrainer`.
+    """
+    from trl.trainer.reward_config import RewardConfig
+    from trl.trainer.reward_trainer import RewardTrainer
+
+    model = session.scorer("reward")
+    with session.stage("reward", until=share) as stage:
+        RewardTrainer(
+            model,
+            train_dataset=stage.dataset(Format.PREFERENCE),
+            **stage.trainer_kwargs(RewardConfig, learning_rate=lr, max_length=session.max_length),
+        ).train()
+    model.save_pretrained(str(session.folder / LEARNED))
+    return model.requires_grad_(False).eval()
+
+
+def learned(session: Session) -> PreTrainedModel:
+    """The reward model that this session's training left in its folder, for looking at what was learned from it."""
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(session.folder / LEARNED, dtype=session.dtype, use_safetensors=True)
+    return model.to(session.device).eval()
+
+
+def chosen(kind: Literal["check", "model"], session: Session, share: float, lr: float) -> Reward:
+    """The reward that a method asks for; a model is trained first."""
+    return partial(checked, session) if kind == "check" else partial(scored, reward_model(session, share, lr))

@@ -1,0 +1,198 @@
+"""Methods of reinforcement learning through the public door: what each does before, while and after it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bench_rl import GRPO, PPO, RAFT, RLOO, RejectionSampling
+from bench_rl.ppo import experience_of, reward_and_critic
+from bench_rl.rejection import accepted, best, collate, endless
+from bench_rl.rewards import checked, scored
+from bench_rl.rollout import log_probs, sample
+from datasets import Dataset
+from transformers import set_seed
+
+from bench import Format, Method, Session
+from bench.budget import Budget
+from bench.data import Task
+from bench.testing import tiny_session
+
+from .test_rl_rollouts import KNOWN, prompts_of, rollout_of
+
+SHORT: dict[str, Any] = {"max_completion_length": 6}
+
+
+@pytest.mark.parametrize("method", [PPO(), GRPO(reward="model"), RAFT(reward="model")])
+def test_a_learned_reward_needs_preferences(method: Method, tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, task=KNOWN)
+    assert method.skip(session) is None
+    alone = tiny_session(tmp_path / "alone")
+    alone.task = _bandit("copy a ?", "a")
+    assert "preference" in (method.skip(alone) or "")
+    assert GRPO().skip(alone) is None
+
+
+@pytest.mark.parametrize("kind", [GRPO, RLOO])
+def test_a_batch_is_a_whole_number_of_groups(kind: type[GRPO | RLOO], tmp_path: Path) -> None:
+    assert kind(num_generations=4).skip(tiny_session(tmp_path)) is None
+    assert "3" in (kind(num_generations=3).skip(tiny_session(tmp_path)) or "")
+
+
+# ── PPO ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_before_the_first_update_the_ratio_is_1_and_the_divergence_0(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, task=KNOWN)
+    method = PPO(reward="check", kl_coef=10.0, gamma=1.0, lam=1.0, temperature=1.3, **SHORT)
+    reward, critic = reward_and_critic(method, session)
+    policy, rows = session.model().eval(), prompts_of(session, 8)
+    experience = experience_of(method, session, policy, session.reference(), critic, reward, rows)
+    new = log_probs(policy, experience.rollout, 1.3)
+    assert torch.allclose(torch.exp(new - experience.log_probs), torch.ones_like(new), atol=1e-5)
+    earned = checked(session, experience.rollout, rows["answer"])
+    assert torch.allclose(experience.returns, earned[:, None] * experience.rollout.mask, atol=1e-3), "no penalty, however dear"
+
+
+@pytest.mark.slow
+def test_ppo_trains_four_models_within_its_budget(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("steps", 10), task=KNOWN)
+    model = PPO(reward_share=0.4, num_ppo_epochs=4, lr=1e-5, **SHORT).train(session)
+    assert session.ledger.steps == 10
+    assert set(session.ledger.purposes) == {"reward", "critic", "rollout", "reference", "train"}
+    assert session.ledger.purposes["train"].samples == 6 * 8, "a step is on a batch, and six of ten are left to the policy"
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.slow
+def test_the_critic_begins_as_the_reward_model(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("steps", 10), task=KNOWN)
+    reward, critic = reward_and_critic(PPO(reward_lr=1e-3), session)
+    rollout = rollout_of(session, session.model().eval())
+    assert torch.equal(reward(rollout, ()), scored(critic, rollout, ()))
+    assert all(p.requires_grad for p in critic.parameters())
+
+
+# ── rejection sampling and RAFT ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_best_sample_of_each_prompt_earns_most() -> None:
+    samples = [((prompt,), (number,)) for prompt in range(2) for number in range(3)]
+    assert best(samples, torch.tensor([0.0, 2.0, 1.0, 1.0, 0.5, 1.0]), 3) == [((0,), (1,)), ((1,), (0,))]
+    assert best(samples, torch.randn(6), 1) == samples, "of one sample each, all are the best"
+
+
+def test_all_samples_come_once_before_one_comes_again() -> None:
+    samples = [((n,), (n,)) for n in range(5)]
+    batches = endless(samples, 3)
+    drawn = [one for _ in range(10) for one in next(batches)]
+    for epoch in range(6):
+        assert sorted(drawn[5 * epoch : 5 * epoch + 5]) == samples
+
+
+def test_its_loss_is_that_of_supervised_fine_tuning_on_what_was_sampled(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, task=KNOWN)
+    model = session.model().eval()
+    rollout = rollout_of(session, model, length=12)
+    with torch.no_grad():
+        ours = model(**collate(list(rollout.tokens()), session)).loss
+        assert float(ours) == pytest.approx(float(-log_probs(model, rollout, 1.0).sum() / rollout.mask.sum()), abs=1e-5)
+        prompts = [p for p in [*prompts_of(session, 3)["prompt"], "copy a ?"] for _ in range(2)]
+        ended = (rollout.completion_ids == session.tokenizer.eos_token_id).any(1).nonzero().flatten().tolist()  # pyright: ignore[reportAttributeAccessIssue]
+        texts = rollout.texts(session.tokenizer)
+        again = session.encode([prompts[n] for n in ended], [f" {texts[n].strip()}" for n in ended])
+        same = collate([list(rollout.tokens())[n] for n in ended], session)
+        assert len(ended) > 4
+        assert torch.equal(again["input_ids"], same["input_ids"])
+        assert torch.equal(again["labels"], same["labels"])
+
+
+def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: Path) -> None:
+    method = RejectionSampling(lr=1e-3, num_samples=4, max_prompts=16, **SHORT)
+    session = tiny_session(tmp_path, Budget("steps", 3), task=KNOWN)
+    set_seed(1)
+    right = list(accepted(method, session, lambda rollout, answers: checked(session, rollout, answers)))
+    kept = list(dict.fromkeys(right))
+    assert len(right) <= 16 * 4
+    assert len(kept) <= 16 < len(right), "a prompt with one right answer leaves one sample, however often it was given"
+    expected = session.model()(**collate(next(endless(kept, 8)), session)).loss.item()
+
+    again = tiny_session(tmp_path / "again", Budget("steps", 3), task=KNOWN)
+    set_seed(1)
+    method.train(again)
+    assert again.journal.losses[0] == pytest.approx(expected, abs=1e-6), "the first loss is the start's own"
+    assert again.ledger.steps == 3
+
+
+def test_sampling_spends_its_share(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("tokens", 4000), task=KNOWN)
+    RejectionSampling(lr=1e-4, num_samples=2, sampling_share=0.5, **SHORT).train(session)
+    spent = {name: float(spend.tokens) for name, spend in session.ledger.purposes.items()}
+    assert 2000 <= spent["rollout"] < 2600
+    assert spent["rollout"] + spent["train"] >= 4000
+    session.close()
+
+
+# ── all of them ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_at_the_start_nothing_has_moved(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, task=KNOWN)
+    with session.unmetered(), torch.no_grad():
+        look = session.measuring(session.start)
+        values = GRPO(**SHORT).objective(look, look.model().eval())
+        look.close()
+    assert values["kl"] == pytest.approx(0, abs=1e-5)
+    assert 0.5 < values["reward"] <= 1
+
+
+def _bandit(prompt: str, answer: str) -> Task:
+    """One question with one answer, again and again."""
+    rows = Dataset.from_list([{"prompt": prompt, "answer": answer}] * 64)
+    return Task("bandit", {Format.PROMPT_ONLY: lambda split: rows}, None, "bandit")
+
+
+def _probability(session: Session, model: Any, prompt: str, answer: str) -> float:
+    with torch.no_grad(), session.unmetered():
+        batch = session.encode([prompt], [f" {answer}"])
+        return float(torch.exp(-model(**batch).loss * (batch["labels"] >= 0).sum()))
+
+
+ARMS: dict[str, Method] = {
+    "ppo": PPO(reward="check", lr=3e-4, kl_coef=0.01, num_ppo_epochs=2, **SHORT),
+    "grpo": GRPO(lr=3e-4, beta=0.01, num_iterations=2, **SHORT),
+    "rloo": RLOO(lr=3e-4, beta=0.01, **SHORT),
+    "rejection-sampling": RejectionSampling(lr=3e-4, num_samples=4, max_prompts=16, temperature=1.0, **SHORT),
+    "raft": RAFT(lr=3e-4, num_samples=4, num_mini_batches=1, **SHORT),
+}
+
+
+@pytest.fixture(scope="module")
+def question(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A question on which the base wavers, and an answer that it gives about every fourth time."""
+    session = tiny_session(tmp_path_factory.mktemp("question"))
+    model = session.model().eval()
+    rows = session.dataset(Format.PROMPT_ONLY).select(range(16))
+    found = {}
+    for prompt in rows["prompt"]:
+        rollout = sample(session, model, [prompt], num_samples=32, temperature=1.0, max_completion_length=6)
+        for text in set(rollout.texts(session.tokenizer)):
+            found[prompt, text.strip()] = _probability(session, model, prompt, text.strip())
+    session.close()
+    yield min(found, key=lambda key: abs(found[key] - 0.25))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARMS)
+def test_a_bandit_is_learned(name: str, question: tuple[str, str], tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("steps", 16), task=KNOWN)
+    session.task = _bandit(*question)
+    before = _probability(session, session.model(), *question)
+    model = ARMS[name].train(session)
+    assert 0.05 < before < 0.5
+    assert _probability(session, model.eval(), *question) > before + 0.3
+    assert session.ledger.steps == 16
+    session.close()
