@@ -1,0 +1,108 @@
+"""Holding on by weights: all parameters are trained, and something pulls them back to where they started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from bench import Choice, LogRange, Range
+
+from .tuning import FineTuning, nothing_old
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from transformers import PreTrainedModel
+
+    from bench import Session
+
+
+class L2SP(FineTuning):
+    """Fine-tuning with a quadratic penalty on the distance to the start model's weights."""
+
+    reference: ClassVar = "Li et al. 2018, Explicit inductive bias for transfer learning, 1802.01483, §3"
+
+    alpha: Annotated[float, LogRange(1e-4, 10), Field(ge=0, description="strength of the penalty α/2 ‖w−w⁰‖²")] = 0.01
+
+    def train(self, session: Session) -> PreTrainedModel:
+        from . import penalties
+
+        model = session.model()
+        start = penalties.copies(model)
+        optimizer = session.optimizer(model, self.lr)
+        for batch in session.batches(self.formats[0]):
+            session.step(optimizer, model(**batch).loss + penalties.l2_sp(list(model.parameters()), start, self.alpha))
+        return model
+
+
+class EWC(FineTuning):
+    """Fine-tuning that holds each weight as firmly as its Fisher information on old tasks says it matters there."""
+
+    reference: ClassVar = "Kirkpatrick et al. 2017, Overcoming catastrophic forgetting, 1612.00796, eq. 3"
+
+    ewc_lambda: Annotated[float, LogRange(1, 1e5), Field(ge=0, description="strength of the penalty λ/2 Σ F (θ−θ*)²")] = 1000.0
+    fisher_examples: Annotated[
+        int, Choice((64, 128, 256, 512)), Field(gt=0, description="rows of old tasks that the Fisher information is measured on")
+    ] = 128
+
+    def skip(self, session: Session) -> str | None:
+        return nothing_old(session, self.formats[0])
+
+    def train(self, session: Session) -> PreTrainedModel:
+        from . import penalties
+        from .fisher import fisher_on_old_tasks
+
+        fisher = fisher_on_old_tasks(session, self.formats[0], self.fisher_examples)
+        model = session.model()
+        start = penalties.copies(model)
+        optimizer = session.optimizer(model, self.lr)
+        for batch in session.batches(self.formats[0]):
+            loss = model(**batch).loss
+            session.step(optimizer, loss + penalties.ewc(list(model.parameters()), start, fisher, self.ewc_lambda))
+        return model
+
+
+class RecAdam(FineTuning):
+    """Fine-tuning whose optimizer first recalls the start model's weights and turns to the target by and by."""
+
+    reference: ClassVar = "Chen et al. 2020, Recall and learn, 2004.12651, Algorithm 1"
+
+    gamma: Annotated[float, LogRange(10, 10000), Field(ge=0, description="strength of the pull: lr·gamma of the way back in each step")] = (
+        5000.0
+    )
+    k: Annotated[float, LogRange(5, 100), Field(gt=0, description="how fast the target takes over, per whole budget")] = 20.0
+    t0: Annotated[float, Range(0.05, 0.8), Field(description="share of the budget after which the target has half of the weight")] = 0.3
+
+    def train(self, session: Session) -> PreTrainedModel:
+        """The authors' k and t0 count in steps, these in budgets: over T steps, k and t0 here are theirs times T and divided by T."""
+        from . import penalties
+
+        model = session.model()
+        start = penalties.copies(model)
+        optimizer = session.optimizer(model, self.lr)
+
+        def recall(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            penalties.recall(optimizer, start, self.gamma, penalties.annealed(session.progress, self.k, self.t0))
+
+        optimizer.register_step_pre_hook(recall)
+        for batch in session.batches(self.formats[0]):
+            session.step(optimizer, model(**batch).loss)
+        return model
+
+
+class Mixout(FineTuning):
+    """Fine-tuning in which each pass puts a random share of the linear layers' weights back to the start."""
+
+    reference: ClassVar = "Lee et al. 2020, Mixout, 1909.11299"
+
+    p: Annotated[float, Range(0.1, 0.9), Field(ge=0, lt=1, description="chance of each weight to be the start's in a pass")] = 0.7
+
+    def train(self, session: Session) -> PreTrainedModel:
+        from .mixing import mixing
+
+        model = session.model()
+        optimizer = session.optimizer(model, self.lr)
+        with mixing(model, self.p):
+            for batch in session.batches(self.formats[0]):
+                session.step(optimizer, model(**batch).loss)
+        return model
