@@ -21,6 +21,7 @@ class SFT(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     reference: ClassVar = "Ouyang et al. 2022, Training language models to follow instructions, 2203.02155, §3.5"
+    family: ClassVar = "supervised"
 
     lr: Rate = 2e-5
 
