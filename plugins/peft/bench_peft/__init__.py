@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method, Range
+from bench import Choice, Format, LogRange, Method, Range, Skipped
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
+    from torch import Tensor
+    from torch.optim import Optimizer
     from transformers import PreTrainedModel
 
     from bench import Session
@@ -20,22 +22,44 @@ class PeftMethod(Method):
     """Trains what a PEFT configuration adds to a frozen model, on prompts and completions of the target."""
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
+    family: ClassVar = "parameter-efficient"
 
     lr: float
 
     @abstractmethod
-    def config(self, model: PreTrainedModel) -> PeftConfig:
+    def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         """The PEFT configuration of these hyper-parameters."""
 
     def train(self, session: Session) -> PeftModel:
-        from peft import PeftModelForCausalLM
-
-        start = session.model()
-        model = PeftModelForCausalLM(start, self.config(start))
-        optimizer = session.optimizer(model, self.lr)
-        for batch in session.batches(self.formats[0]):
-            session.step(optimizer, model(**batch).loss)
+        model = self.adapted(session)
+        self.learn(session, model, self.optimizer(session, model))
         return model
+
+    def adapted(self, session: Session) -> PeftModel:
+        """The start model with its untrained adapter."""
+        start = session.model()
+        return wrapped(start, self.config(session, start))
+
+    def optimizer(self, session: Session, model: PeftModel) -> Optimizer:
+        return session.optimizer(model, self.lr)
+
+    def learn(self, session: Session, model: PeftModel, optimizer: Optimizer) -> None:
+        for batch in session.batches(self.formats[0]):
+            session.step(optimizer, self.loss(model, batch))
+
+    def loss(self, model: PeftModel, batch: dict[str, Any]) -> Tensor:
+        """The model's own loss: PEFT adds a method's penalty to it where PEFT computes one."""
+        return model(**batch).loss
+
+
+def wrapped(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
+    """The model with an adapter; `Skipped` with PEFT's words where PEFT says that it cannot adapt this model so."""
+    from peft import PeftModelForCausalLM
+
+    try:
+        return PeftModelForCausalLM(model, config)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise Skipped(f"PEFT cannot adapt this model with {type(config).__name__}: {error}") from error
 
 
 class Lora(PeftMethod):
@@ -49,17 +73,16 @@ class Lora(PeftMethod):
     lora_dropout: Annotated[float, Range(0.0, 0.2), Field(ge=0, lt=1, description="dropout before the update")] = 0.0
     target_modules: Annotated[str | tuple[str, ...], Field(description="names of the layers, or all-linear")] = "all-linear"
 
-    def config(self, model: PreTrainedModel) -> PeftConfig:
+    def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
+        return self.lora_config()
+
+    def lora_config(self, **settings: Any) -> PeftConfig:
+        """LoRA's configuration; `settings` replace parts of it or add to it."""
         from peft import LoraConfig
 
         modules = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
-        return LoraConfig(
-            task_type="CAUSAL_LM",
-            r=self.r,
-            lora_alpha=self.lora_alpha,  # pyright: ignore[reportArgumentType]
-            lora_dropout=self.lora_dropout,
-            target_modules=modules,
-        )
+        own = {"r": self.r, "lora_alpha": self.lora_alpha, "lora_dropout": self.lora_dropout, "target_modules": modules}
+        return LoraConfig(**{"task_type": "CAUSAL_LM", **own, **settings})
 
 
 class PromptTuning(PeftMethod):
@@ -77,7 +100,7 @@ class PromptTuning(PeftMethod):
         Field(description="start from random numbers, or from embeddings of random words"),
     ] = "SAMPLE_VOCAB"
 
-    def config(self, model: PreTrainedModel) -> PeftConfig:
+    def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import PromptTuningConfig
 
         return PromptTuningConfig(
@@ -98,7 +121,7 @@ class PrefixTuning(PeftMethod):
         bool, Choice((False, True)), Field(description="learn the prefix through a two-layer network, as the paper does")
     ] = False
 
-    def config(self, model: PreTrainedModel) -> PeftConfig:
+    def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import PrefixTuningConfig
 
         return PrefixTuningConfig(

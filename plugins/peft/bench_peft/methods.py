@@ -1,0 +1,66 @@
+"""Every method of this package under its name, those of the table made into classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import create_model
+
+from bench import Method
+
+from . import Lora, PeftMethod, PrefixTuning, PromptTuning, initialised, trained
+from .table import ROWS, Row
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from transformers import PreTrainedModel
+
+    from bench import Session
+
+
+class TableMethod(PeftMethod):
+    """What a row of the table says."""
+
+    row: ClassVar[Row]
+
+    def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
+        import peft
+
+        fixed = {name: value(session, model) if callable(value) else value for name, value in self.row.settings.items()}
+        chosen = {name: getattr(self, name) for name in self.row.sizes}
+        return getattr(peft, self.row.config)(task_type="CAUSAL_LM", **fixed, **chosen)
+
+
+def made(row: Row) -> type[TableMethod]:
+    """A method class of a row of the table."""
+    name = row.name.title().replace("-", "")
+    fields: dict[str, Any] = {"lr": row.rate, **row.sizes}
+    method = create_model(name, __base__=TableMethod, __module__=__name__, __doc__=row.line, **fields)
+    method.row, method.family = row, row.family
+    method.reference = row.reference if row.reference.startswith("peft.") else f"{row.reference} (peft.{row.config})"
+    return method
+
+
+WRITTEN: dict[str, type[Method]] = {
+    "lora": Lora,
+    "prompt-tuning": PromptTuning,
+    "prefix-tuning": PrefixTuning,
+    "adalora": trained.AdaLora,
+    "adamss-asa": trained.AdamssAsa,
+    "kasa": trained.Kasa,
+    "monteclora": trained.MonteCLora,
+    "lora-plus": trained.LoraPlus,
+    "lora-fa": trained.LoraFa,
+    "alora": trained.ALora,
+    "eva": initialised.Eva,
+    "pissa-niter": initialised.PissaNiter,
+    "corda": initialised.Corda,
+    "corda-kpm": initialised.CordaKpm,
+    "lora-ga": initialised.LoraGa,
+    "cartridge": initialised.Cartridge,
+    "cpt": initialised.Cpt,
+}
+MADE: dict[str, type[TableMethod]] = {row.name: made(row) for row in ROWS}
+METHODS: dict[str, type[Method]] = {**WRITTEN, **MADE}
+
+globals().update({method.__name__: method for method in MADE.values()})

@@ -1,0 +1,258 @@
+"""Parameter-efficient methods: each trains only what it should and comes back from disk as it was; and what each adds of its own."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from bench_peft import PeftMethod
+from bench_peft.fitted import common_ending, common_tokens
+from bench_peft.methods import METHODS
+from bench_peft.table import ROWS
+from bench_peft.trained import LAST, MOMENTS, Allocation
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import PeftModel
+from pydantic import ValidationError
+from torch import Tensor
+
+from bench import Format, Session, Skipped, models
+from bench.budget import Budget
+from bench.testing import tiny_session
+
+STEPS = Budget("steps", 3)
+SMALL: dict[str, dict[str, Any]] = {
+    "adamss": {"r": 16, "num_subspaces": 2},
+    "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 20},
+    "corda": {"init_rows": 8},
+    "corda-kpm": {"init_rows": 8},
+    "eva": {"init_rows": 32},
+    "monteclora": {"num_samples": 2},
+    "vblora": {"vector_length": 64},
+}
+"""Where the defaults do not fit the tiny model, or take seconds on it."""
+TOLERANCE = 1e-5  # of reloaded logits; all but a recurrent network's come back to the bit
+NO_CHANGE_AT_START = (
+    "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save lora-target-parameters lora-plus lora-fa eva "
+    "pissa-niter corda corda-kpm lora-ga loha lokr hira gralora delora deft oft boft hra miss shira ia3 vera ln-tuning alora"
+).split()
+
+
+def made(name: str, **settings: Any) -> Any:
+    return METHODS[name](**{**SMALL.get(name, {}), **settings})
+
+
+def trained(name: str, folder: Path, budget: Budget = STEPS, **settings: Any) -> tuple[Session, Any]:
+    session = tiny_session(folder, budget)
+    torch.manual_seed(0)
+    return session, made(name, **settings).train(session).eval()
+
+
+def logits(session: Session, model: Any) -> Tensor:
+    rows = session.dataset(Format.PROMPT_COMPLETION)[:4]
+    batch = session.encode(rows["prompt"], rows["completion"])
+    del batch["labels"]
+    with torch.no_grad(), session.unmetered():
+        return model(**batch).logits
+
+
+def start_of(session: Session) -> Any:
+    return models.load_model(session.start, session.dtype, session.device).eval()
+
+
+def test_pyproject_lists_every_method() -> None:
+    file = Path(__file__).parent.parent / "plugins/peft/pyproject.toml"
+    listed = tomllib.loads(file.read_text())["project"]["entry-points"]["bench.methods"]
+    assert listed == {name: f"{method.__module__}:{method.__name__}" for name, method in METHODS.items()}
+    assert {row.name for row in ROWS} < set(listed)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_trains_its_own_part_alone_and_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
+    before: dict[str, tuple[bool, Tensor]] = {}
+    session = tiny_session(tmp_path / "session", STEPS)
+    true_start = start_of(session)
+
+    base: Any = METHODS[name]
+
+    class Watched(base):
+        def learn(self, session: Any, model: Any, optimizer: Any) -> None:
+            before.update({n: (p.requires_grad, p.detach().clone()) for n, p in model.named_parameters()})
+            if name in NO_CHANGE_AT_START:
+                difference = logits(session, model.eval()) - logits(session, true_start)
+                assert difference.abs().max() < 2e-4  # logits reach 20 in float32
+            model.train()
+            super().learn(session, model, optimizer)
+
+    torch.manual_seed(0)
+    model: Any = Watched(**SMALL.get(name, {})).train(session).eval()
+
+    assert len(session.journal.losses) == 3
+    assert all(map(math.isfinite, session.journal.losses))
+    changed = {n: not torch.equal(p, before[n][1]) for n, p in model.named_parameters()}
+    assert any(changed[n] for n, (learns, _) in before.items() if learns)
+    assert not any(changed[n] for n, (learns, _) in before.items() if not learns)
+
+    model.save_pretrained(str(tmp_path / "adapter"))
+    torch.manual_seed(99)
+    again = PeftModel.from_pretrained(start_of(session), str(tmp_path / "adapter")).eval()
+    assert (logits(session, again) - logits(session, model)).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_are_checked(name: str) -> None:
+    assert issubclass(METHODS[name], PeftMethod)
+    assert METHODS[name].family == ("continual" if name == "osf" else "parameter-efficient")
+    with pytest.raises(ValidationError):
+        METHODS[name].model_validate({"lr": 0.0})
+    with pytest.raises(ValidationError):
+        METHODS[name].model_validate({"no_such_setting": 1})
+
+
+@pytest.mark.parametrize("name", ["pissa-niter", "corda", "corda-kpm", "lora-ga"])
+def test_changed_weights_become_the_start(name: str, tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, STEPS)
+    true_start = start_of(session).state_dict()
+    made(name).adapted(session)
+    differs = [key for key, weight in start_of(session).state_dict().items() if not torch.equal(weight, true_start[key])]
+    assert len(differs) == 28  # seven linear layers in each of four
+
+
+@pytest.mark.parametrize(("name", "settings"), [("eva", {}), ("corda", {}), ("corda-kpm", {}), ("lora-ga", {"init_rows": 8})])
+def test_what_a_start_is_computed_from_is_charged(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    plain, _ = trained("lora", tmp_path / "plain")
+    session, _ = trained(name, tmp_path / "own", **settings)
+    assert session.ledger.spent("tokens") >= plain.ledger.spent("tokens") + 80
+
+
+def test_adalora_keeps_its_regulariser(tmp_path: Path) -> None:
+    _, without = trained("adalora", tmp_path / "without", orth_reg_weight=0.0)
+    _, with_it = trained("adalora", tmp_path / "with", orth_reg_weight=0.5)
+    factors = [(a, b) for (n, a), b in zip(without.named_parameters(), with_it.parameters(), strict=True) if "lora_A" in n]
+    assert not any(torch.equal(a, b) for a, b in factors)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 25])
+def test_adalora_ends_at_its_target_rank(steps: int, tmp_path: Path) -> None:
+    _, model = trained("adalora", tmp_path, Budget("steps", steps), init_r=6, target_r=2, lr=1e-2)
+    pattern = model.active_peft_config.rank_pattern
+    assert sum(map(sum, pattern.values())) == 2 * 28
+    alive = sum(int((p != 0).sum()) for n, p in model.named_parameters() if "lora_E" in n)
+    assert 0 < alive <= 2 * 28
+
+
+def test_adalora_ranks_must_shrink() -> None:
+    with pytest.raises(ValidationError, match="target_r must be less than init_r"):
+        made("adalora", init_r=8, target_r=8)
+
+
+def test_adamss_asa_switches_clusters_off(tmp_path: Path) -> None:
+    _, model = trained("adamss-asa", tmp_path, Budget("steps", 5), asa_target_subspaces=20)
+    active = sum(p.requires_grad for n, p in model.named_parameters() if "adamss_A" in n)
+    assert 0 < active <= 20
+
+
+@given(progress=st.lists(st.floats(0, 1), min_size=1, max_size=60).map(sorted), interval=st.sampled_from([50, LAST]))
+def test_allocation_tells_every_moment_that_counts_once(progress: list[float], interval: int) -> None:
+    told: list[int] = []
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    session: Any = SimpleNamespace(progress=0.0)
+    model: Any = SimpleNamespace(base_model=SimpleNamespace(update_and_allocate=told.append))
+    allocation = Allocation(session, model, optimizer, interval)
+    for session.progress in progress:
+        weight.grad = torch.zeros(1)
+        optimizer.step()
+    allocation.finish()
+    cuts = [moment for moment in told if moment % interval == 0]
+    assert told.count(LAST) == 1
+    assert sorted(set(cuts)) == cuts
+    assert {round(p * MOMENTS) // interval * interval for p in progress if round(p * MOMENTS) < LAST} - {0} <= set(cuts)
+
+
+@pytest.mark.parametrize(("name", "weight"), [("kasa", "gamma"), ("monteclora", "kl_loss_weight")])
+def test_penalties_reach_the_loss(name: str, weight: str, tmp_path: Path) -> None:
+    none, _ = trained(name, tmp_path / "none", STEPS, **{weight: 0.0})
+    some, _ = trained(name, tmp_path / "some", STEPS, **{weight: 1.0})
+    assert some.journal.losses[0] > none.journal.losses[0] + 1e-3
+
+
+def test_shadow_adds_its_own_loss(tmp_path: Path) -> None:
+    plain, _ = trained("lora", tmp_path / "plain")
+    shadow, _ = trained("shadow", tmp_path / "shadow")
+    assert shadow.journal.losses[0] > plain.journal.losses[0] + 0.1
+
+
+def test_lora_plus_keeps_its_ratio_through_the_schedule(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, STEPS)
+    method = made("lora-plus", lr=1e-3, loraplus_lr_ratio=8)
+    model = method.adapted(session)
+    optimizer, seen = method.optimizer(session, model), []
+    optimizer.register_step_pre_hook(lambda o, *_: seen.append([g["lr"] for g in o.param_groups if g["params"]]))
+    method.learn(session, model, optimizer)
+    assert len({low for low, _ in seen}) > 1
+    assert [high / low for low, high in seen] == pytest.approx([8.0] * 3)
+
+
+def test_lora_fa_corrects_the_gradient_of_the_second_factor(tmp_path: Path) -> None:
+    """The step follows (1/s²) · g · (A Aᵀ)⁻¹ through Adam; its first step is lr times the sign of that (2308.03303)."""
+    session = tiny_session(tmp_path, Budget("steps", 1))
+    method = made("lora-fa", lr=1e-3)
+    model = method.adapted(session)
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    first, second = layer.lora_A["default"].weight.detach().clone(), layer.lora_B["default"].weight
+    caught: list[Tensor] = []
+    optimizer = method.optimizer(session, model)
+    optimizer.register_step_pre_hook(lambda *_: caught.append(second.grad.clone()))
+    method.learn(session, model, optimizer)
+    right = caught[0] @ torch.linalg.inv(first @ first.T + 1e-8 * torch.eye(8)) / layer.scaling["default"] ** 2
+    clear = right.abs() > 1e-4 * right.abs().max()
+    assert torch.equal(layer.lora_A["default"].weight, first)
+    assert torch.equal(second.detach().sign()[clear], -right.sign()[clear])
+
+
+def test_alora_acts_only_where_it_is_invoked(tmp_path: Path) -> None:
+    session, model = trained("alora", tmp_path, lr=1e-2)
+    assert session.tokenizer.convert_ids_to_tokens(common_ending(session))[-1].strip("Ġ▁ ") == "?"
+    base = start_of(session)
+    for text, acts in (("smallest of 84 92", False), ("smallest of 84 92 78 ?", True)):
+        ids = session.tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad(), session.unmetered():
+            same = torch.allclose(model(input_ids=ids).logits, base(input_ids=ids).logits, atol=1e-5)
+        assert same is not acts
+
+
+def test_trainable_tokens_are_those_of_every_prompt(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, STEPS)
+    words = session.tokenizer.decode(common_tokens(session, start_of(session)))
+    assert all(word in words for word in ("smallest", "of", "?"))
+
+
+def test_cpt_tells_prompts_from_completions(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, STEPS)
+    config = made("cpt", shots=2).config(session, start_of(session))
+    rows = session.dataset(Format.PROMPT_COMPLETION)[:2]
+    kinds = zip(config.cpt_token_ids, config.cpt_tokens_type_mask, strict=True)
+    assert [token for token, kind in kinds if kind == 6] == session.tokenizer(rows["prompt"][1])["input_ids"]
+    assert set(config.cpt_tokens_type_mask) == {2, 4, 6, 8}
+
+
+def test_what_does_not_fit_the_model_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, STEPS)
+    with pytest.raises(Skipped, match="must be divisible by `vector_length` 256"):
+        METHODS["vblora"].model_validate({}).train(session)
+
+
+def test_methods_that_need_something_of_the_data_say_so(tmp_path: Path) -> None:
+    assert "no retained task" in (made("corda-kpm").skip(tiny_session(tmp_path / "a", old=())) or "")
+    unlike: Any = SimpleNamespace(
+        tokenizer=tiny_session(tmp_path / "b").tokenizer,
+        dataset=lambda format: Dataset.from_dict({"prompt": ["add 1 and 2 ?", "add 1 and 2 :"]}),
+    )
+    assert "do not end alike" in made("alora").skip(unlike)
