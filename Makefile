@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/bench run suites/quickstart.yaml --results build/results
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from .budget import CURRENCIES, Budget, Currency
+from .probe import Probe, Rates
 
 NO_GRADIENTS = -1
 MATRICES = (nn.Linear, Conv1D)  # GPT-2 and its kin have the second
@@ -151,14 +152,6 @@ class Account:
         self._on_step()
 
 
-@dataclass
-class _Rates:
-    """FLOPs per token of all weight matrices inside the backbone, in one state of its gradients."""
-
-    forward: float = 0.0
-    backward: float = 0.0
-
-
 class Meter:
     """Charges every forward pass of a model to an account, through hooks on its backbone, its heads and its embedding."""
 
@@ -168,8 +161,8 @@ class Meter:
         config = model.config.get_text_config()
         heads = config.num_attention_heads
         self._attention_width = config.num_hidden_layers * heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-        self._rates: dict[int, _Rates] = {}
-        self._probing: _Rates | None = None
+        self._rates: dict[int, Rates] = {}
+        self._probe: Probe | None = None
         self._embedded: int | None = None
         self._padding: Tensor | float = 0.0
         self._positions = 0
@@ -212,43 +205,28 @@ class Meter:
             self._padding = 0.0
         spend = self._spend()
         learning = torch.is_grad_enabled()
-        rates = self._rates_now()
-        attention = 4.0 * self._attention_width * pairs
         spend.tokens = spend.tokens + (tokens - virtual)
-        spend.flops = spend.flops + (rates.forward + rates.backward) * tokens.double() + attention * (3.5 if learning else 1.0)
+        spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
         spend.samples += rows if learning else 0
+        if self._state() not in self._rates:
+            self._probe = Probe(self._positions, rows)
+            self._probe.__enter__()
 
-    def _rates_now(self) -> _Rates:
-        """Rates for the present gradient state; a new state is probed during the forward pass that is about to run."""
-        state = sum(p.requires_grad for p in self.backbone.parameters()) if torch.is_grad_enabled() else NO_GRADIENTS
-        if state not in self._rates:
-            self._probe(state)
-        return self._rates[state]
-
-    def _probe(self, state: int) -> None:
-        """Run-time structure cannot be read off a module tree, so the first pass in a state charges itself as it goes."""
-        rates = self._probing = self._rates[state] = _Rates()
-        spend = self._spend()
-
-        def charge(linear: nn.Module, args: tuple[Any, ...]) -> None:
-            forward, backward = _linear_flops(linear, args[0])
-            rates.forward += forward
-            rates.backward += backward
-            rows = args[0].shape[:-1].numel()
-            spend.flops = spend.flops + (forward + backward) * (rows - self._padding * (rows == self._positions))
-
-        self._probes = [m.register_forward_pre_hook(charge) for m in self.backbone.modules() if isinstance(m, MATRICES)]
+    def _state(self) -> int:
+        """What the rates depend on: a new state is probed during the forward pass that is about to run."""
+        return sum(p.requires_grad for p in self.backbone.parameters()) if torch.is_grad_enabled() else NO_GRADIENTS
 
     def _leave(self, backbone: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """Charge the heads for every token: a trainer may use a head's weight without calling it."""
+        """Charge the backbone, and the heads for every token: a trainer may use a head's weight without calling it."""
         if self.account.free:
             return
-        if self._probing is not None:
-            self._probing = None
-            for probe in self._probes:
-                probe.remove()
-        spend = self._spend()
+        if self._probe is not None:
+            self._probe.__exit__(None, None, None)
+            self._rates[self._state()] = self._probe.rates
+            self._probe = None
+        spend, rates = self._spend(), self._rates[self._state()]
         tokens = self._positions - self._padding
+        spend.flops = spend.flops + rates.per_token * tokens + rates.per_pass
         for head in self._heads:
             spend.flops = spend.flops + sum(_linear_flops(head, output[0])) * tokens
         self._charged_heads = set(self._heads)

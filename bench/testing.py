@@ -26,7 +26,7 @@ from .objective import measured
 
 __all__ = ["Finding", "assert_conforms", "check", "check_merger", "tiny_session"]
 
-TOKENS, FEW_TOKENS = 6000.0, 800.0
+TOKENS, FEW_TOKENS = 6000.0, 4000.0
 SLACK = 1.25  # one batch may overrun a budget as small as these
 CLOSE = 1e-5  # of logits, which are of order 10: what float32 leaves of an exact reload after a merge
 

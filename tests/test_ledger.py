@@ -9,9 +9,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import LoraConfig, PeftModelForCausalLM, PrefixTuningConfig, PromptTuningConfig
+from peft import (
+    GraloraConfig,
+    HRAConfig,
+    LoraConfig,
+    MissConfig,
+    OFTConfig,
+    PeftModelForCausalLM,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    ShiraConfig,
+)
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from bench.budget import Budget
 from bench.ledger import Account, BudgetSpent, Ledger, Meter
@@ -68,6 +78,29 @@ ADAPTED: dict[str, Callable[[PreTrainedModel], Any]] = {
 }
 
 
+WITHOUT_LAYERS: dict[str, Callable[[], Any]] = {
+    "miss-bat": lambda: MissConfig(r=16, init_weights="bat", target_modules="all-linear", task_type="CAUSAL_LM"),
+    "hra": lambda: HRAConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"),
+    "shira": lambda: ShiraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+    "oft": lambda: OFTConfig(oft_block_size=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+    "gralora": lambda: GraloraConfig(r=8, gralora_k=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+}
+"""Adapters that compute with the weights themselves, or in blocks, and call no layer that a hook could sit on."""
+
+
+@pytest.mark.parametrize("kind", WITHOUT_LAYERS)
+def test_adapters_that_pass_their_layers_by_are_charged_all_the_same(kind: str) -> None:
+    base = _llama()
+    ledger = _metered(base)
+    model = PeftModelForCausalLM(base, WITHOUT_LAYERS[kind]())
+    ids = torch.randint(3, 320, (4, 64))
+    for _ in range(2):
+        before = ledger.spent("flops")
+        with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss.backward()
+        assert ledger.spent("flops") - before == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
 @pytest.mark.parametrize("length", [32, 512])
 @pytest.mark.parametrize("kind", ADAPTED)
 def test_training_flops_are_within_5_percent_of_torch(kind: str, length: int) -> None:
@@ -82,6 +115,16 @@ def test_training_flops_are_within_5_percent_of_torch(kind: str, length: int) ->
         assert ledger.spent("flops") - before == pytest.approx(counter.get_total_flops(), rel=0.05)
     assert ledger.spent("tokens") == 2 * 4 * length
     assert ledger.spent("samples") == 8
+
+
+def test_layers_of_gpt2_are_charged_though_they_are_no_linear_layers() -> None:
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=320, n_embd=128, n_layer=4, n_head=4))
+    ledger = _metered(model)
+    ids = torch.randint(3, 320, (4, 64))
+    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss.backward()
+    assert ledger.spent("flops") == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
 @pytest.mark.parametrize("length", [32, 512])

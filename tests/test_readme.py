@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench import registry
 from bench.report.table import summary
 from bench.stats import rows
 from bench.store import Store
@@ -40,3 +41,11 @@ def test_every_suite_that_ships_can_be_planned(file: Path, bench: Bench) -> None
     missing_data = "no data file" in result.stderr or "no model folder" in result.stderr
     assert result.returncode == (2 if missing_data else 0), result.stderr
     assert not missing_data or file.parent.name == "sst2"
+
+
+def test_the_page_of_methods_has_one_row_for_each() -> None:
+    page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| name", "| ---"))]
+    firsts = [line.split("|")[1].strip() for line in lines]
+    named = [name.removesuffix(" (merger)") for first in firsts for name in first.split(", ")]
+    assert sorted(named) == sorted([*registry.plugins(), *registry.mergers()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +26,14 @@ def trained_ranker(session: Session, share: float, lr: float) -> Any:
             both = rewards(ranker, stage, rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
             stage.step(optimizer, losses.bradley_terry(*both.split(len(rows["prompt"]))).mean())
     return ranker.requires_grad_(False).eval()
+
+
+def opened_ranker(folder: Path, session: Session) -> Any:
+    """A ranker that training left in a folder."""
+    from transformers import AutoModelForSequenceClassification
+
+    ranker = AutoModelForSequenceClassification.from_pretrained(folder, dtype=session.dtype, use_safetensors=True)
+    return ranker.to(session.device).eval()
 
 
 def rewards(ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
@@ -11,10 +12,14 @@ from bench import Choice, Format, LogRange, Range, Session
 from .pairs import PairMethod
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
 
     from .likelihood import Likelihoods
+
+RANKER = "ranker"
+"""Folder of the trained ranker."""
 
 
 class SLiCHFDirect(PairMethod):
@@ -61,15 +66,36 @@ class SLiCHF(SLiCHFDirect):
         from .ranker import trained_ranker
 
         ranker = trained_ranker(session, self.ranker_share, self.ranker_lr)
+        ranker.save_pretrained(str(session.folder / RANKER))
         model, sampler = session.model(), session.model("rollout").eval()
         optimizer = session.optimizer(model, self.lr)
         waiting: list[Calibration] = []
         for rows in session.rows(Format.PREFERENCE):
-            waiting += self.matches(sampler, ranker, session, rows["prompt"])
-            while len(waiting) >= session.batch_size and session.progress < 1:
-                batch, waiting = waiting[: session.batch_size], waiting[session.batch_size :]
-                session.step(optimizer, self.calibration_loss(model, session, batch).mean())
+            for prompts in self.few_at_a_time(rows["prompt"], session):
+                waiting += self.matches(sampler, ranker, session, prompts)
+                if len(waiting) >= session.batch_size and session.progress < 1:
+                    batch, waiting = waiting[: session.batch_size], waiting[session.batch_size :]
+                    session.step(optimizer, self.calibration_loss(model, session, batch).mean())
         return model
+
+    def few_at_a_time(self, prompts: list[str], session: Session) -> Iterator[list[str]]:
+        """As many prompts as make one batch of samples, while there is budget: a whole batch of them would overrun it by far."""
+        size = max(1, session.batch_size // self.num_candidates)
+        for first in range(0, len(prompts), size):
+            if session.progress >= 1:
+                return
+            yield prompts[first : first + size]
+
+    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        """As on human pairs, but the loss is that of matches among samples of the start, as the trained ranker decides them."""
+        from .ranker import opened_ranker
+
+        sampler, ranker = session.reference(), opened_ranker(session.folder / RANKER, session)
+        losses: list[float] = []
+        for rows in session.rows(Format.PREFERENCE):
+            if matches := self.matches(sampler, ranker, session, rows["prompt"]):
+                losses += self.calibration_loss(model, session, matches).tolist()
+        return super().objective(session, model) | {"loss": sum(losses) / max(1, len(losses))}
 
     def matches(self, sampler: Any, ranker: Any, session: Session, prompts: list[str]) -> list[Calibration]:
         """Tournaments among the samples of each prompt: one pair fewer than there are different samples."""
