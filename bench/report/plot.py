@@ -9,6 +9,7 @@ from ..plan import BASE
 from ..stats import Row
 
 NAME = "learning-forgetting"
+MOST_NAMES = 8  # with more points than these only those on the front have their names
 LABEL_WIDTH, LABEL_HEIGHT = 25.0, 5.0  # in units of the axes: names nearer than this would overlap
 
 
@@ -17,7 +18,7 @@ def learning_against_forgetting(found: list[Row], folder: Path) -> list[Path]:
     points = [_point(row) for row in found if {"target_accuracy", "forgetting"} <= row.means.keys()]
     if len(points) < 2:
         return []
-    chart = _chart(points)
+    chart = _chart(points, points if len(points) <= MOST_NAMES else _front(points))
     files = [folder / f"{NAME}.svg", folder / f"{NAME}.png"]
     chart.save(files[0])
     chart.save(files[1], scale_factor=2)
@@ -31,6 +32,16 @@ def _point(row: Row) -> dict[str, Any]:
     return {"recipe": row.recipe, "kind": kind, "x": x, "y": y, "x1": x - dx, "x2": x + dx, "y1": y - dy, "y2": y + dy}
 
 
+def _front(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The base, and each point than which no other learned as much and forgot less, or more and forgot as much."""
+    places = {(p["x"], p["y"]) for p in points}
+    return [p for p in points if p["kind"] == "base" or not any(_beats(other, (p["x"], p["y"])) for other in places)]
+
+
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] <= other[0] and one[1] >= other[1]
+
+
 def _labelled(points: list[dict[str, Any]], middle: float) -> list[dict[str, Any]]:
     """Each point with the side and the height of its name, so that names stay inside and off one another."""
     placed: list[dict[str, Any]] = []
@@ -39,12 +50,12 @@ def _labelled(points: list[dict[str, Any]], middle: float) -> list[dict[str, Any
         height = point["y"]
         for other in placed:
             if other["side"] == side and abs(other["x"] - point["x"]) < LABEL_WIDTH and abs(other["label_y"] - height) < LABEL_HEIGHT:
-                height = other["label_y"] + (LABEL_HEIGHT if point["y"] < 50 else -LABEL_HEIGHT)
+                height = other["label_y"] + (LABEL_HEIGHT if other["label_y"] < LABEL_HEIGHT else -LABEL_HEIGHT)
         placed.append({**point, "side": side, "label_y": height})
     return placed
 
 
-def _chart(points: list[dict[str, Any]]) -> Any:
+def _chart(points: list[dict[str, Any]], named: list[dict[str, Any]]) -> Any:
     import altair as alt
 
     left = min(0.0, *(p["x1"] for p in points)) - 2
@@ -53,7 +64,8 @@ def _chart(points: list[dict[str, Any]]) -> Any:
     x = alt.X("x:Q", title="forgetting, points of accuracy (less is better)", scale=x_scale)
     y = alt.Y("y:Q", title="target accuracy, %", scale=y_scale, axis=alt.Axis(values=list(range(0, 101, 20))))
     colour = alt.Color("kind:N", scale=alt.Scale(domain=["base", "method"], range=["#6b7280", "#1d4ed8"]), legend=None)
-    data = alt.Chart(alt.Data(values=_labelled(points, (left + right) / 2)))
+    data = alt.Chart(alt.Data(values=points))
+    names = alt.Chart(alt.Data(values=_labelled(named, (left + right) / 2)))
     layers = [
         data.mark_rule().encode(x=alt.X("x1:Q"), x2="x2:Q", y=y, color=colour),
         data.mark_rule().encode(x=x, y=alt.Y("y1:Q"), y2="y2:Q", color=colour),
@@ -61,11 +73,17 @@ def _chart(points: list[dict[str, Any]]) -> Any:
     ]
     sides: list[tuple[str, Any, int]] = [("left", "right", -10), ("right", "left", 10)]
     for side, align, shift in sides:
-        text = data.transform_filter(alt.datum.side == side).mark_text(align=align, dx=shift, fontSize=13)
+        text = names.transform_filter(alt.datum.side == side).mark_text(align=align, dx=shift, fontSize=13)
         layers.append(text.encode(x=x, y=alt.Y("label_y:Q"), text="recipe:N", color=colour))
     return (
         alt.layer(*layers)
-        .properties(width=560, height=340, background="white")
+        .properties(width=560, height=340, background="white", title=alt.Title(_caption(points, named), fontSize=12, fontWeight="normal"))
         .configure_axis(labelFontSize=12, titleFontSize=13, gridColor="#e5e7eb")
         .configure_view(stroke=None)
     )
+
+
+def _caption(points: list[dict[str, Any]], named: list[dict[str, Any]]) -> str:
+    if len(named) == len(points):
+        return ""
+    return f"Of {len(points)} points, named are those that no other beats in learning and forgetting at once."

@@ -61,9 +61,12 @@ class Allocating(PeftMethod):
     def train(self, session: Session) -> PeftModel:
         model = self.adapted(session)
         optimizer = self.optimizer(session, model)
+        trained = [p for p in model.parameters() if p.requires_grad]
         allocation = Allocation(session, model, optimizer, self.interval)
         self.learn(session, model, optimizer)
         allocation.finish()
+        for parameter in trained:
+            parameter.requires_grad_(True)  # what was switched off on the way was trained until then
         return model
 
 
