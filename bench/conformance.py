@@ -61,8 +61,8 @@ class Trial:
     model: Any
     asked: set[tuple[Format, Split]]
     """Formats and splits of training data that the method loaded."""
-    stepped: dict[int, int] = field(default_factory=dict)
-    """Entries of each parameter tensor that an optimizer had a gradient for, by identity."""
+    stepped: dict[int, Any] = field(default_factory=dict)
+    """Each parameter tensor that an optimizer had a gradient for, by identity, which it keeps for as long as it stands here."""
     overran: str | None = None
 
     @property
@@ -100,11 +100,11 @@ def _watched(task: Task, asked: set[tuple[Format, Split]]) -> dict[Format, Calla
 
 
 @contextmanager
-def _optimizers_watched() -> Iterator[dict[int, int]]:
-    stepped: dict[int, int] = {}
+def _optimizers_watched() -> Iterator[dict[int, Any]]:
+    stepped: dict[int, Any] = {}
 
     def look(optimizer: Optimizer, *_: Any) -> None:
-        stepped.update({id(p): p.numel() for group in optimizer.param_groups for p in group["params"] if p.grad is not None})
+        stepped.update({id(p): p for group in optimizer.param_groups for p in group["params"] if p.grad is not None})
 
     hook = register_optimizer_step_pre_hook(look)
     try:

@@ -128,16 +128,21 @@ def _learning(attempts: Iterator[Attempt], folder: Path) -> tuple[Trial, Finding
     """Train until one attempt shows that the method learns, or none is left."""
     what = "trains, and gets better at what it optimises"
     tried: list[str] = []
-    attempt = next(attempts)
-    while True:
-        done = trial(attempt.method, folder / f"learning-{len(tried)}", attempt.start, attempt.tokens, seed=1)
+    last: tuple[Trial, Attempt] | None = None
+    for number, attempt in enumerate(attempts):
+        try:
+            done = trial(attempt.method, folder / f"learning-{number}", attempt.start, attempt.tokens, seed=1)
+        except Skipped as reason:
+            tried.append(f"{reason}{attempt.note}")
+            continue
         better, told = _better(attempt, done)
         if better or done.overran:
             return done, Finding(what, better, told + attempt.note), attempt
+        last = done, attempt
         tried.append(told + attempt.note)
-        if (following := next(attempts, None)) is None:
-            return done, Finding(what, False, "; ".join(tried)), attempt
-        attempt = following
+    if last is None:
+        raise Skipped("; ".join(tried))
+    return last[0], Finding(what, False, "; ".join(tried)), last[1]
 
 
 def _attempts(kind: type[Method], folder: Path, start: ModelSpec) -> Iterator[Attempt]:
