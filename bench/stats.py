@@ -1,178 +1,20 @@
-"""From records to one row per recipe: means and standard deviations over seeds, and what was forgotten item by item."""
+"""Intervals, paired tests and ties: what may be said of differences between methods, given items and seeds that vary."""
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass, field
-from typing import Any
-
-import pandas as pd
-
-from .budget import CURRENCIES
-from .plan import BASE
-from .store import Record, Store
-
-RIGHT, WRONG = 1.0, 0.0
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Objective:
-    """One number that a stage of a recipe itself optimises or watches, averaged over seeds."""
+class Pair:
+    """Two recipes compared on the same items: one minus the other."""
 
-    stage: str
-    method: str
-    name: str
-    better: str | None
-    """lower or higher, where it is what the method strives for."""
-    before: float
-    after: float
-
-
-@dataclass
-class Row:
-    """One recipe: each column's mean and spread over seeds, or the reason why there is none."""
-
-    recipe: str
-    status: str
-    reason: str | None
-    seeds: int
-    budget: tuple[str, float]
-    means: dict[str, float] = field(default_factory=dict)
-    spreads: dict[str, float] = field(default_factory=dict)
-    """Standard deviation between seeds (n - 1), where there are two seeds or more."""
-    missing: dict[str, str] = field(default_factory=dict)
-    objectives: list[Objective] = field(default_factory=list)
-
-
-def rows(store: Store) -> list[Row]:
-    """The base first, then by target accuracy; recipes without a result last."""
-    records = store.planned()
-    base = next((r for r in records if r["recipe"] == BASE and r["status"] == "ok"), None)
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record["recipe"], []).append(record)
-    made = [_row(name, group, base, store) for name, group in groups.items()]
-    return sorted(made, key=lambda r: (r.recipe != BASE, "target_accuracy" not in r.means, -r.means.get("target_accuracy", 0.0)))
-
-
-def frame(found: list[Row]) -> pd.DataFrame:
-    """One row per recipe, plain columns with units in their names; spreads as `<column>_std`."""
-    table = []
-    for row in found:
-        currency, amount = row.budget
-        head = {"recipe": row.recipe, "status": row.status, "seeds": row.seeds}
-        tail = {"budget_unit": currency, "budget": amount}
-        own = next((o for o in reversed(row.objectives) if o.better), None)
-        tail |= {"objective": own.name, "objective_before": own.before, "objective_after": own.after} if own else {}
-        stds = {f"{name}_std": value for name, value in row.spreads.items()}
-        table.append({**head, **row.means, **tail, **stds, "reason": row.reason})
-    data = pd.DataFrame(table)
-    return data.reindex(columns=[*[c for c in COLUMNS if c in data], *[c for c in data if c not in COLUMNS and c != "reason"], "reason"])
-
-
-COLUMNS = (
-    "recipe status seeds target_accuracy forgetting items_lost items_gained drift_nll drift_kl peak_train_bytes peak_eval_bytes "
-    "train_tokens_per_second decode_tokens_per_second trainable_parameters total_parameters artifact_bytes load_seconds "
-    "train_seconds save_seconds eval_seconds budget_unit budget "
-    + " ".join(f"spent_{c}" for c in CURRENCIES)
-    + " objective objective_before objective_after"
-).split()
-
-
-def _row(recipe: str, records: list[Record], base: Record | None, store: Store) -> Row:
-    fine = [r for r in records if r["status"] == "ok"]
-    others = [r for r in records if r["status"] != "ok"]
-    budget = records[0]["budget"]
-    row = Row(recipe, _status(records), others[0]["reason"] if others else None, len(fine), (budget["currency"], budget["amount"]))
-    measured = [_measure(r, base, store) for r in fine]
-    for column in dict.fromkeys(c for values, _ in measured for c in values):
-        found = [values[column] for values, _ in measured if column in values]
-        row.means[column] = statistics.fmean(found)
-        if len(found) > 1:
-            row.spreads[column] = statistics.stdev(found)
-    for _, reasons in measured:
-        row.missing |= reasons
-    row.objectives = _objectives([r["train"]["objective"] for r in fine if (r["train"] or {}).get("objective")])
-    return row
-
-
-def _objectives(by_seed: list[list[dict[str, Any]]]) -> list[Objective]:
-    """What each stage itself optimised; a stage that could not be measured is left out."""
-    found: dict[tuple[str, str, str, str | None], list[tuple[float, float]]] = {}
-    for look in (look for looks in by_seed for look in looks):
-        before, after = look["before"].get("values", {}), look["after"].get("values", {})
-        for name in before.keys() & after.keys():
-            key = (look["stage"], look["method"], name, look["better"] if name == look["goal"] else None)
-            found.setdefault(key, []).append((before[name], after[name]))
-    return [
-        Objective(*key, *(statistics.fmean(column) for column in zip(*pairs, strict=True))) for key, pairs in sorted(found.items(), key=str)
-    ]
-
-
-def _status(records: list[Record]) -> str:
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record["status"]] = counts.get(record["status"], 0) + 1
-    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {status}" for status, n in counts.items())
-
-
-def _measure(record: Record, base: Record | None, store: Store) -> tuple[dict[str, float], dict[str, str]]:
-    """Every column that a record yields, and why the others are missing."""
-    given = {**_evaluated(record), **_forgotten(record, base, store), **_trained(record)}
-    values = {column: float(value) for column, value in given.items() if isinstance(value, (int, float))}
-    return values, {column: value for column, value in given.items() if isinstance(value, str)}
-
-
-def _evaluated(record: Record) -> dict[str, float | str]:
-    result = record["evaluation"]
-    decode, change = result["decode"], result["drift"]
-    scores = [result["scores"][name]["value"] for name in record["target"]]
-    return {
-        "target_accuracy": statistics.fmean(scores),
-        "drift_nll": change["nll"] - change["base_nll"] if change else "no drift text",
-        "drift_kl": change["kl"] if change else "no drift text",
-        "peak_eval_bytes": result["memory"]["peak_bytes"],
-        "decode_tokens_per_second": decode["tokens"] / decode["seconds"] if decode["tokens"] else "no generation",
-        "total_parameters": result["parameters"]["total"],
-        "eval_seconds": result["seconds"]["evaluate"],
-    }
-
-
-def _forgotten(record: Record, base: Record | None, store: Store) -> dict[str, float | str]:
-    """Accuracy lost against the base on each retained task, and items that flipped from right to wrong and from wrong to right."""
-    if not record["retain"]:
-        return dict.fromkeys(("forgetting", "items_lost", "items_gained"), "no retained tasks")
-    if base is None:
-        return dict.fromkeys(("forgetting", "items_lost", "items_gained"), "no base")
-    before, after = store.items(base["id"]), store.items(record["id"])
-    columns: dict[str, float | str] = {}
-    lost_all, gained_all, drops = 0, 0, []
-    for task in record["retain"]:
-        old, new = base["evaluation"]["scores"][task], record["evaluation"]["scores"][task]
-        drop = (old["value"] - new["value"]) * (1 if new["higher_is_better"] else -1)
-        pairs = [(value, after[key]) for key, value in before.items() if key[0] == task and key in after]
-        lost, gained = pairs.count((RIGHT, WRONG)), pairs.count((WRONG, RIGHT))
-        columns |= {f"score[{task}]": new["value"], f"forgetting[{task}]": drop}
-        columns |= {f"items_lost[{task}]": lost, f"items_gained[{task}]": gained}
-        drops.append(drop)
-        lost_all, gained_all = lost_all + lost, gained_all + gained
-    return {"forgetting": statistics.fmean(drops), "items_lost": lost_all, "items_gained": gained_all, **columns}
-
-
-def _trained(record: Record) -> dict[str, float | str]:
-    names = ("peak_train_bytes", "train_tokens_per_second", "trainable_parameters", "artifact_bytes", "load_seconds", "train_seconds")
-    spent_names = [f"spent_{currency}" for currency in CURRENCIES]
-    if record["train"] is None:
-        return dict.fromkeys((*names, "save_seconds", *spent_names), "not trained")
-    result = record["train"]
-    speed = result["tokens_per_second"]
-    return {
-        "peak_train_bytes": result["memory"]["peak_bytes"],
-        "train_tokens_per_second": speed if speed is not None else "too few steps",
-        "trainable_parameters": result["parameters"]["trainable"],
-        "artifact_bytes": result["artifact_bytes"],
-        "load_seconds": result["seconds"]["load"],
-        "train_seconds": result["seconds"]["train"],
-        "save_seconds": result["seconds"]["save"],
-        **{f"spent_{currency}": result["ledger"]["spent"][currency] for currency in CURRENCIES},
-    }
+    one: str
+    other: str
+    difference: float
+    low: float
+    high: float
+    """Bounds of the confidence interval of this one difference."""
+    p: float
+    adjusted: float
+    """p after Holm's correction for all pairs of the group."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.report.table import markdown
-from bench.stats import Row
+from bench.rows import Row
 from bench.store import Store, write_atomically
 
 from .conftest import Bench

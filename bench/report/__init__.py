@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UserError
-from ..stats import Row, frame, rows
+from ..rows import Row, frame, rows
 from ..store import Store, write_atomically
 from . import plot, table
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..plan import BASE
-from ..stats import Row
+from ..rows import Row
 
 NAME = "learning-forgetting"
 MOST_NAMES = 8  # with more points than these only those on the front have their names

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..plan import BASE
-from ..stats import Row
+from ..rows import Row
 
 
 @dataclass(frozen=True)

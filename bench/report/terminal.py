@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ..cost import Estimate
 from ..plan import BASE, Run
-from ..stats import Row, frame
+from ..rows import Row, frame
 from ..store import Record
 from ..worker import Job
 from . import table

@@ -1,0 +1,86 @@
+"""All that a report tells, computed from records alone; the files of a report only say it in their own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .rows import Row
+from .stats import Pair
+
+
+@dataclass
+class Group:
+    """Rows that may be compared: the same budget, data and evaluation."""
+
+    rows: list[Row]
+    apart: str = ""
+    """What sets these rows apart from the first group's; empty for the first."""
+    pairs: list[Pair] = field(default_factory=list)
+    """Every two methods compared in target accuracy."""
+    smallest: float | None = None
+    """The smallest difference in target accuracy that would have been found in four suites of five, 0..1."""
+    environments: list[str] = field(default_factory=list)
+    """Hardware and library versions; speed and memory compare only where there is one."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One draw of hyper-parameters, and what it gave on validation data."""
+
+    recipe: str
+    number: int
+    drawn: dict[str, Any]
+    """Hyper-parameters by dotted name, such as lr or 1.dpo.beta."""
+    status: str
+    score: float | None
+    """Target accuracy on the validation split, 0..1."""
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Target accuracy of a recipe that was given only a share of the budget, its learning rate annealed within it."""
+
+    recipe: str
+    share: float
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """How one recipe went through several targets, as a mean over seeds."""
+
+    recipe: str
+    tasks: list[str]
+    """The targets in their order, then the retained tasks."""
+    matrix: list[list[float]]
+    """R[i][j]: score on task j after stage i; row 0 is the base."""
+    metrics: dict[str, float]
+    """average_accuracy, backward_transfer, forward_transfer, forgetting."""
+
+
+@dataclass
+class Findings:
+    """One results folder, understood."""
+
+    name: str
+    headline: str
+    groups: list[Group]
+    level: float
+    """Of every confidence interval and family of tests, such as 0.95."""
+    suite: str = ""
+    """The suite as resolved, YAML; empty where records came from elsewhere."""
+    trials: list[Trial] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
+    sequences: list[Sequence] = field(default_factory=list)
+    weaknesses: list[str] = field(default_factory=list)
+    """Where not to trust these numbers, a sentence each."""
+    provenance: dict[str, str] = field(default_factory=dict)
+    """Where the numbers come from: commit, versions, hardware, fingerprints of data and model."""
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for group in self.groups for row in group.rows]
