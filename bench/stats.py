@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+POWER = 0.8
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and the bounds of its confidence interval, in the unit of the number."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -18,3 +36,312 @@ class Pair:
     p: float
     adjusted: float
     """p after Holm's correction for all pairs of the group."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of recipes, each with each, best first."""
+
+    accuracies: dict[str, Estimate]
+    pairs: list[Pair]
+    """The better one minus the other."""
+    letters: dict[str, str]
+    """Recipes that share a letter are not known to differ."""
+    smallest: float | None
+    """The smallest difference that this table would find with probability 0.8; None where there is nothing to compare."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What one recipe scored, in 0..1: each task's mean and number of items, and each answer where answers are known."""
+
+    means: tuple[float, ...]
+    items: tuple[int, ...]
+    scores: tuple[Array, ...] = ()
+    """Per task [seeds, items], the same seeds in each; empty where others published means alone."""
+
+    @classmethod
+    def of_items(cls, scores: Iterable[ArrayLike]) -> Outcomes:
+        """From an array [seeds, items] per task. Raises ValueError where the shapes or the scores are none."""
+        arrays = tuple(np.asarray(s, dtype=float) for s in scores)
+        if not arrays or any(a.ndim != 2 or not a.size for a in arrays) or len({len(a) for a in arrays}) != 1:
+            raise ValueError(f"expected one array [seeds, items] per task, all with the same seeds, not {[a.shape for a in arrays]}")
+        if not all(((a >= 0) & (a <= 1)).all() for a in arrays):
+            raise ValueError("scores lie between 0 and 1")
+        return cls(tuple(float(a.mean()) for a in arrays), tuple(a.shape[1] for a in arrays), arrays)
+
+    @classmethod
+    def of_summary(cls, tasks: Iterable[tuple[float, int]]) -> Outcomes:
+        """From the mean and the number of items of each task. Raises ValueError where a mean is outside 0..1."""
+        means, items = zip(*tasks, strict=True)
+        if not all(0 <= m <= 1 for m in means) or min(items) < 1:
+            raise ValueError("a task's mean lies between 0 and 1, over one item or more")
+        return cls(tuple(map(float, means)), tuple(map(int, items)))
+
+    @property
+    def value(self) -> float:
+        """The mean over tasks of their means."""
+        return sum(self.means) / len(self.means)
+
+    @property
+    def seeds(self) -> int:
+        return len(self.scores[0]) if self.scores else 1
+
+
+class _Noise(NamedTuple):
+    """What seeds add to the variance of each recipe's mean: arrays [recipes]."""
+
+    part: Array
+    """Between seeds, over the number of seeds; it holds a share of what varies between answers."""
+    extra: Array
+    """The same without that share, which the variance between items holds too."""
+    doubt: Array
+    """part² over its degrees of freedom, as Satterthwaite adds them up."""
+
+
+def accuracy(outcomes: Outcomes, level: float = 0.95) -> Estimate:
+    """The mean over tasks, with an interval for other items and other seeds; items alone where there is one seed."""
+    return _accuracies([outcomes], _noise([outcomes]), level)[0]
+
+
+def change(before: Outcomes, after: Outcomes, level: float = 0.95) -> Estimate:
+    """`after` minus `before`, paired on items; `before` is taken as without seeds, as a model before training is."""
+    return changes(before, {"": after}, level)[""]
+
+
+def changes(before: Outcomes, after: Mapping[str, Outcomes], level: float = 0.95) -> dict[str, Estimate]:
+    """`change` for each recipe of a table; few seeds borrow from the seeds of the other recipes, as in `compare`."""
+    _same_items({"before": before, **after})
+    ranked = list(after.values())
+    noise = _noise(ranked)
+    error, freedom = _error(_item_variances([before, *ranked])[0, 1:], noise, before)
+    differences = np.array([o.value for o in ranked]) - before.value
+    low, high = _around(differences, error, freedom, level)
+    return {name: Estimate(*map(float, row)) for name, row in zip(after, zip(differences, low, high, strict=True), strict=True)}
+
+
+def compare(outcomes: Mapping[str, Outcomes], level: float = 0.95) -> Comparison:
+    """Each recipe with each: t tests on item-paired differences, corrected by Holm, and letters for what remains tied.
+
+    Raises ValueError where the recipes were not scored on the same number of tasks and items.
+    """
+    from scipy import stats
+
+    _same_items(outcomes)
+    order = sorted(outcomes, key=lambda name: (-outcomes[name].value, name))
+    ranked = [outcomes[name] for name in order]
+    noise = _noise(ranked)
+    accuracies = dict(zip(order, _accuracies(ranked, noise, level), strict=True))
+    if len(order) < 2:
+        return Comparison(accuracies, [], dict.fromkeys(order, "a"), None)
+    one, other = np.triu_indices(len(order), 1)
+    values = np.array([o.value for o in ranked])
+    differences = values[one] - values[other]
+    error, freedom = _error(_item_variances(ranked)[one, other], _Noise(*(n[one] + n[other] for n in noise)), ranked[0])
+    p = 2 * stats.t.sf(differences / error, freedom)
+    low, high = _around(differences, error, freedom, level)
+    columns = zip(differences.tolist(), low.tolist(), high.tolist(), p.tolist(), holm(p.tolist()), strict=True)
+    pairs = [Pair(order[a], order[b], *numbers) for a, b, numbers in zip(one, other, columns, strict=True)]
+    differ = {frozenset((pair.one, pair.other)) for pair in pairs if pair.adjusted <= 1 - level}
+    found_at = stats.t.ppf(1 - (1 - level) / 2 / len(pairs), freedom) + stats.t.ppf(POWER, freedom)
+    return Comparison(accuracies, pairs, letters(order, differ), min(1.0, float(np.median(found_at * error))))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Step-down adjusted p in the given order (Holm 1979): family-wise, under any dependence."""
+    order = np.argsort(p, kind="stable")
+    raised = np.maximum.accumulate(np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)) if len(p) else np.empty(0)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(raised, 1)
+    return adjusted.tolist()
+
+
+def letters(order: Sequence[str], differ: Iterable[frozenset[str]]) -> dict[str, str]:
+    """Names share a letter if and only if they are not said to differ; the first name has an a.
+
+    Each letter is a largest set of names of which no two differ (insert and absorb, Piepho 2004).
+    """
+    columns = [frozenset(order)]
+    for pair in sorted(differ, key=lambda names: sorted(map(order.index, names))):
+        split = [column - {name} for column in columns if pair <= column for name in pair]
+        kept = [column for column in columns if not pair <= column]
+        columns = kept + [s for s in set(split) if not any(s <= k for k in kept)]
+    columns.sort(key=lambda column: sorted(map(order.index, column)))
+    return {name: "".join(_letter(i) for i, column in enumerate(columns) if name in column) for name in order}
+
+
+def iqm(scores: ArrayLike, level: float = 0.95) -> Estimate:
+    """Mean of the middle half of all scores [seeds, tasks] (Agarwal 2021); bootstrap over seeds within each task."""
+    from scipy import stats
+
+    def middle(drawn: Array) -> Array:
+        return np.asarray(stats.trim_mean(drawn.reshape(len(drawn), -1), 0.25, axis=1))
+
+    return _bootstrap(middle, level, scores)
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Estimate:
+    """P(X > Y), ties half, mean over tasks; scores [seeds, tasks] of two recipes (Agarwal 2021); bootstrap as in `iqm`."""
+
+    def wins(drawn_x: Array, drawn_y: Array) -> Array:
+        return (1 + np.sign(drawn_x[:, :, None] - drawn_y[:, None])).mean(axis=(1, 2, 3)) / 2
+
+    return _bootstrap(wins, level, x, y)
+
+
+def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate | None:
+    """Mean of a plain column, such as seconds, with Student's interval; None for one seed."""
+    if len(values) < 2:
+        return None
+    from scipy import stats
+
+    mean = float(np.mean(values))
+    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+def _same_items(outcomes: Mapping[str, Outcomes]) -> None:
+    shapes = {name: o.items if o.scores else len(o.items) for name, o in outcomes.items()}
+    tasks = {len(o.items) for o in outcomes.values()}
+    if len(tasks) > 1 or len({o.items for o in outcomes.values() if o.scores}) > 1:
+        raise ValueError(f"only scores on the same items compare; items by task: {shapes}")
+
+
+def _noise(outcomes: Sequence[Outcomes]) -> _Noise:
+    """Seed variances, moderated over recipes (Smyth 2004) in units of the binomial variance at each recipe's accuracy."""
+    seeds = np.array([o.seeds for o in outcomes])
+    units = np.array([sum(map(_binomial, o.means, o.items)) / len(o.items) ** 2 for o in outcomes])
+    moderated, freedom = _moderate(np.array([_seed_variance(o) for o in outcomes]) / units, seeds - 1.0)
+    part = np.where(freedom > 0, moderated * units / seeds, 0.0)
+    extra = np.maximum(part - np.array([_answer_variance(o) for o in outcomes]) / seeds, 0)
+    return _Noise(part, extra, part**2 / np.where(freedom > 0, freedom, 1))
+
+
+def _moderate(variances: Array, freedom: Array) -> tuple[Array, Array]:
+    """Posterior variances and degrees of freedom; the prior is a scaled inverse chi-square, by moments of the logarithms.
+
+    Smyth 2004, section 6.2. Variances without degrees of freedom of their own get the prior's.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import digamma, polygamma
+
+    known = freedom > 0
+    if known.sum() < 2:
+        return variances, freedom
+    half = freedom[known] / 2
+    logs = np.log(variances[known]) - digamma(half) + np.log(half)
+    excess = float(np.mean((logs - logs.mean()) ** 2 * len(logs) / (len(logs) - 1) - polygamma(1, half)))
+    pool = freedom.sum()
+    if excess <= polygamma(1, pool / 2):
+        return np.full_like(variances, np.average(variances, weights=freedom)), np.full_like(freedom, pool)
+    prior = 2 * float(brentq(lambda x: float(polygamma(1, x)) - excess, 1e-3, pool))  # pyright: ignore[reportArgumentType]
+    centre = float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2)))
+    total = prior + freedom
+    return (prior * centre + freedom * np.where(known, variances, 0)) / total, np.minimum(total, pool)
+
+
+def _seed_variance(o: Outcomes) -> float:
+    """Between the seeds' means over tasks; and what rounding to whole items hides, so that it is never nothing."""
+    if o.seeds < 2:
+        return 0.0
+    rounding = sum(1 / n**2 for n in o.items) / len(o.items) ** 2 / 12
+    return float(np.mean([s.mean(axis=1) for s in o.scores], axis=0).var(ddof=1)) + rounding
+
+
+def _answer_variance(o: Outcomes) -> float:
+    """Of one seed's mean, from what is neither seed nor item: the residual mean square."""
+    if o.seeds < 2:
+        return 0.0
+    total = 0.0
+    for s in o.scores:
+        rest = s - s.mean(axis=0) - s.mean(axis=1, keepdims=True) + s.mean()
+        total += float((rest**2).sum()) / (o.seeds - 1) / max(s.shape[1] - 1, 1) / s.shape[1]
+    return total / len(o.scores) ** 2
+
+
+def _binomial(mean: float, items: int) -> float:
+    """Variance of a mean of 0s and 1s after one more 0 and one more 1 (Agresti and Caffo 2000): never nothing."""
+    smooth = (mean * items + 1) / (items + 2)
+    return smooth * (1 - smooth) / (items + 2)
+
+
+def _item_variances(outcomes: Sequence[Outcomes]) -> Array:
+    """[recipes, recipes]: variance of a difference from the choice of items; paired where both answers are known.
+
+    One item more that is lost and one that is won in each task (Bonett and Price 2012), so that it is never nothing.
+    """
+    tasks, known = len(outcomes[0].items), np.array([bool(o.scores) for o in outcomes])
+    total = np.zeros((len(outcomes), len(outcomes)))
+    for task in range(tasks):
+        own = np.array([_binomial(o.means[task], o.items[task]) for o in outcomes])
+        variance = own[:, None] + own
+        if known.sum() > 1:
+            means = np.array([o.scores[task].mean(axis=0) for o in outcomes if o.scores])
+            count, centre = means.shape[1], means.mean(axis=1)
+            centred = means - centre[:, None]
+            squares = np.diag(centred @ centred.T)
+            within = np.maximum(squares[:, None] + squares - 2 * centred @ centred.T, 0)
+            raw = within + count * (centre[:, None] - centre) ** 2 + 2
+            shifted = count * (centre[:, None] - centre) / (count + 2)
+            variance[np.ix_(known, known)] = (raw / (count + 2) - shifted**2) / (count + 2)
+        total += variance
+    return total / tasks**2
+
+
+def _error(items: Array, noise: _Noise, like: Outcomes) -> tuple[Array, Array]:
+    """Standard errors of differences and their degrees of freedom (Satterthwaite): items and seeds, what they share once."""
+    variance = np.maximum(items + noise.extra, noise.part)
+    item_freedom = max(sum(like.items) - len(like.items), 1)
+    return np.sqrt(variance), variance**2 / (items**2 / item_freedom + noise.doubt)
+
+
+def _around(values: Array, error: Array, freedom: Array, level: float) -> tuple[Array, Array]:
+    from scipy import stats
+
+    reach = stats.t.ppf((1 + level) / 2, freedom) * error
+    return np.maximum(values - reach, -1.0), np.minimum(values + reach, 1.0)
+
+
+def _accuracies(outcomes: Sequence[Outcomes], noise: _Noise, level: float) -> list[Estimate]:
+    """Wilson's interval at each task's effective number of items; tasks combined as Zou and Donner 2008 do."""
+    from scipy import stats
+
+    found = []
+    for o, part, extra, doubt in zip(outcomes, *noise, strict=True):
+        tasks, means, counts = len(o.items), np.array(o.means), np.array(o.items)
+        binomial = means * (1 - means)
+        spread = np.array([s.mean(axis=0).var() for s in o.scores]) if o.scores else binomial
+        items = float((spread / counts).sum()) / tasks**2
+        inflation = max(items + extra, part) / items if items else 1.0
+        least = max(items, sum(map(_binomial, o.means, o.items)) / tasks**2)
+        quantile = float(stats.t.ppf((1 + level) / 2, max(least + extra, part) ** 2 / doubt if doubt else np.inf))
+        effective = counts / inflation * np.divide(binomial, spread, out=np.ones(tasks), where=spread > 0)
+        low, high = _wilson(means, effective, quantile)
+        below, above = (float(np.sqrt((gap**2).sum())) / tasks for gap in (means - low, high - means))
+        found.append(Estimate(o.value, max(o.value - below, 0.0), min(o.value + above, 1.0)))
+    return found
+
+
+def _wilson(mean: Array, items: Array, quantile: float) -> tuple[Array, Array]:
+    """Score interval of a proportion (Wilson 1927)."""
+    weight = quantile**2 / items
+    centre = (mean + weight / 2) / (1 + weight)
+    reach = np.sqrt(weight * (mean * (1 - mean) + weight / 4)) / (1 + weight)
+    return np.minimum(centre - reach, mean), np.maximum(centre + reach, mean)
+
+
+def _bootstrap(statistic: Callable[..., Array], level: float, *groups: ArrayLike) -> Estimate:
+    """Percentile interval; each group [seeds, tasks] draws its seeds anew within each task. `statistic` maps [draws, seeds, tasks]."""
+    arrays = [np.asarray(g, dtype=float) for g in groups]
+    if any(a.ndim != 2 or not a.size for a in arrays) or len({a.shape[1] for a in arrays}) != 1:
+        raise ValueError(f"expected arrays [seeds, tasks] of the same tasks, not {[a.shape for a in arrays]}")
+    generator = np.random.default_rng(0)
+    draws = [np.take_along_axis(a[None], generator.integers(len(a), size=(RESAMPLES, *a.shape)), axis=1) for a in arrays]
+    low, high = np.quantile(statistic(*draws), ((1 - level) / 2, (1 + level) / 2))
+    return Estimate(float(statistic(*(a[None] for a in arrays))[0]), float(low), float(high))
+
+
+def _letter(index: int) -> str:
+    """a to z, A to Z, then each again with a prime."""
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return alphabet[index % len(alphabet)] + "′" * (index // len(alphabet))
