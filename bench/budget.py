@@ -16,10 +16,6 @@ class Budget:
     currency: Currency
     amount: float
 
-    def share(self, parts: int) -> Budget:
-        """One of so many equal parts."""
-        return Budget(self.currency, self.amount / parts)
-
     def part(self, start: float, end: float) -> Budget:
         """What lies between two shares of it; nothing where the first has passed the second."""
         return Budget(self.currency, self.amount * max(0.0, end - start))

@@ -25,7 +25,8 @@ class Estimate:
     tokens: float
     flops: float
     seconds: float
-    runs: int
+    runs: float
+    """How many of these there are; a trial on half of the budget is half a run."""
     at_once: int
 
     @property
@@ -33,7 +34,7 @@ class Estimate:
         return self.seconds * self.runs / self.at_once
 
 
-def estimate(suite: Suite, runs: int, devices: list[str]) -> Estimate:
+def estimate(suite: Suite, runs: float, devices: list[str]) -> Estimate:
     """Tokens, FLOPs and seconds of one run, from the model's size, a sample of the data and a measured matrix product."""
     import torch
 

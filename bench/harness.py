@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from . import report, suite_file
-from .plan import Run, make_plan, work_folder
-from .record import FAILURES, RETRIED
+from .plan import Run, make_plan, runs_to_come, work_folder
+from .record import RETRIED, failed
 from .report import terminal
 from .store import Store
 from .suite import Suite
+
+if TYPE_CHECKING:
+    from .worker import Job
 
 Voice = Literal["full", "quiet", "json"]
 
@@ -25,21 +28,34 @@ def run(file: Path, results: Path, jobs: int | None, voice: Voice) -> bool:
     """Do what is missing of a suite and write its report; False when a run failed."""
     suite = suite_file.load(file)
     from .launch import local
-    from .worker import Job
 
     devices = local.slots(jobs)
-    runs = make_plan(suite, devices[0].partition(":")[0])
     store = Store(results / suite.suite)
     with store.lock():
-        store.begin(suite_file.resolved(suite), [r.id for r in runs])
-        missing = missing_runs(runs, store)
-        todo = [Job(suite, suite.folder, r, "", work_folder(cache_folder(), suite, r)) for r in missing]
-        with terminal.progress(voice, suite.suite, len(runs), len(runs) - len(missing), len(devices)) as watcher:
-            local.run_all(todo, devices, store, watcher)
+        runs = _plan(suite, devices, store)
+        total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
+        with terminal.progress(voice, suite.suite, total, len(runs) - left, len(devices)) as watcher:
+            known: set[str] = set()
+            while fresh := [r for r in runs if r.id not in known]:
+                store.begin(suite_file.resolved(suite), [r.id for r in runs])
+                local.run_all([_job(suite, r) for r in missing_runs(fresh, store)], devices, store, watcher)
+                known |= {r.id for r in runs}
+                runs = _plan(suite, devices, store)
     rows = report.write(store)
     if voice != "quiet":
         terminal.print_rows(rows, store.report, voice == "json")
-    return not any(record["status"] in FAILURES for record in store.planned())
+    return not any(failed(record) for record in store.planned())
+
+
+def _plan(suite: Suite, devices: list[str], store: Store) -> list[Run]:
+    """All runs that can be named by what is known already: trials that are done name the rows of their winners."""
+    return make_plan(suite, devices[0].partition(":")[0], store.all())
+
+
+def _job(suite: Suite, run: Run) -> Job:
+    from .worker import Job
+
+    return Job(suite, suite.folder, run, "", work_folder(cache_folder(), suite, run))
 
 
 def missing_runs(runs: list[Run], store: Store) -> list[Run]:
@@ -53,7 +69,9 @@ def show_plan(file: Path, results: Path, jobs: int | None, as_json: bool) -> Non
     from .launch import local
 
     devices = local.slots(jobs)
-    runs = make_plan(suite, devices[0].partition(":")[0])
-    missing = missing_runs(runs, Store(results / suite.suite))
-    estimate = cost.estimate(suite, len([r for r in missing if r.method]), devices)
+    store = Store(results / suite.suite)
+    runs = _plan(suite, devices, store)
+    missing = missing_runs(runs, store)
+    whole = sum(r.share for r in missing if r.method) + runs_to_come(suite, runs)
+    estimate = cost.estimate(suite, whole, devices)
     terminal.print_plan(runs, {r.id for r in missing}, estimate, suite_file.resolved(suite), as_json)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .plan import Purpose
 from .store import Record
 from .worker import Job
 
@@ -16,6 +17,11 @@ RETRIED = ("failed", "crashed", "out of memory")
 """Statuses that another attempt may mend; the others are verdicts."""
 FAILURES = (*RETRIED, "diverged", "over budget")
 LOG_TAIL = 2000
+
+
+def failed(record: Record) -> bool:
+    """Whether a run is one that should not have ended so; a trial may diverge, for that is what trying is for."""
+    return record["status"] in (RETRIED if record.get("purpose") == Purpose.TRIAL else FAILURES)
 
 
 def outcome_of(job: Job, stage: str, exitcode: int | None) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def assemble(job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] 
     run, suite = job.run, job.suite
     stages = [s for s in (train, evaluation) if s is not None]
     verdict = next((s for s in stages if s["status"] != "ok"), stages[-1])
-    budget = suite.budget.budget()
+    budget = suite.budget.budget().part(0, run.share)
     return {
         "id": run.id,
         "suite": suite.suite,
@@ -50,12 +56,17 @@ def assemble(job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] 
         "origin": run.origin,
         "parameters": run.parameters,
         "seed": run.seed,
+        "purpose": run.purpose,
+        "share": run.share,
+        "trial": run.trial,
+        "drawn": run.drawn,
+        "tuned_from": run.tuned_from,
         "status": verdict["status"],
         "reason": verdict.get("reason"),
         "log": _log_tail(job) if verdict["status"] in FAILURES else None,
         "target": suite.target,
         "retain": suite.retain,
-        "split": suite.split,
+        "split": run.split,
         "budget": {"currency": budget.currency, "amount": budget.amount},
         "batch": suite.batch.model_dump(),
         "train": train,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from .plan import tasks
+from .plan import Purpose, tasks
 from .suite import Suite
 from .worker import Job, count_parameters, environment, precision
 
@@ -16,28 +17,30 @@ def evaluate(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
     import torch
 
     from . import meter, models
-    from .evaluate import open_model, score
+    from .evaluate import open_model
 
-    suite = job.suite
+    suite, run = job.suite, job.run
     device = torch.device(job.device)
+    whole = run.purpose is Purpose.ROW
+    names = list(dict.fromkeys((*suite.target, *suite.retain) if whole else suite.target))
+    stages = len(suite.target) if whole and run.method is not None else 1
     with meter.memory(device) as memory:
         with meter.stopwatch(device) as loading:
-            model = _reopened(job)
+            model = _reopened(job, job.artifact)
             tokenizer = models.load_tokenizer(suite.start())
-        names = [*suite.target, *(n for n in suite.retain if n not in suite.target)]
-        scores = {}
         with meter.stopwatch(device) as scoring:
             lm = open_model(model, tokenizer, suite.batch.size, device)
-            for done, task in enumerate(tasks(suite, names)):
-                scores[task.name] = score(lm, task, suite.split)
-                tell((done + 1) / (len(names) + 1))
+            scores = _scores(lm, job, names, lambda fraction: tell(fraction / (stages + 1)))
     _write_items(job, scores)
     with meter.stopwatch(device) as drifting:
-        change = _drift(job, model, tokenizer, tell) if suite.drift else None
+        change = _drift(job, model, tokenizer, lambda fraction: tell((1 + fraction) / (stages + 1))) if whole and suite.drift else None
+    with meter.stopwatch(device) as looking_back:
+        earlier = [_after_stage(job, number, names, tokenizer) for number in range(1, stages)]
     return {
-        "seconds": {"load": loading.seconds, "evaluate": scoring.seconds, "drift": drifting.seconds},
+        "seconds": {"load": loading.seconds, "evaluate": scoring.seconds, "drift": drifting.seconds, "earlier": looking_back.seconds},
         "memory": asdict(memory),
         "scores": {name: _summary(group) for name, group in scores.items()},
+        "earlier_scores": earlier,
         "drift": change,
         "decode": {"tokens": lm.generated_tokens, "seconds": lm.generation_seconds},
         "generation_config": lm.resolved,
@@ -46,7 +49,27 @@ def evaluate(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
     }
 
 
-def _reopened(job: Job) -> Any:
+def _scores(lm: Any, job: Job, names: list[str], tell: Callable[[float], None]) -> dict[str, list[Any]]:
+    from .evaluate import score
+
+    found = {}
+    for done, task in enumerate(tasks(job.suite, names)):
+        found[task.name] = score(lm, task, job.run.split)
+        tell((done + 1) / len(names))
+    return found
+
+
+def _after_stage(job: Job, number: int, names: list[str], tokenizer: Any) -> dict[str, Any]:
+    """Scores of what came out of an earlier target of a sequence."""
+    import torch
+
+    from .evaluate import open_model
+
+    lm = open_model(_reopened(job, job.after_stage(number)), tokenizer, job.suite.batch.size, torch.device(job.device))
+    return {name: _summary(group) for name, group in _scores(lm, job, names, lambda _: None).items()}
+
+
+def _reopened(job: Job, artifact: Path) -> Any:
     import torch
 
     from . import models
@@ -54,7 +77,7 @@ def _reopened(job: Job) -> Any:
     start, device, dtype = job.suite.start(), torch.device(job.device), precision(job.suite, job.device)
     if job.run.method is None:
         return models.load_model(start, dtype, device)
-    return models.open_artifact(job.artifact, start, dtype, device)
+    return models.open_artifact(artifact, start, dtype, device)
 
 
 def _summary(group: list[Any]) -> dict[str, Any]:
@@ -85,9 +108,7 @@ def _drift(job: Job, model: Any, tokenizer: Any, tell: Callable[[float], None]) 
 
     suite = job.suite
     base = models.load_model(suite.start(), precision(suite, job.device), torch.device(job.device)).eval()
-    rest = len(suite.target) + len(suite.retain)
-    found = drift(base, model, _drift_texts(suite), tokenizer, suite.batch.max_length, lambda f: tell((rest + f) / (rest + 1)))
-    return asdict(found)
+    return asdict(drift(base, model, _drift_texts(suite), tokenizer, suite.batch.max_length, tell))
 
 
 def _drift_texts(suite: Suite) -> list[str]:

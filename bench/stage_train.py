@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import registry
-from .plan import tasks
+from .plan import Purpose, tasks
 from .worker import Job, count_parameters, environment, precision
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def _over_targets(
     """The model after the last target, and the start that its adapter, if it is one, belongs to."""
     from peft import PeftModel
 
+    from . import models
     from .recipe import apply, handed_on
 
     assert job.run.method is not None
@@ -69,6 +70,9 @@ def _over_targets(
         session.close()
         start = session.start
         if number + 1 < len(job.suite.target):
+            if job.run.purpose is Purpose.ROW:
+                with session.unmetered():
+                    models.save_artifact(model, job.after_stage(number + 1), session.dtype, start, job.suite.start())
             if isinstance(model, PeftModel):
                 model.save_pretrained(str(session.folder / "adapter"))
                 earlier = (*earlier, session.folder / "adapter")
@@ -98,7 +102,7 @@ def _session(
     return Session(
         task=targets[number],
         tokenizer=models.load_tokenizer(start),
-        budget=suite.budget.budget().share(len(targets)),
+        budget=suite.budget.budget().part(0, run.share / len(targets)),
         seed=derive(run.seed, f"method/{run.recipe}/{number}"),
         device=torch.device(job.device),
         dtype=precision(suite, job.device),

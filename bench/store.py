@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .plan import SCHEMA_VERSION
 
+SCHEMA_VERSION = 1
 Record = dict[str, Any]
 
 
@@ -53,7 +53,16 @@ class Store:
     def begin(self, suite_yaml: str, runs: list[str]) -> None:
         """Write down the suite as resolved and which runs it asks for; older records stay but are not reported."""
         write_atomically(self.folder / "suite.yaml", suite_yaml)
+        self.ask(runs)
+
+    def ask(self, runs: list[str]) -> None:
+        """Write down which runs are reported, and in which order."""
         write_atomically(self.folder / "plan.json", json.dumps({"runs": runs}, indent=1) + "\n")
+
+    def asked(self) -> list[str]:
+        """The runs of the last plan, whether they exist or not; all that exist where there is no plan."""
+        plan = self.folder / "plan.json"
+        return json.loads(plan.read_text())["runs"] if plan.is_file() else [record["id"] for record in self.all()]
 
     def has(self, run: str) -> bool:
         return self._record_file(run).is_file()
@@ -61,7 +70,7 @@ class Store:
     def put(self, record: Record, items: Path) -> None:
         """Keep a record and its per-item outcomes; the record last, so that whoever sees it finds them."""
         if items.is_file():
-            write_atomically(self._items_file(record["id"]), items.read_bytes())
+            write_atomically(self.items_file(record["id"]), items.read_bytes())
         body = {"schema_version": SCHEMA_VERSION, **record}
         write_atomically(self._record_file(record["id"]), _dumped({**body, "checksum": _checksum(body)}))
 
@@ -73,25 +82,29 @@ class Store:
         plan = self.folder / "plan.json"
         if plan.is_file():
             return [self.get(run) for run in json.loads(plan.read_text())["runs"] if self.has(run)]
-        records = self.folder / "records"
-        if not records.is_dir():
+        if not (self.folder / "records").is_dir():
             raise UserError(f"{self.folder} holds no results: there is no folder records/ in it")
-        return [_read(file) for file in sorted(records.glob("*.json"))]
+        return self.all()
+
+    def all(self) -> list[Record]:
+        """Every record that is kept, in the order of their names."""
+        return [_read(file) for file in sorted((self.folder / "records").glob("*.json"))]
 
     def items(self, run: str) -> dict[tuple[str, str, int], float]:
         """Outcome of every item of a run, by task, part of the task and document number."""
         import pyarrow.parquet as pq
 
-        if not self._items_file(run).is_file():
+        if not self.items_file(run).is_file():
             return {}
-        columns = pq.read_table(self._items_file(run)).to_pydict()
+        columns = pq.read_table(self.items_file(run)).to_pydict()
         keys = zip(columns["task"], columns["part"], columns["doc_id"], strict=True)
         return dict(zip(keys, columns["score"], strict=True))
 
     def _record_file(self, run: str) -> Path:
         return self.folder / "records" / f"{run}.json"
 
-    def _items_file(self, run: str) -> Path:
+    def items_file(self, run: str) -> Path:
+        """Where its per-item outcomes are kept, if it has any."""
         return self.folder / "items" / f"{run}.parquet"
 
 

@@ -66,6 +66,15 @@ class BatchSpec(Strict):
     max_length: int = Field(default=512, gt=1, description="tokens per sequence; longer prompts lose their start")
 
 
+class TuningSpec(Strict):
+    """The same search for every recipe: as many trials each, from one sequence of points, chosen between by one rule."""
+
+    trials: int = Field(gt=0, description="draws of hyper-parameters per recipe; what a suite sets itself is not drawn")
+    share: float = Field(default=1.0, gt=0, le=1, description="share of the budget that each trial may spend, beside what its row spends")
+    select: Literal["best-validation"] = Field(default="best-validation", description="the rule that chooses among trials")
+    seed: int = Field(default=0, ge=0, description="of the quasi-random sequence")
+
+
 class MethodSpec(Strict):
     """One entry under methods: `lora`, or `lora: {r: 64}` with `as: lora-64` beside it; `chain: [sft, dpo]` is one too."""
 
@@ -99,6 +108,10 @@ class Suite(Strict):
     seeds: Seeds = Field(default=[0, 1, 2], description="how many, or which")
     split: Literal["test", "validation"] = Field(default="test", description="the split that scores are taken on")
     artifacts: Literal["drop", "keep"] = Field(default="drop", description="what becomes of trained weights after evaluation")
+    tuning: TuningSpec | None = Field(default=None, description="a search that gives each recipe a second row, tuned")
+    curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[], description="shares of the budget that each recipe is trained on too, for a learning curve"
+    )
     methods: list[MethodSpec] = Field(min_length=1)
     tasks: dict[str, TaskSpec] = Field(default={}, description="tasks of one's own")
 

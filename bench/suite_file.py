@@ -14,11 +14,13 @@ from .data import SourceSpec, TaskSpec, find_task
 from .errors import UserError, nearest
 from .method import Method
 from .models import ModelSpec
+from .plan import tuned_label
 from .recipe import mistakes
-from .suite import BatchSpec, BudgetSpec, Suite
+from .suite import BatchSpec, BudgetSpec, MethodSpec, Suite, TuningSpec
+from .tuning import left_open
 
 Location = tuple[int | str, ...]
-MODELS: dict[str, type[BaseModel]] = {"budget": BudgetSpec, "batch": BatchSpec, "model": ModelSpec}
+MODELS: dict[str, type[BaseModel]] = {"budget": BudgetSpec, "batch": BatchSpec, "model": ModelSpec, "tuning": TuningSpec}
 
 
 def load(file: Path) -> Suite:
@@ -141,6 +143,10 @@ def _beyond_schema(suite: Suite) -> Iterator[tuple[Location, str]]:
         if entry.label in labels:
             yield ("methods", i), f"two rows would be called {entry.label}; give one another name with as:"
         labels[entry.label] = i
+    if suite.tuning:
+        for i, entry in enumerate(suite.methods):
+            if tuned_label(entry.label) in labels:
+                yield ("methods", i), f"tuning makes a row called {tuned_label(entry.label)}; give the one of that name another with as:"
     missing = list(_missing_files(suite))
     yield from missing
     for key, names in (("target", suite.target), ("retain", suite.retain)):
@@ -184,6 +190,8 @@ def _task_problems(location: Location, suite: Suite, name: str, trains: bool) ->
         yield location, f"{name} has no training data: declare it under tasks{nearest(name, _task_names(suite))}"
     if task.evaluation is None:
         yield location, f"{name} has no evaluation: give its task an lm-eval task under evaluate"
+    elif trains and suite.tuning and not (isinstance(task.evaluation, dict) and task.evaluation.get("validation_split")):
+        yield location, f"tuning chooses on validation data, and the lm-eval task of {name} names no validation_split"
 
 
 def _task_names(suite: Suite) -> list[str]:
@@ -193,12 +201,15 @@ def _task_names(suite: Suite) -> list[str]:
 
 
 def resolved(suite: Suite) -> str:
-    """The suite as YAML with nothing left to defaults."""
+    """The suite as YAML with nothing left to defaults; what tuning is to draw stays open."""
     content = suite.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"methods"})
-    content["methods"] = [{entry.name: _all_parameters(entry.name, entry.parameters), "as": entry.label} for entry in suite.methods]
+    content["methods"] = [{entry.name: _all_parameters(entry, suite), "as": entry.label} for entry in suite.methods]
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _all_parameters(name: str, parameters: Any) -> Any:
-    method: type[Method] | None = registry.find(name).method
-    return method.model_validate(parameters).model_dump(mode="json") if method else parameters
+def _all_parameters(entry: MethodSpec, suite: Suite) -> Any:
+    method: type[Method] | None = registry.find(entry.name).method
+    if method is None:
+        return entry.parameters
+    whole = method.model_validate(entry.parameters).model_dump(mode="json")
+    return left_open(entry.name, entry.parameters, whole) if suite.tuning else whole

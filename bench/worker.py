@@ -40,6 +40,10 @@ class Job:
     def artifact(self) -> Path:
         return self.work / "artifact"
 
+    def after_stage(self, number: int) -> Path:
+        """Where the artifact stands that came out of an earlier target of a sequence, counted from 1."""
+        return self.work / "stages" / str(number)
+
 
 class Stage(Protocol):
     def __call__(self, job: Job, tell: Callable[[float], None]) -> dict[str, Any]: ...

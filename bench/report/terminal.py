@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..cost import Estimate
-from ..plan import BASE, Run
+from ..plan import BASE, Purpose, Run
 from ..rows import Row, frame
 from ..store import Record
 from ..worker import Job
@@ -114,27 +114,44 @@ def _amount(row: Row) -> str:
     return f"of {amount:,.6g} {currency}"
 
 
+def _purpose(run: Run) -> str:
+    what = f"trial {run.trial}" if run.purpose is Purpose.TRIAL else run.purpose.value
+    return what if run.share == 1 else f"{what}, {run.share:.0%} of the budget"
+
+
 def print_plan(runs: list[Run], missing: set[str], cost: Estimate, suite_yaml: str, as_json: bool) -> None:
     """The runs of a suite, their cost, and the suite with its defaults."""
     if as_json:
-        listed = [{"id": r.id, "recipe": r.recipe, "method": r.method, "seed": r.seed, "done": r.id not in missing} for r in runs]
+        listed = [
+            {
+                "id": r.id,
+                "recipe": r.recipe,
+                "method": r.method,
+                "seed": r.seed,
+                "purpose": r.purpose,
+                "share": r.share,
+                "done": r.id not in missing,
+            }
+            for r in runs
+        ]
         estimate = {**vars(cost), "total_seconds": cost.total_seconds}
         print(json.dumps({"runs": listed, "estimate": estimate, "suite": suite_yaml}, indent=1, ensure_ascii=False))
         return
     console = Console()
     console.print(suite_yaml, markup=False, highlight=False)
-    grid = Table("run", "recipe", "seed", "to do", header_style="bold")
+    grid = Table("run", "recipe", "seed", "for", "to do", header_style="bold")
     for r in runs:
         grid.add_row(
             escape(r.id),
             escape(r.recipe),
             str(r.seed),
+            _purpose(r),
             ("evaluate" if r.method is None else "train, evaluate") if r.id in missing else "done",
         )
     console.print(grid)
     console.print(
         f"A model of {cost.parameters:,} parameters, about {cost.tokens_per_batch:,.0f} tokens per batch. Trained in full, one run passes "
-        f"about {cost.tokens:,.0f} tokens in {cost.flops:.2g} FLOPs and {_minutes(cost.seconds)}; {cost.runs} to train, {cost.at_once} "
-        f"at a time: about {_minutes(cost.total_seconds)}, and evaluation.",
+        f"about {cost.tokens:,.0f} tokens in {cost.flops:.2g} FLOPs and {_minutes(cost.seconds)}; {cost.runs:,.4g} to train, "
+        f"{cost.at_once} at a time: about {_minutes(cost.total_seconds)}, and evaluation.",
         highlight=False,
     )
