@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from .errors import UserError
+from .exchange.cli import app as import_app
 from .tiny.cli import app as tiny_app
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
@@ -23,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # half of what --help would cost
 )
 app.add_typer(tiny_app, name="tiny")
+app.add_typer(import_app, name="import")
 
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="a suite file (YAML)")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="where results are kept, a folder per suite")]
@@ -102,6 +104,23 @@ def schema() -> None:
     from .suite_schema import suite_schema
 
     typer.echo(json.dumps(suite_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="results folders of one suite; the first goes first")],
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="where the union goes; what is there already stays")],
+    as_json: Json = False,
+) -> None:
+    """Put together what several machines measured of one suite."""
+    from . import report as room
+    from .exchange.merge import merge as unite
+    from .report import terminal
+    from .store import Store
+
+    for note in unite(folders, to):
+        typer.echo(note, err=True)
+    terminal.print_rows(room.write(Store(to)), to / "report", as_json)
 
 
 def main() -> None:

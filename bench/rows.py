@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from .plan import BASE
 from .store import Record, Store
 
 RIGHT, WRONG = 1.0, 0.0
+UNPUBLISHED = "not published"
+"""Why a number is missing that others measured, or did not, and do not tell."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ COLUMNS = (
 def _row(recipe: str, records: list[Record], base: Record | None, store: Store) -> Row:
     fine = [r for r in records if r["status"] == "ok"]
     others = [r for r in records if r["status"] != "ok"]
-    budget = records[0]["budget"]
+    budget = records[0]["budget"] or {"currency": "unknown", "amount": math.nan}  # lm-eval tells nothing of the training
     row = Row(recipe, _status(records), others[0]["reason"] if others else None, len(fine), (budget["currency"], budget["amount"]))
     measured = [_measure(r, base, store) for r in fine]
     for column in dict.fromkeys(c for values, _ in measured for c in values):
@@ -103,6 +106,7 @@ def _row(recipe: str, records: list[Record], base: Record | None, store: Store) 
         row.means[column] = statistics.fmean(found)
         if len(found) > 1:
             row.spreads[column] = statistics.stdev(found)
+    row.missing[f"spent_{row.budget[0]}"] = UNPUBLISHED if records[0]["budget"] is None else row.status
     for _, reasons in measured:
         row.missing |= reasons
     row.objectives = _objectives([r["train"]["objective"] for r in fine if (r["train"] or {}).get("objective")])
@@ -138,17 +142,35 @@ def _measure(record: Record, base: Record | None, store: Store) -> tuple[dict[st
 
 def _evaluated(record: Record) -> dict[str, float | str]:
     result = record["evaluation"]
-    decode, change = result["decode"], result["drift"]
     scores = [result["scores"][name]["value"] for name in record["target"]]
     return {
         "target_accuracy": statistics.fmean(scores),
-        "drift_nll": change["nll"] - change["base_nll"] if change else "no drift text",
-        "drift_kl": change["kl"] if change else "no drift text",
-        "peak_eval_bytes": result["memory"]["peak_bytes"],
-        "decode_tokens_per_second": decode["tokens"] / decode["seconds"] if decode["tokens"] else "no generation",
-        "total_parameters": result["parameters"]["total"],
-        "eval_seconds": result["seconds"]["evaluate"],
+        **_drift(record),
+        "peak_eval_bytes": _told(result["memory"], "peak_bytes"),
+        "decode_tokens_per_second": _decoding(result["decode"]),
+        "total_parameters": _told(result["parameters"], "total"),
+        "eval_seconds": _told(result["seconds"], "evaluate"),
     }
+
+
+def _told(values: dict[str, Any] | None, name: str) -> float | str:
+    """A number of a record; whoever publishes elsewhere does not tell all that we measure."""
+    value = (values or {}).get(name)
+    return UNPUBLISHED if value is None else value
+
+
+def _drift(record: Record) -> dict[str, float | str]:
+    change = record["evaluation"]["drift"]
+    if change is None:
+        return dict.fromkeys(("drift_nll", "drift_kl"), UNPUBLISHED if record.get("imported") else "no drift text")
+    rise = change["nll"] - change["base_nll"] if "nll" in change else _told(change, "change")
+    return {"drift_nll": rise, "drift_kl": _told(change, "kl")}
+
+
+def _decoding(decode: dict[str, float] | None) -> float | str:
+    if decode is None:
+        return UNPUBLISHED
+    return decode["tokens"] / decode["seconds"] if decode["tokens"] else "no generation"
 
 
 def _forgotten(record: Record, base: Record | None, store: Store) -> dict[str, float | str]:
@@ -176,16 +198,15 @@ def _trained(record: Record) -> dict[str, float | str]:
     names = ("peak_train_bytes", "train_tokens_per_second", "trainable_parameters", "artifact_bytes", "load_seconds", "train_seconds")
     spent_names = [f"spent_{currency}" for currency in CURRENCIES]
     if record["train"] is None:
-        return dict.fromkeys((*names, "save_seconds", *spent_names), "not trained")
+        reason = UNPUBLISHED if record.get("imported") and record["recipe"] != BASE else "not trained"
+        return dict.fromkeys((*names, "save_seconds", *spent_names), reason)
     result = record["train"]
-    speed = result["tokens_per_second"]
+    speed, seconds = result["tokens_per_second"], result["seconds"]
     return {
-        "peak_train_bytes": result["memory"]["peak_bytes"],
-        "train_tokens_per_second": speed if speed is not None else "too few steps",
-        "trainable_parameters": result["parameters"]["trainable"],
-        "artifact_bytes": result["artifact_bytes"],
-        "load_seconds": result["seconds"]["load"],
-        "train_seconds": result["seconds"]["train"],
-        "save_seconds": result["seconds"]["save"],
-        **{f"spent_{currency}": result["ledger"]["spent"][currency] for currency in CURRENCIES},
+        "peak_train_bytes": _told(result["memory"], "peak_bytes"),
+        "train_tokens_per_second": speed if speed is not None else UNPUBLISHED if record.get("imported") else "too few steps",
+        "trainable_parameters": _told(result["parameters"], "trainable"),
+        "artifact_bytes": _told(result, "artifact_bytes"),
+        **{f"{part}_seconds": _told(seconds, part) for part in ("load", "train", "save")},
+        **{f"spent_{currency}": _told(result["ledger"]["spent"], currency) for currency in CURRENCIES},
     }
