@@ -137,7 +137,7 @@ def drift(
         nll_before = -before.gather(-1, targets[..., None])[..., 0]
         nll_after = -after.gather(-1, targets[..., None])[..., 0]
         divergence = (before.exp() * (before - after)).sum(-1)
-        totals += torch.stack([x[real].double().sum() for x in (nll_after, nll_before, divergence)]).cpu()
+        totals += torch.stack([x[real].sum() for x in (nll_after, nll_before, divergence)]).cpu()
         count += int(real.sum())
         tell(done / len(encoded))
     nll, base_nll, kl = (totals / max(count, 1)).tolist()
@@ -156,7 +156,10 @@ def _text_batches(encoded: list[Any], pad: int, model: Model) -> Iterator[tuple[
 
 
 def _log_probabilities(model: Model, batch: dict[str, Tensor]) -> Tensor:
-    """Of every token after the first, shape (rows, length - 1, vocabulary). Soft prompts put logits of their own in front."""
+    """Of every token after the first, shape (rows, length - 1, vocabulary). Soft prompts put logits of their own in front.
+
+    In float64: a divergence is a small sum of large terms of both signs, and in float32 that of near models would be their rounding.
+    """
     width = batch["input_ids"].shape[1]
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-    return torch.log_softmax(logits[:, -width:-1].float(), dim=-1)
+    return torch.log_softmax(logits[:, -width:-1].double(), dim=-1)

@@ -58,8 +58,9 @@ def test_drift_equals_scipy_and_the_model_loss() -> None:
 def test_drift_of_a_model_from_itself_is_nothing_and_else_positive(noise: float) -> None:
     base, tuned = _tiny(), _tiny(noise)
     found = drift(base, tuned, TEXTS, TOKENIZER, 64, _told)
-    assert found.kl >= -1e-9
-    assert drift(tuned, tuned, TEXTS, TOKENIZER, 64, _told).kl == pytest.approx(0.0, abs=1e-9)
+    assert found.kl >= -1e-14  # float64 over logits of order 10
+    assert noise < 1e-6 or found.kl > noise**2  # weights are float32: they round less noise away
+    assert drift(tuned, tuned, TEXTS, TOKENIZER, 64, _told).kl == 0.0
 
 
 @pytest.mark.parametrize("config", [PromptTuningConfig, PrefixTuningConfig])
