@@ -37,7 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vblora": {"vector_length": 64},
 }
 """Where the defaults do not fit the tiny model, or take seconds on it."""
-TOLERANCE = 1e-5  # of reloaded logits; all but a recurrent network's come back to the bit
+TOLERANCE = 1e-4  # of reloaded logits, which reach 20 in float32; all but a recurrent network's come back to the bit
 NO_CHANGE_AT_START = (
     "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save lora-target-parameters lora-plus lora-fa eva "
     "pissa-niter corda corda-kpm lora-ga loha lokr hira gralora delora deft oft boft hra miss shira ia3 vera ln-tuning alora"
@@ -153,9 +153,30 @@ def test_adalora_ranks_must_shrink() -> None:
 
 
 def test_adamss_asa_switches_clusters_off(tmp_path: Path) -> None:
-    _, model = trained("adamss-asa", tmp_path, Budget("steps", 5), asa_target_subspaces=20)
-    active = sum(p.requires_grad for n, p in model.named_parameters() if "adamss_A" in n)
-    assert 0 < active <= 20
+    """They are off when the loop ends; after it all count as trained that were trained at some time."""
+    active: list[int] = []
+
+    def clusters(model: Any) -> list[bool]:
+        return [p.requires_grad for n, p in model.named_parameters() if "adamss_A" in n]
+
+    base: Any = METHODS["adamss-asa"]
+
+    class Watched(base):
+        def learn(self, session: Any, model: Any, optimizer: Any) -> None:
+            super().learn(session, model, optimizer)
+            active.append(sum(clusters(model)))
+
+    settings = {**SMALL["adamss-asa"], "asa_target_subspaces": 20}
+    model = Watched(**settings).train(tiny_session(tmp_path, Budget("steps", 5)))
+    assert 0 < active[0] <= 20
+    assert len(clusters(model)) == 56  # two in each linear layer
+    assert all(clusters(model))
+
+
+def test_shadow_trains_no_update_that_nothing_reads(tmp_path: Path) -> None:
+    model = made("shadow").adapted(tiny_session(tmp_path, STEPS))
+    idle = {n.split(".shadow_update")[0] for n, p in model.named_parameters() if "shadow_update" in n and not p.requires_grad}
+    assert idle == {"base_model.model.model.layers.3"}
 
 
 @given(progress=st.lists(st.floats(0, 1), min_size=1, max_size=60).map(sorted), interval=st.sampled_from([50, LAST]))

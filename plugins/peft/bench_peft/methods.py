@@ -52,6 +52,7 @@ WRITTEN: dict[str, type[Method]] = {
     "lora-plus": trained.LoraPlus,
     "lora-fa": trained.LoraFa,
     "alora": trained.ALora,
+    "shadow": trained.Shadow,
     "eva": initialised.Eva,
     "pissa-niter": initialised.PissaNiter,
     "corda": initialised.Corda,

@@ -151,8 +151,6 @@ FACTORS = (
         "peft.AdamssConfig", LOW_RANK,
         {"r": whole(100, (32, 100), "singular directions that are clustered"), "num_subspaces": whole(5, (5, 10, 32),
          "clusters for each weight")}),
-    Row("shadow", "ShadowConfig", "A small network beside the model whose state is fed into every layer.",
-        "peft.ShadowConfig", LOW_RANK, rank(8), {}),
     Row("randlora", "RandLoraConfig", "Learned scales for a full-rank sum of frozen random low-rank matrices.",
         "Albert et al. 2025, RandLoRA, 2502.00987", LOW_RANK, rank(32)),
     Row("oft", "OFTConfig", "A block-diagonal rotation of each weight.",

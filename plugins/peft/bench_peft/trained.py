@@ -206,3 +206,27 @@ class ALora(Lora):
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         return self.lora_config(alora_invocation_tokens=fitted.common_ending(session))
+
+
+class Shadow(PeftMethod):
+    """A small network beside the model whose state is fed into every layer."""
+
+    reference: ClassVar = "peft.ShadowConfig"
+
+    lr: LowRankRate = 2e-4
+    r: Annotated[int, Choice((4, 8, 16, 32, 64)), Field(gt=0, description="rank of the update")] = 8
+
+    def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
+        from peft import ShadowConfig
+
+        return ShadowConfig(task_type="CAUSAL_LM", r=self.r)
+
+    def adapted(self, session: Session) -> PeftModel:
+        from peft.tuners.shadow import ShadowLayer
+
+        model = super().adapted(session)
+        last = [module for module in model.modules() if isinstance(module, ShadowLayer)][-1]
+        # PEFT gives every layer an update of the state, but no layer is left to read what the last one makes of it.
+        last.shadow_update_transform.requires_grad_(False)
+        last.shadow_update_gate.requires_grad_(False)
+        return model
