@@ -14,10 +14,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+import transformers
 
 from bench import cli
 
 torch.set_num_threads(1)
+transformers.logging.disable_progress_bar()
 ROOT = Path(__file__).parent.parent
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
