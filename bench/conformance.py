@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import set_seed
@@ -126,18 +129,24 @@ def runnable_start(method: Method, folder: Path) -> ModelSpec | str:
     return reasons[0]
 
 
-def half_trained(folder: Path) -> ModelSpec:
+@functools.cache
+def half_trained() -> ModelSpec:
     """The embedded model after a little supervised training: where methods start that need a model with a chance to be right."""
-    place = folder / "half-trained"
-    if not place.is_dir():
-        session = tiny_session(folder / "half", Budget("steps", 120), TASK, batch_size=16)
-        model = session.model()
-        optimizer = session.optimizer(model, 1e-3)
-        for batch in session.batches(Format.PROMPT_COMPLETION):
-            session.step(optimizer, model(**batch).loss)
-        session.close()
-        models.save(model, place, torch.float32)
-    return TINY.moved(place)
+    place = Path(_for_this_process().name)
+    session = tiny_session(place / "session", Budget("steps", 120), TASK, batch_size=16)
+    model = session.model()
+    optimizer = session.optimizer(model, 1e-3)
+    for batch in session.batches(Format.PROMPT_COMPLETION):
+        session.step(optimizer, model(**batch).loss)
+    session.close()
+    models.save(model, place / "weights", torch.float32)
+    return TINY.moved(place / "weights")
+
+
+@functools.cache
+def _for_this_process() -> TemporaryDirectory[str]:
+    """A folder that is deleted when the process ends: methods that are checked one after another share what lies there."""
+    return TemporaryDirectory(prefix="bench-")
 
 
 def logits(model: Any, session: Session) -> torch.Tensor:
@@ -148,12 +157,23 @@ def logits(model: Any, session: Session) -> torch.Tensor:
         return model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
 
 
-def changed_frozen(done: Trial) -> tuple[int, list[str]]:
-    """How many of the start's tensors the method left frozen, and the names of those that differ from the start all the same."""
+def changed_frozen(done: Trial, opened: Any) -> tuple[int, list[str]]:
+    """How many of the start's tensors the method left frozen, and the names of those that training has changed all the same.
+
+    They should be as in the start, or as loading the adapter onto the start makes them: some adapters (PiSSA, OLoRA, KaSA) take
+    what they begin with out of the weights beneath them, whenever they are set up. What training alone had changed would be lost then.
+    """
     start = models.load_model(done.session.start, torch.float32, CPU).state_dict()
-    frozen = {_in_start(name, start): p for name, p in done.model.named_parameters() if not p.requires_grad}
-    shared = {name: p for name, p in frozen.items() if name and start[name].shape == p.shape}
-    return len(shared), [name for name, p in shared.items() if not torch.equal(p, start[name])]
+    remade = dict(opened.named_parameters()) if isinstance(opened, PeftModel) else {}
+    count, changed = 0, []
+    for name, tensor in done.model.named_parameters():
+        bare = _in_start(name, start)
+        if bare is None or tensor.requires_grad or tensor.shape != start[bare].shape:
+            continue
+        count += 1
+        if not torch.equal(tensor, start[bare]) and not (name in remade and torch.equal(tensor, remade[name])):
+            changed.append(bare)
+    return count, changed
 
 
 def _in_start(name: str, start: dict[str, Any]) -> str | None:
