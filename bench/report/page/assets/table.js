@@ -1,0 +1,108 @@
+// Sorting, filters and columns of the tables. Without this script the tables still hold every number.
+(() => {
+  const known = (value) => value !== null && value !== undefined && value !== "";
+  const valueOf = (row, place) => {
+    const cell = row.cells[place];
+    if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
+    if (cell.classList.contains("why")) return null;
+    return (cell.querySelector(".name") || cell).textContent.trim().toLowerCase();
+  };
+  const compare = (a, b, sign) => {
+    if (!known(a) || !known(b)) return known(a) ? -1 : known(b) ? 1 : 0; // what is missing comes last in either direction
+    return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+  };
+
+  function order(rows, place, sign, together) {
+    const values = new Map(rows.map((row) => [row, valueOf(row, place)]));
+    const byValue = (a, b) => compare(values.get(a), values.get(b), sign);
+    if (!together) return [...rows].sort(byValue);
+    const pairs = new Map();
+    for (const row of rows) pairs.set(row.dataset.pair, [...(pairs.get(row.dataset.pair) || []), row]);
+    const groups = [...pairs.values()].map((members) => members.sort(byValue));
+    return groups.sort((a, b) => byValue(a[0], b[0])).flat();
+  }
+
+  function link(body, together) {
+    // A line beside rows that belong together, as long as they stand together.
+    const rows = [...body.rows].filter((row) => !row.hidden);
+    const same = (one, other) => together && one && other && one.dataset.pair === other.dataset.pair;
+    rows.forEach((row, i) => {
+      const before = same(rows[i - 1], row), after = same(row, rows[i + 1]);
+      row.classList.toggle("linked", Boolean(before || after));
+      row.classList.toggle("first", Boolean(!before && after));
+      row.classList.toggle("inner", Boolean(before && after));
+      row.classList.toggle("last", Boolean(before && !after));
+    });
+  }
+
+  function sortable(table, isTogether, changed) {
+    const heads = [...table.tHead.rows[0].cells];
+    const body = table.querySelector("tbody.rows");
+    const first = body ? [...body.rows] : [];
+    let current = null;
+    const show = () => {
+      if (!body) return;
+      const rows = current ? order(first, current.place, current.sign, isTogether()) : isTogether() ? first : first;
+      body.append(...rows);
+      changed();
+    };
+    heads.forEach((head, place) => {
+      const button = head.querySelector("button");
+      if (!button) return;
+      button.addEventListener("click", () => {
+        const was = head.getAttribute("aria-sort");
+        const next = was === null ? head.dataset.first : was === "ascending" ? "descending" : "ascending";
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", next);
+        current = { place, sign: next === "ascending" ? 1 : -1 };
+        show();
+      });
+    });
+    return show;
+  }
+
+  for (const box of document.querySelectorAll(".results")) {
+    const table = box.querySelector("table.main"), body = table.querySelector("tbody.rows");
+    const count = box.querySelector(".count"), together = box.querySelector("[data-together]");
+    const fields = Object.fromEntries([...box.querySelectorAll("[data-filter]")].map((field) => [field.dataset.filter, field]));
+    const isTogether = () => Boolean(together && together.checked);
+    const filter = () => {
+      if (!body) return;
+      const text = fields.text.value.trim().toLowerCase();
+      const matches = (row) =>
+        (!text || row.textContent.toLowerCase().includes(text)) &&
+        (!fields.family || !fields.family.value || row.dataset.family === fields.family.value) &&
+        (!fields.status || !fields.status.value || row.dataset.status === fields.status.value);
+      let shown = 0;
+      for (const row of body.rows) shown += (row.hidden = !matches(row)) ? 0 : 1;
+      count.textContent = shown === body.rows.length ? `${shown} rows` : `${shown} of ${body.rows.length} rows`;
+      link(body, isTogether());
+    };
+    const show = sortable(table, isTogether, filter);
+    for (const field of Object.values(fields)) field.addEventListener("input", filter);
+    if (together) together.addEventListener("change", show);
+    box.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+    for (const choice of box.querySelectorAll("[data-column]")) {
+      choice.addEventListener("change", () => {
+        const place = Number(choice.dataset.column);
+        for (const row of table.rows) if (row.cells[place]) row.cells[place].hidden = !choice.checked;
+      });
+    }
+    const columns = box.querySelector(".columns");
+    document.addEventListener("click", (event) => { if (!columns.contains(event.target)) columns.open = false; });
+    columns.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") { columns.open = false; columns.querySelector("summary").focus(); }
+    });
+    if (body) {
+      const partners = (row, on) => {
+        for (const other of body.rows) if (other !== row && other.dataset.pair === row.dataset.pair) other.classList.toggle("partner", on);
+      };
+      for (const row of body.rows) {
+        row.addEventListener("pointerenter", () => partners(row, true));
+        row.addEventListener("pointerleave", () => partners(row, false));
+      }
+    }
+    filter();
+  }
+  for (const table of document.querySelectorAll("table.sortable")) sortable(table, () => false, () => {});
+})();

@@ -1,0 +1,95 @@
+"""Recipes as points between two axes, with their intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....plan import BASE
+from ....rows import Row
+from ..families import colour, families, family, shape
+from ..metrics import Metric, measured, metric
+from ..words import listed
+from . import Chart, plain
+
+X, Y = "forgetting", "target_accuracy"
+LEGEND_WIDTH = 150
+"""Pixels for one family's name below a picture."""
+
+
+def learning_against_forgetting(rows: list[Row], id: str) -> Chart | None:
+    """Target accuracy over forgetting with the front; nothing where there are no two points."""
+    shown = [row for row in rows if {X, Y} <= row.means.keys()]
+    if len(shown) < 2:
+        return None
+    x, y = metric(X), metric(Y)
+    front = {row.recipe for row in shown if not any(_beats(other, row) for other in shown)}
+    points = [{**point(row, x, y), "front": row.recipe in front} for row in shown]
+    alt = (
+        f"Scatter plot of target accuracy against forgetting for {len(shown)} rows. Not beaten in both at once: "
+        + listed([f"{r.recipe} ({y.value(r)}% right, {x.value(r)} points forgotten)" for r in shown if r.recipe in front], 8)
+        + "."
+    )
+    return Chart(id, spec(points, families(shown), x.axis, y.axis), alt)
+
+
+def any_two(rows: list[Row], id: str) -> tuple[Chart, dict[str, Any]] | None:
+    """A picture whose axes the reader chooses, and the numbers for it."""
+    shown = [row for row in rows if row.means]
+    metrics = [m for m in measured(shown) if sum(m.name in row.means for row in shown) > 1]
+    if len(shown) < 2 or len(metrics) < 2:
+        return None
+    numbers = {
+        "metrics": [{"name": m.name, "title": m.name_and_unit, "axis": m.axis, "task": m.task} for m in metrics],
+        "points": [
+            {"recipe": row.recipe, "family": family(row)}
+            | {"values": {m.name: [row.means[m.name] * m.scale, *m.bounds(row), m.text(row)] for m in metrics if m.name in row.means}}
+            for row in shown
+        ],
+    }
+    alt = "Scatter plot of two metrics chosen above; the same numbers stand in the table."
+    return Chart(id, spec([], families(shown), "@x", "@y"), alt), numbers
+
+
+def point(row: Row, x: Metric, y: Metric) -> dict[str, Any]:
+    """One recipe's place, its rules, and what its tooltip says."""
+    (x1, x2), (y1, y2) = x.bounds(row), y.bounds(row)
+    place = {"x": x.scale * row.means[x.name], "y": y.scale * row.means[y.name], "x1": x1, "x2": x2, "y1": y1, "y2": y2}
+    return {"recipe": row.recipe, "family": family(row), **place, "tx": x.text(row), "ty": y.text(row), "front": False}
+
+
+def spec(points: list[dict[str, Any]], domain: list[str], x_title: str, y_title: str) -> dict[str, Any]:
+    """Rules below, the front's staircase, then the points; the page writes names beside them where there is room."""
+    import altair as alt
+
+    x = alt.X("x:Q", title=x_title, scale=alt.Scale(nice=False, zero=False, padding=24))
+    y = alt.Y("y:Q", title=y_title, scale=alt.Scale(nice=False, zero=False, padding=24))
+    legend = alt.Legend(orient="bottom", title=None, columns=alt.ExprRef(f"max(1, floor(width / {LEGEND_WIDTH}))"))
+    told = legend if len(domain) > 2 or (len(domain) == 2 and BASE not in domain) else None
+    colours = alt.Color("family:N", scale=alt.Scale(domain=domain, range=[colour(name) for name in domain]), legend=told)
+    shapes = alt.Shape("family:N", scale=alt.Scale(domain=domain, range=[shape(name) for name in domain]), legend=told)
+    tooltip = [
+        alt.Tooltip("recipe:N"),
+        alt.Tooltip("family:N"),
+        alt.Tooltip("ty:N", title=_short(y_title)),
+        alt.Tooltip("tx:N", title=_short(x_title)),
+    ]
+    data = alt.Chart(alt.Data(values=points))
+    layers = [
+        data.mark_rule(opacity=0.4).encode(x=alt.X("x1:Q"), x2="x2:Q", y=y, color=colours),
+        data.mark_rule(opacity=0.4).encode(x=x, y=alt.Y("y1:Q"), y2="y2:Q", color=colours),
+    ]
+    if points:
+        front = data.transform_filter("datum.front").mark_line(interpolate="step-after", strokeDash=[2, 3], color="var(--muted)")
+        layers.append(front.encode(x=x, y=y, order="x:Q", strokeWidth=alt.value(1.25)))
+    shown = data.mark_point(filled=True, size=80, opacity=1).properties(name="points")
+    layers.append(shown.encode(x=x, y=y, color=colours, shape=shapes, tooltip=tooltip))
+    return plain(alt.layer(*layers).properties(width="container", height=420))
+
+
+def _short(axis: str) -> str:
+    return axis.partition(" (")[0]
+
+
+def _beats(one: Row, other: Row) -> bool:
+    a, b = (one.means[X], -one.means[Y]), (other.means[X], -other.means[Y])
+    return a != b and a[0] <= b[0] and a[1] <= b[1]

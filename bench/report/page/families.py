@@ -1,0 +1,37 @@
+"""One colour and one shape per family, the same in every report."""
+
+from __future__ import annotations
+
+from ...plan import BASE
+from ...rows import Row
+from ..listing import FAMILIES
+
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left", "stroke")
+RING = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.5,0A.5,.5,0,1,0,.5,0A.5,.5,0,1,0,-.5,0Z"
+UNKNOWN = "method"
+"""What a row is called whose family nobody told."""
+
+
+def family(row: Row) -> str:
+    return BASE if row.recipe == BASE else row.family or UNKNOWN
+
+
+def families(rows: list[Row]) -> list[str]:
+    """Those that occur: the base, then the known ones in their order, then strangers'."""
+    found = {family(row) for row in rows}
+    order = [BASE, UNKNOWN, *FAMILIES]
+    return [name for name in order if name in found] + sorted(found - set(order))
+
+
+def place(name: str) -> int:
+    """The number of a family's colour and shape; strangers share the last one."""
+    return FAMILIES.index(name) if name in FAMILIES else 0 if name == UNKNOWN else len(FAMILIES) - 1
+
+
+def colour(name: str) -> str:
+    """A CSS variable, so that charts follow the page's theme by themselves."""
+    return "var(--ink)" if name == BASE else "var(--accent)" if name == UNKNOWN else f"var(--family-{place(name) + 1})"
+
+
+def shape(name: str) -> str:
+    return RING if name == BASE else SHAPES[place(name)]
