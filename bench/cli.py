@@ -123,6 +123,22 @@ def merge(
     terminal.print_rows(room.write(Store(to)), to / "report", as_json)
 
 
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="a results folder")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="another of the same suite, such as a later one")],
+    as_json: Json = False,
+) -> None:
+    """Tell what changed from A to B beyond noise; exit code 1 when something got worse."""
+    from .diff import diff as compare
+    from .diff.terminal import show
+
+    found = compare(a, b)
+    show(found, as_json)
+    if found.worse:
+        raise typer.Exit(FAILED)
+
+
 def main() -> None:
     """Entry point: a user's mistake ends with its message and exit code 2."""
     os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}  # nobody asked the libraries to report home

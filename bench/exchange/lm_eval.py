@@ -105,6 +105,7 @@ def _record(
             "seconds": {"load": None, "evaluate": _number(content.get("total_evaluation_time_seconds")), "drift": None},
             "memory": None,
             "scores": {name: _score(content, name, items[name]) for name in names},
+            "earlier_scores": [],
             "drift": None,
             "decode": None,
             "generation_config": config.get("gen_kwargs") or None,

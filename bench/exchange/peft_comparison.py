@@ -129,6 +129,7 @@ def _evaluated(trained: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
         "seconds": {"load": None, "evaluate": None, "drift": None},
         "memory": None,
         "scores": {TARGET: score},
+        "earlier_scores": [],
         "drift": {"change": last["forgetting"]} if "forgetting" in last else None,
         "decode": None,
         "generation_config": given.get("generation_kwargs"),
