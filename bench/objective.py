@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .method import Format, Method
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .models import ModelSpec
     from .session import Measuring, Session
 
@@ -44,9 +47,22 @@ def mean_nll(formats: tuple[Format, ...], session: Measuring, model: Any) -> dic
 
     if not formats or formats[0] not in BATCHED:
         return {}
+    return {"nll": nll_per_label(model, session.batches(formats[0]))}
+
+
+def nll_per_label(model: Any, batches: Iterable[dict[str, Tensor]]) -> float:
+    """Mean negative log-likelihood in nats per labelled token of batches as a session gives them.
+
+    It comes from the logits, as what a model tells as its loss may hold more: a penalty, or the loss on a learned context.
+    """
+    from torch.nn.functional import cross_entropy
+
     total, count = 0.0, 0
-    for batch in session.batches(formats[0]):
-        labelled = int((batch["labels"][:, 1:] >= 0).sum())
-        total += float(model(**batch).loss) * labelled
-        count += labelled
-    return {"nll": total / max(count, 1)}
+    for batch in batches:
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        width = batch["labels"].shape[1]
+        following = batch["labels"][:, 1:]
+        logits = model(**inputs).logits[:, -width:-1]  # soft prompts put logits of their own in front
+        total += float(cross_entropy(logits.float().flatten(0, 1), following.flatten(), reduction="sum"))
+        count += int((following >= 0).sum())
+    return total / max(count, 1)

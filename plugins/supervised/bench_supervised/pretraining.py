@@ -53,13 +53,10 @@ class Tapt(Method):
         return model
 
     def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
-        total, count = 0.0, 0
-        for rows in session.rows(Format.PROMPT_COMPLETION):
-            batch = _unlabelled(session, rows["prompt"])
-            labelled = int((batch["labels"][:, 1:] >= 0).sum())
-            total += float(model(**batch).loss) * labelled
-            count += labelled
-        return {"prompt_nll": total / max(count, 1)}
+        from bench.objective import nll_per_label
+
+        batches = (_unlabelled(session, rows["prompt"]) for rows in session.rows(Format.PROMPT_COMPLETION))
+        return {"prompt_nll": nll_per_label(model, batches)}
 
 
 def _unlabelled(session: Session, prompts: Sequence[str]) -> dict[str, Tensor]:
