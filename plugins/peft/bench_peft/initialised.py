@@ -183,6 +183,7 @@ class Cpt(PeftMethod):
     """Training examples in front of the text whose embeddings learn within narrow bounds."""
 
     reference: ClassVar = "Blau et al. 2024, Context-aware prompt tuning, 2410.17222, §4 (peft.CPTConfig)"
+    goal: ClassVar = ("loss", "lower")  # it holds the examples in front too, so no number of a start without them compares with it
 
     lr: PromptRate = 1e-3
     shots: Annotated[int, Choice((2, 4, 8)), Field(gt=0, description="training examples in front of the text")] = 4
