@@ -67,6 +67,8 @@ class Trial:
     stepped: dict[int, Any] = field(default_factory=dict)
     """Each parameter tensor that an optimizer had a gradient for, by identity, which it keeps for as long as it stands here."""
     overran: str | None = None
+    said: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    """Its logits right after training: some models (PEFT's CPT) round their weights anew in every pass, a look included."""
 
     @property
     def spent(self) -> float:
@@ -87,7 +89,8 @@ def trial(method: Method, folder: Path, start: ModelSpec, tokens: float, seed: i
             model, overran = None, str(error)
     session.close()
     session.task = task
-    return Trial(session, model, asked, stepped, overran)
+    done = Trial(session, model, asked, stepped, overran)
+    return done if model is None else replace(done, said=logits(model, session))
 
 
 def _watched(task: Task, asked: set[tuple[Format, Split]]) -> dict[Format, Callable[[Split], Any]]:
