@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -22,6 +23,12 @@ torch.set_num_threads(1)
 transformers.logging.disable_progress_bar()
 ROOT = Path(__file__).parent.parent
 Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays for good: a collection, of which a session makes many, need not look through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
