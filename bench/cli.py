@@ -87,15 +87,16 @@ def new_method(
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")], as_json: Json = False
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")],
+    together: Annotated[bool, typer.Option("--together", help="one table, even of rows that were not treated alike")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Make the tables and pictures of a results folder anew, from its records alone."""
+    """Make the tables, the page and the pictures of a results folder anew, from its records alone."""
     from . import report as room
     from .report import terminal
     from .store import Store
 
-    rows = room.write(Store(results))
-    terminal.print_rows(rows, results / "report", as_json)
+    terminal.print_findings(room.write(Store(results), together), results / "report", as_json)
 
 
 @app.command()
@@ -120,7 +121,7 @@ def merge(
 
     for note in unite(folders, to):
         typer.echo(note, err=True)
-    terminal.print_rows(room.write(Store(to)), to / "report", as_json)
+    terminal.print_findings(room.write(Store(to)), to / "report", as_json)
 
 
 @app.command()
@@ -137,6 +138,20 @@ def diff(
     show(found, as_json)
     if found.worse:
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def publish(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="a results folder, or the folder of one suite in it")],
+    to: Annotated[str, typer.Option("--to", metavar="FOLDER", help="a folder for a site, or hf://datasets/<org>/<name>")],
+    adapters: Annotated[bool, typer.Option("--adapters", help="kept adapters go along, each with a model card")] = False,
+    private: Annotated[bool, typer.Option("--private", help="a new dataset is seen by nobody else")] = False,
+) -> None:
+    """Make a site of results, or push them to the Hugging Face Hub."""
+    from .publish.send import send
+
+    for line in send(results, to, adapters, private):
+        typer.echo(line)
 
 
 def main() -> None:

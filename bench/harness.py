@@ -41,9 +41,9 @@ def run(file: Path, results: Path, jobs: int | None, voice: Voice) -> bool:
                 local.run_all([_job(suite, r) for r in missing_runs(fresh, store)], devices, store, watcher)
                 known |= {r.id for r in runs}
                 runs = _plan(suite, devices, store)
-    rows = report.write(store)
+    findings = report.write(store)
     if voice != "quiet":
-        terminal.print_rows(rows, store.report, voice == "json")
+        terminal.print_findings(findings, store.report, voice == "json")
     return not any(failed(record) for record in store.planned())
 
 

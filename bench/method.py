@@ -79,6 +79,9 @@ class Method(BaseModel):
     goal: ClassVar[tuple[str, Literal["lower", "higher"]]] = ("nll", "lower")
     """Which number of `objective` it strives for, and in which direction."""
 
+    verified: ClassVar[str] = ""
+    """How it is known to do what its reference says: a golden value, an official implementation. Empty where nobody has looked."""
+
     def skip(self, session: Session) -> str | None:
         """The reason why this method cannot run here, or None."""
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def assemble(job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] 
         "train": train,
         "evaluation": evaluation,
         "side_by_side": jobs,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": _git_state(suite.folder),
     }
 

@@ -10,7 +10,7 @@ import yaml
 
 from bench import registry
 from bench.report.table import summary
-from bench.rows import rows
+from bench.findings import find
 from bench.store import Store
 
 from .conftest import ROOT, Bench

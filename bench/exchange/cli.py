@@ -67,5 +67,4 @@ def _report(folder: Path, notes: list[str], as_json: bool) -> None:
 
     for note in notes:
         typer.echo(note, err=True)
-    rows = report.write(Store(folder))
-    terminal.print_rows(rows, folder / "report", as_json)
+    terminal.print_findings(report.write(Store(folder)), folder / "report", as_json)

@@ -1,12 +1,12 @@
-"""All that a report tells, computed from records alone; the files of a report only say it in their own way."""
+"""What a report tells, as data: its files only say it, each in its own way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from .rows import Row
-from .stats import Pair
+from ..rows import Row
+from ..stats import Pair
 
 
 @dataclass
@@ -21,7 +21,12 @@ class Group:
     smallest: float | None = None
     """The smallest difference in target accuracy that would have been found in four suites of five, 0..1."""
     environments: list[str] = field(default_factory=list)
-    """Hardware and library versions; speed and memory compare only where there is one."""
+    """Hardware and library versions that rows were measured with, the most common first. Speed and memory of rows from another one
+    are in `elsewhere`, not among the rows' own numbers."""
+    elsewhere: list[tuple[str, list[Row]]] = field(default_factory=list)
+    """Environment, and rows that hold nothing but their speed and memory in it."""
+    chances: dict[tuple[str, str], float] = field(default_factory=dict)
+    """By pair of recipes: how often a run of the first scores above one of the second, over seeds and targets."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Findings:
     trials: list[Trial] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
     sequences: list[Sequence] = field(default_factory=list)
+    ranking: list[str] = field(default_factory=list)
+    """What tuning did to the ranking, in sentences made from the numbers; empty where nothing was tuned."""
     weaknesses: list[str] = field(default_factory=list)
     """Where not to trust these numbers, a sentence each."""
     provenance: dict[str, str] = field(default_factory=dict)

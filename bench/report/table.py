@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..plan import BASE
 from ..rows import Row
 
 
@@ -40,14 +39,6 @@ def seconds(value: float) -> str:
     return f"{value:,.1f}"
 
 
-NOTES = (
-    "Forgetting is accuracy lost against the base, averaged over the retained tasks; items lost were right before and are wrong now, items "
-    "gained the reverse. Drift is the change on plain text. Peak memory on a CPU is the resident set of the whole process, libraries "
-    "included; on a GPU it is what torch allocated. Values with ± are mean and standard deviation over seeds."
-)
-OBJECTIVES = (
-    "What each method itself optimises, on validation rows, before and after its stage: it tells a method that ran from one that worked."
-)
 COLUMNS = (
     Column("target_accuracy", "target accuracy, %", percent, "target\n%"),
     Column("forgetting", "forgetting, points", percent, "forgot\npoints"),
@@ -66,12 +57,20 @@ COLUMNS = (
 
 
 def cell(row: Row, column: Column) -> str:
-    """Mean ± spread over seeds, or why there is nothing to tell. Never blank."""
+    """A mean with its interval, or else its spread over seeds, or why there is nothing to tell. Never blank."""
     if column.name not in row.means:
         return row.missing.get(column.name, row.status)
-    text = column.write(row.means[column.name])
+    text = minus(column.write(row.means[column.name]))
+    if column.name in row.intervals:
+        low, high = (minus(column.write(bound)) for bound in row.intervals[column.name])
+        return f"{text} ({low} to {high})"
     spread = row.spreads.get(column.name)
     return text if spread is None else f"{text} ± {column.write(spread)}"
+
+
+def minus(text: str) -> str:
+    """With the sign of subtraction, and none before a zero."""
+    return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
 
 
 def spent(row: Row) -> str:
@@ -99,67 +98,50 @@ def measured(found: list[Row]) -> list[Column]:
 
 
 def header(found: list[Row]) -> list[str]:
-    return ["method", *(c.title for c in measured(found)), budget_title(found), "seeds", "status"]
+    return ["method", *(["ties"] if lettered(found) else []), *(c.title for c in measured(found)), budget_title(found), "seeds", "status"]
 
 
 def lines(found: list[Row]) -> list[list[str]]:
-    return [[row.recipe, *(cell(row, c) for c in measured(found)), spent(row), str(row.seeds), row.status] for row in found]
+    return [
+        [
+            row.recipe,
+            *ties(row, found),
+            *(cell(row, c) for c in measured(found)),
+            spent(row),
+            str(row.seeds),
+            ", ".join((row.status, *row.marks)),
+        ]
+        for row in found
+    ]
 
 
-def markdown(found: list[Row]) -> str:
-    """The main table, the retained tasks one by one, and what went wrong."""
-    parts = [_grid(header(found), lines(found))]
-    if retained := retained_tasks(found):
-        parts.append("Retained tasks: accuracy in %, and items lost / gained against the base.\n\n" + _grid(*_retained(found, retained)))
-    if own := [row for row in found if row.objectives]:
-        parts.append(OBJECTIVES + "\n\n" + _grid(["method", "stage", "objective", "before", "after"], _objectives(own)))
-    if reasons := [row for row in found if row.reason]:
-        parts.append("\n".join(f"* **{_escaped(row.recipe)}**: {row.status}: {_escaped(row.reason or '')}" for row in reasons))
-    parts.append(NOTES)
-    return "\n\n".join(parts) + "\n"
+def status(row: Row) -> str:
+    """How its runs ended, and what weakens it."""
+    return ", ".join((row.status, *row.marks))
+
+
+def lettered(found: list[Row]) -> bool:
+    return any(row.letters for row in found)
+
+
+def ties(row: Row, found: list[Row]) -> list[str]:
+    """The row's letters, where rows have letters at all."""
+    return [row.letters or "–"] if lettered(found) else []
 
 
 def summary(found: list[Row]) -> str:
     """The columns of the terminal as a Markdown table, for a README."""
     columns = [c for c in measured(found) if c.short]
-    head = ["method", *(c.short.replace("\n", " ") for c in columns), budget_title(found), "status"]
-    return _grid(head, [[row.recipe, *(cell(row, c) for c in columns), spent_share(row), row.status] for row in found]) + "\n"
+    head = ["method", *(["ties"] if lettered(found) else []), *(c.short.replace("\n", " ") for c in columns), budget_title(found), "status"]
+    return grid(head, [[r.recipe, *ties(r, found), *(cell(r, c) for c in columns), spent_share(r), r.status] for r in found]) + "\n"
 
 
-def retained_tasks(found: list[Row]) -> list[str]:
-    return list(dict.fromkeys(c[len("score[") : -1] for row in found for c in row.means if c.startswith("score[")))
-
-
-def _retained(found: list[Row], tasks: list[str]) -> tuple[list[str], list[list[str]]]:
-    body = []
-    for row in found:
-        cells = [row.recipe]
-        for task in tasks:
-            if (score := row.means.get(f"score[{task}]")) is None:
-                cells.append(row.missing.get("forgetting", row.status))
-                continue
-            flips = f"{row.means[f'items_lost[{task}]']:.0f} / {row.means[f'items_gained[{task}]']:.0f}"
-            cells.append(percent(score) if row.recipe == BASE else f"{percent(score)} (−{flips.replace(' / ', ' / +')})")
-        body.append(cells)
-    return ["method", *tasks], body
-
-
-def _objectives(found: list[Row]) -> list[list[str]]:
-    """A line for every number that a stage watches; an arrow marks the one that it strives for, and where to."""
-    arrows = {"lower": " ↓", "higher": " ↑", None: ""}
-    return [
-        [row.recipe, " ".join((o.stage, o.method)).strip(), o.name + arrows[o.better], f"{o.before:.4g}", f"{o.after:.4g}"]
-        for row in found
-        for o in row.objectives
-    ]
-
-
-def _grid(head: list[str], body: list[list[str]]) -> str:
+def grid(head: list[str], body: list[list[str]]) -> str:
     numeric = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join("| " + " | ".join(_escaped(c) for c in line) + " |" for line in (head, numeric, *body))
+    return "\n".join("| " + " | ".join(escaped(c) for c in line) + " |" for line in (head, numeric, *body))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Plugins and suites choose names, so nothing in them may act as markup."""
     one_line = " ".join(text.split()).replace("\\", "\\\\")
     return one_line.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

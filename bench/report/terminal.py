@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..cost import Estimate
+from ..findings import Findings
 from ..plan import BASE, Purpose, Run
 from ..rows import Row, frame
 from ..store import Record
@@ -86,27 +87,50 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def print_rows(rows: list[Row], folder: Path, as_json: bool) -> None:
-    """The table, and where it lies."""
+def print_findings(findings: Findings, folder: Path, as_json: bool) -> None:
+    """The tables, what they come to, and where the whole report lies."""
     if as_json:
-        records = json.loads(str(frame(rows).to_json(orient="records")))
-        print(json.dumps({"report": str(folder), "rows": records}, indent=1, ensure_ascii=False))
+        records = json.loads(str(frame(findings.rows).to_json(orient="records")))
+        told = {"report": str(folder), "headline": findings.headline, "weaknesses": findings.weaknesses, "rows": records}
+        print(json.dumps(told, indent=1, ensure_ascii=False))
         return
     console = Console()
+    for group in findings.groups:
+        if group.apart:
+            console.print(f"\nApart, because {escape(group.apart)}", highlight=False)
+        _print_rows(group.rows, console)
+        if group.smallest is not None:
+            found = f"{table.percent(group.smallest)} points"
+            console.print(f"Rows that share a letter are not known to differ; a difference of {found} would usually be found.")
+    console.print(f"[bold]{escape(findings.headline)}[/]", highlight=False)
+    for sentence in (*findings.ranking, *findings.weaknesses):
+        console.print(f"• {escape(sentence)}", highlight=False)
+    for row in findings.rows:
+        if row.reason:
+            console.print(f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}", highlight=False)
+    console.print(
+        f"All columns: {folder / 'table.md'} and {folder / 'table.csv'}; for the browser: {folder / 'report.html'}", highlight=False
+    )
+
+
+def _print_rows(rows: list[Row], console: Console) -> None:
     columns = [c for c in table.measured(rows) if c.short]
     grid = Table(header_style="bold")
     grid.add_column("method", min_width=max(len(row.recipe) for row in rows), overflow="fold")
-    for title in (*(c.short for c in columns), "spent\n" + _amount(rows[0]), "seeds"):
+    for title in (*(["ties"] if table.lettered(rows) else []), *(c.short for c in columns), "spent\n" + _amount(rows[0]), "seeds"):
         grid.add_column(title, justify="right")
     grid.add_column("status")
     for row in rows:
-        cells = [row.recipe, *(table.cell(row, c) for c in columns), table.spent_share(row), str(row.seeds), row.status]
+        cells = [
+            row.recipe,
+            *table.ties(row, rows),
+            *(table.cell(row, c) for c in columns),
+            table.spent_share(row),
+            str(row.seeds),
+            row.status,
+        ]
         grid.add_row(*map(escape, cells), style="dim" if row.recipe == BASE else None)
-    (console if console.is_terminal else Console(width=max(console.width, 170))).print(grid)
-    for row in rows:
-        if row.reason:
-            console.print(f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}", highlight=False)
-    console.print(f"All columns: {folder / 'table.md'} and {folder / 'table.csv'}", highlight=False)
+    (console if console.is_terminal else Console(width=max(console.width, 190))).print(grid)
 
 
 def _amount(row: Row) -> str:
