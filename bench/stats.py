@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from .outcomes import Array, Noise, Outcomes, binomial_variance, item_variances, same_items, seed_noise
+
 POWER = 0.8
 RESAMPLES = 2000
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -51,57 +52,9 @@ class Comparison:
     """The smallest difference that this table would find with probability 0.8; None where there is nothing to compare."""
 
 
-@dataclass(frozen=True, eq=False)
-class Outcomes:
-    """What one recipe scored, in 0..1: each task's mean and number of items, and each answer where answers are known."""
-
-    means: tuple[float, ...]
-    items: tuple[int, ...]
-    scores: tuple[Array, ...] = ()
-    """Per task [seeds, items], the same seeds in each; empty where others published means alone."""
-
-    @classmethod
-    def of_items(cls, scores: Iterable[ArrayLike]) -> Outcomes:
-        """From an array [seeds, items] per task. Raises ValueError where the shapes or the scores are none."""
-        arrays = tuple(np.asarray(s, dtype=float) for s in scores)
-        if not arrays or any(a.ndim != 2 or not a.size for a in arrays) or len({len(a) for a in arrays}) != 1:
-            raise ValueError(f"expected one array [seeds, items] per task, all with the same seeds, not {[a.shape for a in arrays]}")
-        if not all(((a >= 0) & (a <= 1)).all() for a in arrays):
-            raise ValueError("scores lie between 0 and 1")
-        return cls(tuple(float(a.mean()) for a in arrays), tuple(a.shape[1] for a in arrays), arrays)
-
-    @classmethod
-    def of_summary(cls, tasks: Iterable[tuple[float, int]]) -> Outcomes:
-        """From the mean and the number of items of each task. Raises ValueError where a mean is outside 0..1."""
-        means, items = zip(*tasks, strict=True)
-        if not all(0 <= m <= 1 for m in means) or min(items) < 1:
-            raise ValueError("a task's mean lies between 0 and 1, over one item or more")
-        return cls(tuple(map(float, means)), tuple(map(int, items)))
-
-    @property
-    def value(self) -> float:
-        """The mean over tasks of their means."""
-        return sum(self.means) / len(self.means)
-
-    @property
-    def seeds(self) -> int:
-        return len(self.scores[0]) if self.scores else 1
-
-
-class _Noise(NamedTuple):
-    """What seeds add to the variance of each recipe's mean: arrays [recipes]."""
-
-    part: Array
-    """Between seeds, over the number of seeds; it holds a share of what varies between answers."""
-    extra: Array
-    """The same without that share, which the variance between items holds too."""
-    doubt: Array
-    """part² over its degrees of freedom, as Satterthwaite adds them up."""
-
-
 def accuracy(outcomes: Outcomes, level: float = 0.95) -> Estimate:
     """The mean over tasks, with an interval for other items and other seeds; items alone where there is one seed."""
-    return _accuracies([outcomes], _noise([outcomes]), level)[0]
+    return _accuracies([outcomes], seed_noise([outcomes]), level)[0]
 
 
 def change(before: Outcomes, after: Outcomes, level: float = 0.95) -> Estimate:
@@ -111,10 +64,10 @@ def change(before: Outcomes, after: Outcomes, level: float = 0.95) -> Estimate:
 
 def changes(before: Outcomes, after: Mapping[str, Outcomes], level: float = 0.95) -> dict[str, Estimate]:
     """`change` for each recipe of a table; few seeds borrow from the seeds of the other recipes, as in `compare`."""
-    _same_items({"before": before, **after})
+    same_items({"before": before, **after})
     ranked = list(after.values())
-    noise = _noise(ranked)
-    error, freedom = _error(_item_variances([before, *ranked])[0, 1:], noise, before)
+    noise = seed_noise(ranked)
+    error, freedom = _error(item_variances([before, *ranked])[0, 1:], noise, before)
     differences = np.array([o.value for o in ranked]) - before.value
     low, high = _around(differences, error, freedom, level)
     return {name: Estimate(*map(float, row)) for name, row in zip(after, zip(differences, low, high, strict=True), strict=True)}
@@ -127,17 +80,17 @@ def compare(outcomes: Mapping[str, Outcomes], level: float = 0.95) -> Comparison
     """
     from scipy import stats
 
-    _same_items(outcomes)
+    same_items(outcomes)
     order = sorted(outcomes, key=lambda name: (-outcomes[name].value, name))
     ranked = [outcomes[name] for name in order]
-    noise = _noise(ranked)
+    noise = seed_noise(ranked)
     accuracies = dict(zip(order, _accuracies(ranked, noise, level), strict=True))
     if len(order) < 2:
         return Comparison(accuracies, [], dict.fromkeys(order, "a"), None)
     one, other = np.triu_indices(len(order), 1)
     values = np.array([o.value for o in ranked])
     differences = values[one] - values[other]
-    error, freedom = _error(_item_variances(ranked)[one, other], _Noise(*(n[one] + n[other] for n in noise)), ranked[0])
+    error, freedom = _error(item_variances(ranked)[one, other], Noise(*(n[one] + n[other] for n in noise)), ranked[0])
     p = 2 * stats.t.sf(differences / error, freedom)
     low, high = _around(differences, error, freedom, level)
     columns = zip(differences.tolist(), low.tolist(), high.tolist(), p.tolist(), holm(p.tolist()), strict=True)
@@ -200,95 +153,7 @@ def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate | 
     return Estimate(mean, mean - reach, mean + reach)
 
 
-def _same_items(outcomes: Mapping[str, Outcomes]) -> None:
-    shapes = {name: o.items if o.scores else len(o.items) for name, o in outcomes.items()}
-    tasks = {len(o.items) for o in outcomes.values()}
-    if len(tasks) > 1 or len({o.items for o in outcomes.values() if o.scores}) > 1:
-        raise ValueError(f"only scores on the same items compare; items by task: {shapes}")
-
-
-def _noise(outcomes: Sequence[Outcomes]) -> _Noise:
-    """Seed variances, moderated over recipes (Smyth 2004) in units of the binomial variance at each recipe's accuracy."""
-    seeds = np.array([o.seeds for o in outcomes])
-    units = np.array([sum(map(_binomial, o.means, o.items)) / len(o.items) ** 2 for o in outcomes])
-    moderated, freedom = _moderate(np.array([_seed_variance(o) for o in outcomes]) / units, seeds - 1.0)
-    part = np.where(freedom > 0, moderated * units / seeds, 0.0)
-    extra = np.maximum(part - np.array([_answer_variance(o) for o in outcomes]) / seeds, 0)
-    return _Noise(part, extra, part**2 / np.where(freedom > 0, freedom, 1))
-
-
-def _moderate(variances: Array, freedom: Array) -> tuple[Array, Array]:
-    """Posterior variances and degrees of freedom; the prior is a scaled inverse chi-square, by moments of the logarithms.
-
-    Smyth 2004, section 6.2. Variances without degrees of freedom of their own get the prior's.
-    """
-    from scipy.optimize import brentq
-    from scipy.special import digamma, polygamma
-
-    known = freedom > 0
-    if known.sum() < 2:
-        return variances, freedom
-    half = freedom[known] / 2
-    logs = np.log(variances[known]) - digamma(half) + np.log(half)
-    excess = float(np.mean((logs - logs.mean()) ** 2 * len(logs) / (len(logs) - 1) - polygamma(1, half)))
-    pool = freedom.sum()
-    if excess <= polygamma(1, pool / 2):
-        return np.full_like(variances, np.average(variances, weights=freedom)), np.full_like(freedom, pool)
-    prior = 2 * float(brentq(lambda x: float(polygamma(1, x)) - excess, 1e-3, pool))  # pyright: ignore[reportArgumentType]
-    centre = float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2)))
-    total = prior + freedom
-    return (prior * centre + freedom * np.where(known, variances, 0)) / total, np.minimum(total, pool)
-
-
-def _seed_variance(o: Outcomes) -> float:
-    """Between the seeds' means over tasks; and what rounding to whole items hides, so that it is never nothing."""
-    if o.seeds < 2:
-        return 0.0
-    rounding = sum(1 / n**2 for n in o.items) / len(o.items) ** 2 / 12
-    return float(np.mean([s.mean(axis=1) for s in o.scores], axis=0).var(ddof=1)) + rounding
-
-
-def _answer_variance(o: Outcomes) -> float:
-    """Of one seed's mean, from what is neither seed nor item: the residual mean square."""
-    if o.seeds < 2:
-        return 0.0
-    total = 0.0
-    for s in o.scores:
-        rest = s - s.mean(axis=0) - s.mean(axis=1, keepdims=True) + s.mean()
-        total += float((rest**2).sum()) / (o.seeds - 1) / max(s.shape[1] - 1, 1) / s.shape[1]
-    return total / len(o.scores) ** 2
-
-
-def _binomial(mean: float, items: int) -> float:
-    """Variance of a mean of 0s and 1s after one more 0 and one more 1 (Agresti and Caffo 2000): never nothing."""
-    smooth = (mean * items + 1) / (items + 2)
-    return smooth * (1 - smooth) / (items + 2)
-
-
-def _item_variances(outcomes: Sequence[Outcomes]) -> Array:
-    """[recipes, recipes]: variance of a difference from the choice of items; paired where both answers are known.
-
-    One item more that is lost and one that is won in each task (Bonett and Price 2012), so that it is never nothing.
-    """
-    tasks, known = len(outcomes[0].items), np.array([bool(o.scores) for o in outcomes])
-    total = np.zeros((len(outcomes), len(outcomes)))
-    for task in range(tasks):
-        own = np.array([_binomial(o.means[task], o.items[task]) for o in outcomes])
-        variance = own[:, None] + own
-        if known.sum() > 1:
-            means = np.array([o.scores[task].mean(axis=0) for o in outcomes if o.scores])
-            count, centre = means.shape[1], means.mean(axis=1)
-            centred = means - centre[:, None]
-            squares = np.diag(centred @ centred.T)
-            within = np.maximum(squares[:, None] + squares - 2 * centred @ centred.T, 0)
-            raw = within + count * (centre[:, None] - centre) ** 2 + 2
-            shifted = count * (centre[:, None] - centre) / (count + 2)
-            variance[np.ix_(known, known)] = (raw / (count + 2) - shifted**2) / (count + 2)
-        total += variance
-    return total / tasks**2
-
-
-def _error(items: Array, noise: _Noise, like: Outcomes) -> tuple[Array, Array]:
+def _error(items: Array, noise: Noise, like: Outcomes) -> tuple[Array, Array]:
     """Standard errors of differences and their degrees of freedom (Satterthwaite): items and seeds, what they share once."""
     variance = np.maximum(items + noise.extra, noise.part)
     item_freedom = max(sum(like.items) - len(like.items), 1)
@@ -302,7 +167,7 @@ def _around(values: Array, error: Array, freedom: Array, level: float) -> tuple[
     return np.maximum(values - reach, -1.0), np.minimum(values + reach, 1.0)
 
 
-def _accuracies(outcomes: Sequence[Outcomes], noise: _Noise, level: float) -> list[Estimate]:
+def _accuracies(outcomes: Sequence[Outcomes], noise: Noise, level: float) -> list[Estimate]:
     """Wilson's interval at each task's effective number of items; tasks combined as Zou and Donner 2008 do."""
     from scipy import stats
 
@@ -311,9 +176,10 @@ def _accuracies(outcomes: Sequence[Outcomes], noise: _Noise, level: float) -> li
         tasks, means, counts = len(o.items), np.array(o.means), np.array(o.items)
         binomial = means * (1 - means)
         spread = np.array([s.mean(axis=0).var() for s in o.scores]) if o.scores else binomial
+        spread = np.where(spread < ROUNDING, 0.0, spread)
         items = float((spread / counts).sum()) / tasks**2
         inflation = max(items + extra, part) / items if items else 1.0
-        least = max(items, sum(map(_binomial, o.means, o.items)) / tasks**2)
+        least = max(items, sum(map(binomial_variance, o.means, o.items)) / tasks**2)
         quantile = float(stats.t.ppf((1 + level) / 2, max(least + extra, part) ** 2 / doubt if doubt else np.inf))
         effective = counts / inflation * np.divide(binomial, spread, out=np.ones(tasks), where=spread > 0)
         low, high = _wilson(means, effective, quantile)
