@@ -1,0 +1,165 @@
+"""What a report concludes from records: groups, ties, weak spots, the headline, sequences and curves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.findings import Findings, find
+from bench.store import Store
+
+from .conftest import ROOT, Bench
+
+Change = Callable[[dict[str, Any]], None]
+
+
+class Results:
+    """A results folder that starts as a copy of a real one and takes changed copies of its records."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.copytree(ROOT / "results/quickstart", folder)
+        self.store = Store(folder)
+        self.records = {r["recipe"]: r for r in self.store.planned()}
+        self.runs = [r["id"] for r in self.records.values()]
+
+    def add(self, like: str, change: Change, answers: dict[str, list[float]] | None = None) -> dict[str, Any]:
+        """A record like another one but for a change; `answers` replace what it answered, task by task."""
+        record = deepcopy(self.records[like])
+        record["id"] = f"added-s0-{len(self.runs):010d}"
+        record.pop("schema_version")
+        change(record)
+        items = self.store.folder / "items" / f"{self.records[like]['id']}.parquet"
+        if answers:
+            table = pd.read_parquet(items)
+            for task, scores in answers.items():
+                table.loc[table["task"] == task, "score"] = scores
+                record["evaluation"]["scores"][task]["value"] = sum(scores) / len(scores)
+            items = self.store.folder / "new.parquet"
+            table.to_parquet(items, index=False)
+        self.store.put(record, items)
+        self.runs.append(record["id"])
+        (self.store.folder / "plan.json").write_text(json.dumps({"runs": self.runs}))
+        return record
+
+    def found(self, together: bool = False) -> Findings:
+        return find(self.store, together)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "quickstart")
+
+
+def test_a_copy_under_another_name_is_tied_and_a_worse_one_is_not(results: Results) -> None:
+    results.add("sft", lambda r: r.update(recipe="twin"))
+    rows = {row.recipe: row for row in results.found().rows}
+    assert set(rows["twin"].letters) & set(rows["sft"].letters)
+    assert not set(rows["twin"].letters) & set(rows["prefix-tuning"].letters)
+    assert rows["base"].letters == "", "the base is no competitor"
+
+
+def test_every_accuracy_and_forgetting_has_an_interval_around_it(results: Results) -> None:
+    for row in results.found().rows:
+        low, high = row.intervals["target_accuracy"]
+        assert 0 <= low <= row.means["target_accuracy"] <= high <= 1
+        if row.recipe != "base":
+            low, high = row.intervals["forgetting"]
+            assert low < row.means["forgetting"] < high
+
+
+def test_another_budget_is_another_table_that_says_so(results: Results) -> None:
+    def dearer(record: dict[str, Any]) -> None:
+        record.update(recipe="rich", setting="0" * 10, budget={"currency": "tokens", "amount": 300000.0})
+
+    results.add("sft", dearer)
+    apart = results.found()
+    assert [len(group.rows) for group in apart.groups] == [6, 1]
+    assert "budget: 300,000 tokens here, 150,000 tokens there" in apart.groups[1].apart
+    assert any("2 tables" in sentence for sentence in apart.weaknesses)
+    assert len(results.found(together=True).groups) == 1
+
+
+def test_speed_and_memory_of_another_machine_stand_apart(results: Results) -> None:
+    def elsewhere(record: dict[str, Any]) -> None:
+        record["recipe"] = "moved"
+        for stage in ("train", "evaluation"):
+            record[stage]["environment"] = {**record[stage]["environment"], "device": "another processor"}
+
+    results.add("sft", elsewhere)
+    (group,) = results.found().groups
+    moved = next(row for row in group.rows if row.recipe == "moved")
+    assert "train_tokens_per_second" not in moved.means
+    assert moved.missing["train_tokens_per_second"] == "other machine"
+    assert moved.means["target_accuracy"] > 0.9, "accuracy is compared all the same"
+    ((place, (own,)),) = group.elsewhere
+    assert "another processor" in place
+    assert own.means["train_tokens_per_second"] > 0
+    assert "target_accuracy" not in own.means
+
+
+def test_the_report_names_its_weak_spots(results: Results) -> None:
+    results.add("sft", lambda r: r.update(recipe="lost", status="diverged", reason="the loss became nan", evaluation=None))
+    results.runs.append("never-s0-0000000000")
+    (results.store.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
+    told = " ".join(results.found().weaknesses)
+    for word in ("1 of the runs", "lost ended otherwise than ok", "rest on one seed", "no search of equal size"):
+        assert word in told, word
+    marks = {row.recipe: row.marks for row in results.found().rows}
+    assert "one seed" in marks["lora"]
+    assert "untuned" in marks["lora"]
+    assert marks["base"] == []
+
+
+def test_the_headline_is_made_from_the_numbers(results: Results) -> None:
+    first = results.found()
+    assert first.headline.startswith("On tiny/smallest, sft reaches 99.6% (95% interval ")
+    assert "not known to differ from lora" in first.headline
+    results.add("lora", lambda r: r.update(recipe="perfect"), {"tiny/smallest": [1.0] * 256})
+    assert results.found().headline.startswith("On tiny/smallest, perfect reaches 100.0%")
+
+
+def test_a_sequence_has_its_matrix(results: Results) -> None:
+    targets = ["tiny/smallest", "tiny/add"]
+
+    def before(record: dict[str, Any]) -> None:
+        record.update(recipe="base", target=targets, retain=["tiny/sort"], setting="1" * 10)
+
+    def row(record: dict[str, Any]) -> None:
+        record.update(recipe="twice", target=targets, retain=["tiny/sort"], setting="1" * 10)
+        record["evaluation"]["earlier_scores"] = [deepcopy(record["evaluation"]["scores"])]
+        record["evaluation"]["earlier_scores"][0]["tiny/add"]["value"] = 0.25
+        record["evaluation"]["earlier_scores"][0]["tiny/smallest"]["value"] = 1.0
+
+    base = results.add("base", before)
+    made = results.add("sft", row)
+    results.runs = [base["id"], made["id"]]
+    (results.store.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
+    (sequence,) = results.found().sequences
+    assert sequence.tasks == [*targets, "tiny/sort"]
+    zero, last = base["evaluation"]["scores"], made["evaluation"]["scores"]
+    assert [r[:2] for r in sequence.matrix] == [
+        [zero[t]["value"] for t in targets],
+        [1.0, 0.25],
+        [last[t]["value"] for t in targets],
+    ]
+    assert sequence.metrics["backward_transfer"] == pytest.approx(last["tiny/smallest"]["value"] - 1.0)
+    assert sequence.metrics["forward_transfer"] == pytest.approx(0.25 - zero["tiny/add"]["value"])
+    assert sequence.metrics["forgetting"] == pytest.approx(1.0 - last["tiny/smallest"]["value"])
+
+
+def test_the_files_of_a_report_agree(results: Results, bench: Bench) -> None:
+    told = json.loads(bench("report", results.store.folder, "--json").stdout)
+    folder = results.store.report
+    assert {f.name for f in folder.iterdir()} >= {"report.html", "table.md", "table.csv", "table.tex", "summary.md"}
+    assert told["headline"] in (folder / "table.md").read_text()
+    assert told["headline"] in (folder / "report.html").read_text()
+    table = pd.read_csv(folder / "table.csv").set_index("recipe")
+    assert table.loc["lora", "target_accuracy"] == next(r["target_accuracy"] for r in told["rows"] if r["recipe"] == "lora")
+    assert {"target_accuracy_low", "target_accuracy_high", "letters", "marks"} <= set(table.columns)
