@@ -27,9 +27,16 @@ def learning_against_forgetting(found: list[Row], folder: Path) -> list[Path]:
 
 def _point(row: Row) -> dict[str, Any]:
     x, y = 100 * row.means["forgetting"], 100 * row.means["target_accuracy"]
-    dx, dy = 100 * row.spreads.get("forgetting", 0.0), 100 * row.spreads.get("target_accuracy", 0.0)
+    (x1, x2), (y1, y2) = _extent(row, "forgetting"), _extent(row, "target_accuracy")
     kind = "base" if row.recipe == BASE else "method"
-    return {"recipe": row.recipe, "kind": kind, "x": x, "y": y, "x1": x - dx, "x2": x + dx, "y1": y - dy, "y2": y + dy}
+    return {"recipe": row.recipe, "kind": kind, "x": x, "y": y, "x1": x1, "x2": x2, "y1": y1, "y2": y2}
+
+
+def _extent(row: Row, column: str) -> tuple[float, float]:
+    """The confidence interval where there is one, else a standard deviation to both sides."""
+    mean, spread = row.means[column], row.spreads.get(column, 0.0)
+    low, high = row.intervals.get(column, (mean - spread, mean + spread))
+    return 100 * low, 100 * high
 
 
 def _front(points: list[dict[str, Any]]) -> list[dict[str, Any]]:

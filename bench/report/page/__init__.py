@@ -15,7 +15,7 @@ from ...findings import Findings, Group
 from ...plan import BASE
 from . import facts, heat, spending, tuning
 from .charts import Chart, bars, draws, lines, points
-from .grid import Grid, grid
+from .grid import Elsewhere, Grid, elsewhere, grid
 from .words import general, probability, signed
 
 HERE = Path(__file__).parent
@@ -36,7 +36,13 @@ class Part:
     tasks: heat.Heat | None
     ledger: Chart | None
     spending: spending.Spending | None
+    elsewhere: list[Elsewhere]
     changes: Chart | None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether tuning was charged, which may be set aside in the bars."""
+        return self.spending is not None and bars.TUNING in self.spending.purposes
 
     @property
     def charts(self) -> list[Chart]:
@@ -98,8 +104,9 @@ def _part(group: Group, number: int, numbers: _Numbers) -> Part:
         time=bars.time(rows, f"time-{number}"),
         memory=bars.memory(rows, f"memory-{number}"),
         tasks=heat.tasks(rows),
-        ledger=bars.ledger(rows, spent.currencies, spent.purposes, f"ledger-{number}") if spent else None,
+        ledger=bars.ledger(rows, spent, f"ledger-{number}") if spent else None,
         spending=spent,
+        elsewhere=elsewhere(group),
         changes=draws.changes(rows, f"changes-{number}"),
     )
 
@@ -144,5 +151,5 @@ def _vega() -> str:
     import vl_convert
 
     version = "_".join(altair.SCHEMA_VERSION.split(".")[:2])
-    bundle = vl_convert.javascript_bundle(vl_version=version)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
     return "(()=>{" + bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--") + "\n})()"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ def _names(given: Any) -> str:
 
 
 def _budgets(rows: list[Row]) -> str:
-    return " or ".join(dict.fromkeys(f"{amount(row.budget[1])} {row.budget[0]}" for row in rows))
+    return " or ".join(dict.fromkeys(f"{amount(row.budget[1])} {row.budget[0]}" for row in rows if not math.isnan(row.budget[1])))
 
 
 def notes(findings: Findings, given: dict[str, Any]) -> list[Note]:

@@ -6,8 +6,20 @@ from ...plan import BASE
 from ...rows import Row
 from ..listing import FAMILIES
 
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left", "stroke")
-RING = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0ZM-.5,0A.5,.5,0,1,0,.5,0A.5,.5,0,1,0,-.5,0Z"
+CIRCLE = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0Z"
+RING = CIRCLE + "M-.5,0A.5,.5,0,1,0,.5,0A.5,.5,0,1,0,-.5,0Z"
+SHAPES = (
+    CIRCLE,
+    "M-.9,-.9H.9V.9H-.9Z",
+    "M0,-1.05L1.05,.85H-1.05Z",
+    "M0,-1.2L1.2,0L0,1.2L-1.2,0Z",
+    "M-.4,-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4Z",
+    "M0,1.05L1.05,-.85H-1.05Z",
+    "M1.05,0L-.85,1.05V-1.05Z",
+    "M-1.05,0L.85,1.05V-1.05Z",
+    "M-1.1,-.45H1.1V.45H-1.1Z",
+)
+"""Outlines within -1.2..1.2: for the points of pictures and for the legends beside them."""
 UNKNOWN = "method"
 """What a row is called whose family nobody told."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ...findings import Group
@@ -69,6 +70,24 @@ class Grid:
     remarks: bool
     """Whether any line has something beside its numbers."""
     ids: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Speed and memory as measured in another environment."""
+
+    environment: str
+    metrics: list[Metric]
+    lines: list[tuple[str, list[Cell]]]
+
+
+def elsewhere(group: Group) -> list[Elsewhere]:
+    """A small table for each environment other than the group's first."""
+    made = []
+    for environment, rows in group.elsewhere:
+        metrics = [m for m in measured(rows) if not m.task]
+        made.append(Elsewhere(environment, metrics, [(row.recipe, [_cell(row, m) for m in metrics]) for row in rows]))
+    return [place for place in made if place.metrics]
 
 
 def grid(group: Group, number: int) -> Grid:
@@ -143,7 +162,7 @@ def why(row: Row, name: str) -> str:
 def _spent(row: Row) -> Cell:
     currency, budget = row.budget
     value = row.means.get(f"spent_{currency}")
-    if value is None or not budget:
+    if value is None or not budget or math.isnan(budget):
         return Cell(why(row, f"spent_{currency}"))
     return Cell(table.percent(value / budget), value=value / budget)
 
@@ -154,4 +173,5 @@ def _column(metric: Metric) -> Column:
 
 def _budget_column(rows: list[Row]) -> Column:
     currency, budget = rows[0].budget
-    return Column("spent", "spent", f"% of {amount(budget)} {currency}", True)
+    unit = "budget unknown" if math.isnan(budget) else f"% of {amount(budget)} {currency}"
+    return Column("spent", "spent", unit, not math.isnan(budget))

@@ -75,7 +75,14 @@ class Metric:
         if (interval := row.intervals.get(self.name)) is not None:
             return span(*interval, self.write)
         spread = row.spreads.get(self.name)
-        return "" if spread is None else f"± {self.write(spread)}"
+        return "" if spread is None else f"± {self._like(self.write(row.means[self.name]), self.write(spread))}"
+
+    @staticmethod
+    def _like(value: str, spread: str) -> str:
+        """No more digits after the point than the value has."""
+        digits = spread.replace(",", "")
+        plain = digits.replace(".", "", 1).isdigit() and "." in digits
+        return f"{float(digits):,.0f}" if plain and "." not in value else spread
 
     def bounds(self, row: Row) -> tuple[float, float]:
         """Interval, or one spread to both sides, or the value itself; in units of the axis."""

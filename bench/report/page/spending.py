@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ...budget import CURRENCIES
@@ -25,7 +26,7 @@ class Spending:
 def spending(rows: list[Row]) -> Spending | None:
     """By purpose where it is known, else in all; nothing where nothing was spent."""
     own = rows[0].budget[0]
-    currencies = [own, *(c for c in CURRENCIES if c != own)]
+    currencies: list[str] = sorted(CURRENCIES, key=lambda c: c != own)
     lines = [line for row in rows for line in _lines(row, currencies)]
     purposes = list(dict.fromkeys(purpose for row in rows for purpose in row.ledger))
     return Spending(currencies, purposes, lines) if lines else None
@@ -44,4 +45,4 @@ def _lines(row: Row, currencies: list[str]) -> list[tuple[str, str, list[str], s
 
 
 def _share(spent: float | None, budget: float) -> str:
-    return "not counted" if spent is None or not budget else f"{100 * spent / budget:.1f}%"
+    return "not counted" if spent is None or not budget or math.isnan(budget) else f"{100 * spent / budget:.1f}%"

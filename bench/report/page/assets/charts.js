@@ -14,7 +14,6 @@
       tickColor: "var(--dim)", titlePadding: 8, labelPadding: 5, tickSize: 4, tickCount: 6,
     },
     axisYBand: { domain: false, ticks: false, labelColor: "var(--ink)", grid: false },
-    legend: { ...text, aria: false, labelColor: "var(--ink)", titleColor: "var(--ink)", symbolStrokeWidth: 0, labelLimit: 0 },
   };
   const rename = (spec) => { spec.marks.push(names()); return spec; };
 
@@ -33,7 +32,7 @@
     },
     transform: [{
       type: "label",
-      size: { signal: "[width, height]" },
+      size: { signal: "[max(width, 1), max(height, 1)]" },
       sort: { field: "datum.datum.front", order: "descending" },
       anchor: ["right", "left", "top", "bottom", "top-right", "bottom-right", "top-left", "bottom-left"],
       offset: [7, 7, 5, 5, 3, 3, 3, 3],
@@ -46,10 +45,12 @@
   async function draw(id, spec, alt) {
     const place = document.getElementById(id);
     const full = { ...spec, description: alt, autosize: { type: "fit-x", contains: "padding" }, datasets: numbers.datasets };
+    full.params = (spec.params || []).map((p) => (p.name === "labels" ? { ...p, value: place.clientWidth < 500 ? 112 : p.value } : p));
     const patch = place.classList.contains("labelled") ? rename : undefined;
     const result = await window.vegaEmbed(place, full, { actions: false, renderer: "svg", ast: true, config, patch, hover: false, logLevel: ERRORS });
     if (views.has(id)) views.get(id).finalize();
     views.set(id, result);
+    place.parentElement.setAttribute("aria-label", alt);
     place.dataset.drawn = String(Number(place.dataset.drawn || 0) + 1);
     return result;
   }
@@ -57,7 +58,7 @@
   // An axis chosen by the reader.
   const SPREAD = 30; // a greater ratio between greatest and smallest value makes an axis logarithmic
   function chooser(form) {
-    const id = form.dataset.chooser, { metrics, points } = numbers.choosers[id], { spec, alt } = numbers.charts[id];
+    const id = form.dataset.chooser, { metrics, points } = numbers.choosers[id], { spec } = numbers.charts[id];
     const selects = { x: form.querySelector('[data-axis="x"]'), y: form.querySelector('[data-axis="y"]') };
     const wanted = { x: ["train_seconds", "forgetting"], y: ["target_accuracy"] };
     for (const [axis, select] of Object.entries(selects)) {
@@ -89,12 +90,11 @@
         for (const axis of ["x", "y"]) {
           const encoding = layer.encoding[axis];
           if (!encoding) continue;
-          encoding.scale = { ...encoding.scale, type: wide(axis) ? "log" : "linear" };
+          if (wide(axis)) encoding.scale = { type: "log", nice: false, ...(encoding.scale ? { padding: encoding.scale.padding } : {}) };
           encoding.axis = { ...encoding.axis, ...(wide(axis) ? { format: "~s", labelOverlap: true } : {}) };
         }
       }
-      return draw(id, made, `Scatter plot of ${y.title} against ${x.title} for ${found.length} rows. The numbers stand in the table.`)
-        .then(() => document.getElementById(id).setAttribute("aria-label", `${y.title} against ${x.title}, ${found.length} rows; the numbers stand in the table`));
+      return draw(id, made, `${y.title} against ${x.title} for ${found.length} rows; the numbers stand in the table.`);
     };
     for (const select of Object.values(selects)) select.addEventListener("change", show);
     form.querySelector("[data-swap]").addEventListener("click", () => {
@@ -109,8 +109,8 @@
   for (const select of document.querySelectorAll("[data-signal]")) {
     select.form.addEventListener("submit", (event) => event.preventDefault());
     select.addEventListener("change", () => {
-      const result = views.get(select.dataset.chart);
-      if (result) result.view.signal(select.dataset.signal, select.value).runAsync();
+      const result = views.get(select.dataset.chart), value = select.type === "checkbox" ? select.checked : select.value;
+      if (result) result.view.signal(select.dataset.signal, value).runAsync();
     });
   }
 

@@ -22,6 +22,13 @@
     return groups.sort((a, b) => byValue(a[0], b[0])).flat();
   }
 
+  // A table that fits needs no window of its own, so that its head can stay in sight.
+  const fit = (table) => {
+    const frame = table.closest(".scroll");
+    frame.classList.toggle("fits", table.offsetWidth <= frame.clientWidth);
+  };
+  const sizes = new ResizeObserver((entries) => { for (const entry of entries) fit(entry.target); });
+
   function link(body, together) {
     // A line beside rows that belong together, as long as they stand together.
     const rows = [...body.rows].filter((row) => !row.hidden);
@@ -42,7 +49,7 @@
     let current = null;
     const show = () => {
       if (!body) return;
-      const rows = current ? order(first, current.place, current.sign, isTogether()) : isTogether() ? first : first;
+      const rows = current ? order(first, current.place, current.sign, isTogether()) : first;
       body.append(...rows);
       changed();
     };
@@ -86,13 +93,9 @@
       choice.addEventListener("change", () => {
         const place = Number(choice.dataset.column);
         for (const row of table.rows) if (row.cells[place]) row.cells[place].hidden = !choice.checked;
+        fit(table);
       });
     }
-    const columns = box.querySelector(".columns");
-    document.addEventListener("click", (event) => { if (!columns.contains(event.target)) columns.open = false; });
-    columns.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") { columns.open = false; columns.querySelector("summary").focus(); }
-    });
     if (body) {
       const partners = (row, on) => {
         for (const other of body.rows) if (other !== row && other.dataset.pair === row.dataset.pair) other.classList.toggle("partner", on);
@@ -103,6 +106,9 @@
       }
     }
     filter();
+    sizes.observe(table);
+    fit(table);
   }
+  // A table that fits needs no window of its own, so that its head can stay in sight.
   for (const table of document.querySelectorAll("table.sortable")) sortable(table, () => false, () => {});
 })();

@@ -8,8 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-LABELS = {"expr": "width < 330 ? 104 : 230"}
-"""How wide a recipe's name beside an axis may be, in pixels, on a phone and elsewhere."""
+LABELS = "labels"
+"""The parameter that says how wide a recipe's name beside an axis may be, in pixels: the page sets it to fit the window."""
+WIDE = 230
+SQUARE = "M-1,-1H1V1H-1Z"
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend."""
+
+    name: str
+    colour: str
+    shape: str = SQUARE
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,7 @@ class Chart:
     alt: str
     title: str = ""
     """Shown above it, where it is one of many."""
+    legend: tuple[Key, ...] = ()
 
 
 def plain(chart: Any) -> dict[str, Any]:
@@ -29,3 +41,17 @@ def plain(chart: Any) -> dict[str, Any]:
     for key in ("config", "$schema"):
         spec.pop(key, None)
     return spec
+
+
+def names() -> Any:
+    """The axis of recipes: their names, cut where there is no room."""
+    import altair as alt
+
+    return alt.Axis(labelLimit=alt.ExprRef(LABELS), grid=False)
+
+
+def limit() -> Any:
+    """What `names` asks for."""
+    import altair as alt
+
+    return alt.param(name=LABELS, value=WIDE)

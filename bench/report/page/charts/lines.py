@@ -41,7 +41,7 @@ def _spec(recipe: str, curve: list[CurvePoint]) -> dict[str, Any]:
     x = alt.X("share:Q", title=None, scale=alt.Scale(type="log"), axis=alt.Axis(values=shares, format="~g", labelExpr="datum.label + '%'"))
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(values=[0, 50, 100]))
     everybody = alt.Chart(alt.NamedData(DATA))
-    own = everybody.transform_filter({"field": "recipe", "equal": recipe})
+    own = everybody.transform_filter(alt.FieldEqualPredicate(field="recipe", equal=recipe))
     tooltip = [alt.Tooltip("recipe:N"), alt.Tooltip("share:Q", title="% of the budget"), alt.Tooltip("text:N", title="target accuracy")]
     layers = [
         everybody.mark_line(color="var(--faint)", strokeWidth=1).encode(x=x, y=y, detail="recipe:N"),

@@ -9,11 +9,9 @@ from ....rows import Row
 from ..families import colour, families, family, shape
 from ..metrics import Metric, measured, metric
 from ..words import listed
-from . import Chart, plain
+from . import Chart, Key, plain
 
 X, Y = "forgetting", "target_accuracy"
-LEGEND_WIDTH = 150
-"""Pixels for one family's name below a picture."""
 
 
 def learning_against_forgetting(rows: list[Row], id: str) -> Chart | None:
@@ -29,7 +27,7 @@ def learning_against_forgetting(rows: list[Row], id: str) -> Chart | None:
         + listed([f"{r.recipe} ({y.value(r)}% right, {x.value(r)} points forgotten)" for r in shown if r.recipe in front], 8)
         + "."
     )
-    return Chart(id, spec(points, families(shown), x.axis, y.axis), alt)
+    return Chart(id, spec(points, families(shown), x.axis, y.axis), alt, legend=legend(shown))
 
 
 def any_two(rows: list[Row], id: str) -> tuple[Chart, dict[str, Any]] | None:
@@ -47,7 +45,13 @@ def any_two(rows: list[Row], id: str) -> tuple[Chart, dict[str, Any]] | None:
         ],
     }
     alt = "Scatter plot of two metrics chosen above; the same numbers stand in the table."
-    return Chart(id, spec([], families(shown), "@x", "@y"), alt), numbers
+    return Chart(id, spec([], families(shown), "@x", "@y"), alt, legend=legend(shown)), numbers
+
+
+def legend(rows: list[Row]) -> tuple[Key, ...]:
+    """The families, where there is more than one."""
+    found = families(rows)
+    return tuple(Key(name, colour(name), shape(name)) for name in found) if len(found) - (BASE in found) > 1 else ()
 
 
 def point(row: Row, x: Metric, y: Metric) -> dict[str, Any]:
@@ -63,10 +67,8 @@ def spec(points: list[dict[str, Any]], domain: list[str], x_title: str, y_title:
 
     x = alt.X("x:Q", title=x_title, scale=alt.Scale(nice=False, zero=False, padding=24))
     y = alt.Y("y:Q", title=y_title, scale=alt.Scale(nice=False, zero=False, padding=24))
-    legend = alt.Legend(orient="bottom", title=None, columns=alt.ExprRef(f"max(1, floor(width / {LEGEND_WIDTH}))"))
-    told = legend if len(domain) > 2 or (len(domain) == 2 and BASE not in domain) else None
-    colours = alt.Color("family:N", scale=alt.Scale(domain=domain, range=[colour(name) for name in domain]), legend=told)
-    shapes = alt.Shape("family:N", scale=alt.Scale(domain=domain, range=[shape(name) for name in domain]), legend=told)
+    colours = alt.Color("family:N", scale=alt.Scale(domain=domain, range=[colour(name) for name in domain]), legend=None)
+    shapes = alt.Shape("family:N", scale=alt.Scale(domain=domain, range=[shape(name) for name in domain]), legend=None)
     tooltip = [
         alt.Tooltip("recipe:N"),
         alt.Tooltip("family:N"),
