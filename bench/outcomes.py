@@ -66,7 +66,7 @@ class Noise(NamedTuple):
 
 
 def same_items(outcomes: Mapping[str, Outcomes]) -> None:
-    """Raises ValueError where recipes were scored on unlike numbers of tasks or items; that the items are the same is the caller's to see."""
+    """Raises ValueError where the numbers of tasks or items differ; that the items are the same is the caller's to see."""
     shapes = {name: o.items if o.scores else len(o.items) for name, o in outcomes.items()}
     tasks = {len(o.items) for o in outcomes.values()}
     if len(tasks) > 1 or len({o.items for o in outcomes.values() if o.scores}) > 1:
