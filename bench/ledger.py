@@ -162,6 +162,7 @@ class Meter:
         heads = config.num_attention_heads
         self._attention_width = config.num_hidden_layers * heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
         self._rates: dict[int, Rates] = {}
+        self._state = NO_GRADIENTS
         self._probe: Probe | None = None
         self._embedded: int | None = None
         self._padding: Tensor | float = 0.0
@@ -208,11 +209,12 @@ class Meter:
         spend.tokens = spend.tokens + (tokens - virtual)
         spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
         spend.samples += rows if learning else 0
-        if self._state() not in self._rates:
+        self._state = self._gradients()
+        if self._state not in self._rates:
             self._probe = Probe(self._positions, rows)
             self._probe.__enter__()
 
-    def _state(self) -> int:
+    def _gradients(self) -> int:
         """What the rates depend on: a new state is probed during the forward pass that is about to run."""
         return sum(p.requires_grad for p in self.backbone.parameters()) if torch.is_grad_enabled() else NO_GRADIENTS
 
@@ -222,9 +224,9 @@ class Meter:
             return
         if self._probe is not None:
             self._probe.__exit__(None, None, None)
-            self._rates[self._state()] = self._probe.rates
+            self._rates[self._state] = self._probe.rates
             self._probe = None
-        spend, rates = self._spend(), self._rates[self._state()]
+        spend, rates = self._spend(), self._rates[self._state]
         tokens = self._positions - self._padding
         spend.flops = spend.flops + rates.per_token * tokens + rates.per_pass
         for head in self._heads:
