@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bench import Format, LogRange, Method, Range, Session
+from bench import Format, LogRange, Range, Session
 
-from .pairs import Rate
+from .pairs import Preference
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
 Weight = Annotated[float, Range(0.5, 2.0), Field(gt=0, description="weight of the loss of such completions")]
 
 
-class KTO(Method):
+class KTO(Preference):
     """Raises desirable completions and lowers undesirable ones, with the diminishing returns of human judgement of gains and losses."""
 
     formats: ClassVar = (Format.UNPAIRED_PREFERENCE,)
-    family: ClassVar = "preference"
-    goal: ClassVar = ("reward_margin", "higher")
     reference: ClassVar = "Ethayarajh et al. 2024, KTO: model alignment as prospect theoretic optimization, 2402.01306, eq. 7"
 
-    lr: Rate = 1e-6
     beta: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="how soon further gain or loss counts little")] = 0.1
     desirable_weight: Weight = 1.0
     undesirable_weight: Weight = 1.0

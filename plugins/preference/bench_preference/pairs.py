@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 Rate = Annotated[float, LogRange(1e-7, 1e-2), Field(gt=0, description="peak learning rate of AdamW")]
 
 
-class PairMethod(Method):
-    """Trains all parameters on chosen and rejected completions, by what the model alone says of them."""
+class Preference(Method):
+    """Trains all parameters on which completions are better."""
 
-    formats: ClassVar = (Format.PREFERENCE,)
+    formats: ClassVar[tuple[Format, ...]] = (Format.PREFERENCE,)
     family: ClassVar = "preference"
     goal: ClassVar = ("reward_margin", "higher")
 
     lr: Rate = 1e-6
+
+
+class PairMethod(Preference):
+    """Trains all parameters on chosen and rejected completions, by what the model alone says of them."""
 
     @abstractmethod
     def loss(self, chosen: Likelihoods, rejected: Likelihoods) -> Tensor:
@@ -55,14 +59,8 @@ class PairMethod(Method):
         return told | {"loss": sum(losses) / max(1, len(losses))}
 
 
-class ReferenceMethod(Method):
+class ReferenceMethod(Preference):
     """Trains all parameters on chosen and rejected completions, by how much more likely they are than under the start model."""
-
-    formats: ClassVar = (Format.PREFERENCE,)
-    family: ClassVar = "preference"
-    goal: ClassVar = ("reward_margin", "higher")
-
-    lr: Rate = 1e-6
 
     @property
     @abstractmethod

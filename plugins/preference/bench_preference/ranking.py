@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench import Format, Method, Session
+from bench import Format, Session
 
-from .pairs import Rate
+from .pairs import Preference, Rate
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from .likelihood import Likelihoods
 
 
-class RRHF(Method):
+class RRHF(Preference):
     """Ranks candidates by mean log-probability as their scores rank them, and fine-tunes on the best one."""
 
     formats: ClassVar = (Format.RANKING,)
-    family: ClassVar = "preference"
     goal: ClassVar = ("reward_accuracy", "higher")  # in the right order is enough for it
     reference: ClassVar = "Yuan et al. 2023, RRHF: rank responses to align language models with human feedback, 2304.05302, §3.1"
 
