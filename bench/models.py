@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .errors import Skipped
+
 if TYPE_CHECKING:
     import torch
+    from torch.nn import ModuleList
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TINY = Path(__file__).parent / "tiny" / "weights"
@@ -143,6 +146,17 @@ def merged(model: Any) -> PreTrainedModel:
         return model.merge_and_unload()
     except Exception as error:  # each of PEFT's tuners says in its own way that it cannot
         raise CannotMerge(f"an adapter of {kind} cannot be merged into its base, so nothing can follow it: {error}") from error
+
+
+def decoder_layers(model: PreTrainedModel) -> ModuleList:
+    """The list of the decoder's layers, as many as the configuration says; `Skipped` where there is none."""
+    from torch.nn import ModuleList
+
+    count = model.config.get_text_config().num_hidden_layers
+    for child in model.get_decoder().children():
+        if isinstance(child, ModuleList) and len(child) == count:
+            return child
+    raise Skipped(f"the decoder layers of {type(model).__name__} cannot be found")
 
 
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from bench import Merger, Skipped
 from bench.budget import Budget
+from bench.models import decoder_layers
 from bench.recipe import Linear, Merge
 from bench.testing import assert_conforms, tiny_session
 
@@ -86,14 +87,14 @@ def test_an_upscaled_model_is_its_parts_and_reloads_exactly(kind: str, tmp_path:
     assert torch.equal(_logits(model), _logits(model, use_cache=True)), "each layer has a place of its own in the cache"
 
     order = [0, 1, 2, 1, 2, 3]
-    layers, before = depth.decoder_layers(reloaded), depth.decoder_layers(start)
+    layers, before = decoder_layers(reloaded), decoder_layers(start)
     for place, origin in enumerate(order):
         assert all(torch.equal(a, b) for a, b in zip(layers[place].parameters(), before[origin].parameters(), strict=True))
     assert reloaded.config.num_hidden_layers == 6
     if kinds := getattr(start.config, "layer_types", None):
         assert reloaded.config.layer_types == [kinds[i] for i in order]
 
-    inside = {id(p) for p in depth.decoder_layers(start).parameters()}
+    inside = {id(p) for p in decoder_layers(start).parameters()}
     others = [name for name, p in start.named_parameters() if id(p) not in inside]
     assert others, "embeddings, norm and head"
     assert all(torch.equal(start.get_parameter(name), reloaded.get_parameter(name)) for name in others)
@@ -101,7 +102,7 @@ def test_an_upscaled_model_is_its_parts_and_reloads_exactly(kind: str, tmp_path:
 
 
 def test_copies_share_no_weights() -> None:
-    layers = depth.decoder_layers(depth.upscale(_random_model("llama"), 1))
+    layers = decoder_layers(depth.upscale(_random_model("llama"), 1))
     assert len({p.data_ptr() for p in layers.parameters()}) == len(list(layers.parameters()))
 
 
@@ -122,10 +123,10 @@ def test_what_cannot_be_deepened_is_refused(tmp_path: Path) -> None:
         DepthUpscale(m=2).train(tiny_session(tmp_path))
     hidden = _random_model("llama")
     hidden.config.num_hidden_layers = 7
-    with pytest.raises(depth.CannotUpscale, match="cannot be found"):
+    with pytest.raises(Skipped, match="cannot be found"):
         depth.upscale(hidden, 1)
     config = AutoConfig.for_model("deepseek_v3", **SIZES, num_hidden_layers=4, first_k_dense_replace=2, n_routed_experts=4, n_group=1)
-    with pytest.raises(depth.CannotUpscale, match="differ by their number"):
+    with pytest.raises(Skipped, match="differ by their number"):
         depth.upscale(AutoModelForCausalLM.from_config(config), 1)
 
 

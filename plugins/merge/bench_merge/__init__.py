@@ -29,10 +29,7 @@ class DepthUpscale(Method):
     def train(self, session: Session) -> PreTrainedModel:
         from . import depth
 
-        try:
-            return depth.upscale(session.model(), self.m)
-        except depth.CannotUpscale as error:
-            raise Skipped(str(error)) from error
+        return depth.upscale(session.model(), self.m)
 
 
 class Slerp(Merger):

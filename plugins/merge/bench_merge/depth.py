@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from bench import Skipped
+from bench.models import decoder_layers
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-
-
-class CannotUpscale(Exception):
-    """This model cannot be made deeper in this way; the reason is the message."""
 
 
 def indices(n: int, m: int) -> list[int]:
@@ -24,14 +23,14 @@ def indices(n: int, m: int) -> list[int]:
 def upscale(model: PreTrainedModel, m: int | None) -> PreTrainedModel:
     """The model with its decoder layers repeated by `indices`, all its other weights as they were; it is changed in place.
 
-    Every layer is a copy with weights of its own. m is n/4 where None. `CannotUpscale` where the layers cannot be found,
+    Every layer is a copy with weights of its own. m is n/4 where None. `Skipped` where the layers cannot be found,
     where the result would not be deeper, or where no configuration describes it.
     """
     layers = decoder_layers(model)
     n = len(layers)
     m = n // 4 if m is None else m
     if 2 * m >= n:
-        raise CannotUpscale(f"dropping m={m} of {n} layers from both copies makes no deeper model: m must be less than {n / 2:g}")
+        raise Skipped(f"dropping m={m} of {n} layers from both copies makes no deeper model: m must be less than {n / 2:g}")
     order = indices(n, m)
     copies = nn.ModuleList(copy.deepcopy(layers[i]) for i in order)
     for number, layer in enumerate(copies):
@@ -41,15 +40,6 @@ def upscale(model: PreTrainedModel, m: int | None) -> PreTrainedModel:
     _describe(model.config.get_text_config(), order)
     _demand_described(model)
     return model
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of the decoder's layers, as many as the configuration says; `CannotUpscale` where there is none."""
-    count = model.config.get_text_config().num_hidden_layers
-    for child in model.get_decoder().children():
-        if isinstance(child, nn.ModuleList) and len(child) == count:
-            return child
-    raise CannotUpscale(f"the decoder layers of {type(model).__name__} cannot be found")
 
 
 def _renumber(layer: nn.Module, number: int) -> None:
@@ -73,7 +63,7 @@ def _demand_described(model: PreTrainedModel) -> None:
     with torch.device("meta"):
         rebuilt = type(model)(model.config)
     if _shapes(rebuilt) != _shapes(model):
-        raise CannotUpscale(f"the layers of {type(model).__name__} differ by their number, so repeated ones would not load again")
+        raise Skipped(f"the layers of {type(model).__name__} differ by their number, so repeated ones would not load again")
 
 
 def _shapes(model: PreTrainedModel) -> dict[str, torch.Size]:

@@ -44,7 +44,7 @@ class LowRankOptimizer(Method):
         return None
 
     def train(self, session: Session) -> PreTrainedModel:
-        from .layers import decoder_layers
+        from bench.models import decoder_layers
 
         model = session.model()
         matrices = [p for p in decoder_layers(model).parameters() if p.ndim == 2]

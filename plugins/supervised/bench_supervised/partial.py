@@ -62,7 +62,7 @@ class Lisa(Method):
     ] = 20
 
     def train(self, session: Session) -> PreTrainedModel:
-        from .layers import decoder_layers
+        from bench.models import decoder_layers
 
         model = session.model()
         layers = decoder_layers(model)
