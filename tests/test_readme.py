@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from bench import registry
-from bench.report.table import summary
 from bench.findings import find
+from bench.plan import tuned_label
+from bench.report.table import summary
 from bench.store import Store
 
 from .conftest import ROOT, Bench
@@ -22,15 +23,21 @@ def test_the_readme_table_is_that_of_the_published_records() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- quickstart -->\n(.*?)<!-- /quickstart -->", text, re.S)
     assert shown
-    assert shown.group(1) == summary(rows(Store(ROOT / "results/quickstart")))
+    assert shown.group(1) == summary(find(Store(ROOT / "results/quickstart")).rows)
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_published_records_are_unaltered_and_whole(folder: Path) -> None:
-    found = rows(Store(folder))
-    named = {entry.get("as", next(iter(entry))) for entry in yaml.safe_load((folder / "suite.yaml").read_text())["methods"]}
-    assert {row.recipe for row in found} == named | {"base"}
+    found = find(Store(folder)).rows
     assert {row.status for row in found} == {"ok"}
+    if not (folder / "suite.yaml").is_file():  # imported
+        assert all(row.imported for row in found)
+        return
+    suite = yaml.safe_load((folder / "suite.yaml").read_text())
+    named = {entry.get("as", next(iter(entry))) for entry in suite["methods"]}
+    tuned = {tuned_label(name) for name in named} if suite.get("tuning") else set()
+    assert named | {"base"} <= {row.recipe for row in found} <= named | {"base"} | tuned
+    assert len({row.recipe for row in found} & tuned) >= len(tuned) // 2
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "suites").rglob("*.yaml")), ids=lambda file: file.name)
@@ -49,3 +56,11 @@ def test_the_page_of_methods_has_one_row_for_each() -> None:
     firsts = [line.split("|")[1].strip() for line in lines]
     named = [name.removesuffix(" (merger)") for first in firsts for name in first.split(", ")]
     assert sorted(named) == sorted([*registry.plugins(), *registry.mergers()])
+
+
+def test_the_page_says_what_each_method_says_of_how_it_was_verified() -> None:
+    page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line.startswith("| ")]
+    told = {row[0]: row[4] for row in cells if len(row) == 6}
+    said = {name: plugin.method.verified for name, plugin in registry.plugins().items() if plugin.method and name in told}
+    assert said == {name: told[name] for name in said}

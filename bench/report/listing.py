@@ -82,6 +82,7 @@ def _print_one(plugin: Plugin[Any]) -> None:
         return
     console.print(escape(inspect.getdoc(plugin.method) or ""), highlight=False)
     told = f"Family: {_family(plugin)}\nFollows: {plugin.method.reference}\nLearns from: {_learns_from(plugin.method)}"
+    told += f"\nVerified: {plugin.method.verified or 'nobody says how'}" if issubclass(plugin.method, Method) else ""
     console.print(escape(told), highlight=False)
     grid = Table("hyper-parameter", "default", "search range", "", header_style="bold")
     for h in hyperparameters(plugin.method):

@@ -21,6 +21,7 @@ class L2SP(FineTuning):
     """Fine-tuning with a quadratic penalty on the distance to the start model's weights."""
 
     reference: ClassVar = "Li et al. 2018, Explicit inductive bias for transfer learning, 1802.01483, §3"
+    verified: ClassVar = "golden, gradients; λ = 0 is sft; λ → ∞ stays"
 
     alpha: Annotated[float, LogRange(1e-4, 10), Field(ge=0, description="strength of the penalty α/2 ‖w−w⁰‖²")] = 0.01
 
@@ -39,6 +40,7 @@ class EWC(FineTuning):
     """Fine-tuning that holds each weight as firmly as its Fisher information on old tasks says it matters there."""
 
     reference: ClassVar = "Kirkpatrick et al. 2017, Overcoming catastrophic forgetting, 1612.00796, eq. 3"
+    verified: ClassVar = "golden, gradients; closed-form Fisher of logistic regression; 1 batch or 4 parts; λ = 0 is sft"
 
     ewc_lambda: Annotated[float, LogRange(1, 1e5), Field(ge=0, description="strength of the penalty λ/2 Σ F (θ−θ*)²")] = 1000.0
     fisher_examples: Annotated[
@@ -66,6 +68,7 @@ class RecAdam(FineTuning):
     """Fine-tuning whose optimizer first recalls the start model's weights and turns to the target by and by."""
 
     reference: ClassVar = "Chen et al. 2020, Recall and learn, 2004.12651, Algorithm 1"
+    verified: ClassVar = "golden; the step is Adam's plus plain descent; λ(t) = 1 is sft"
 
     gamma: Annotated[float, LogRange(10, 10000), Field(ge=0, description="strength of the pull: lr·gamma of the way back in each step")] = (
         5000.0
@@ -94,6 +97,7 @@ class Mixout(FineTuning):
     """Fine-tuning in which each pass puts a random share of the linear layers' weights back to the start."""
 
     reference: ClassVar = "Lee et al. 2020, Mixout, 1909.11299"
+    verified: ClassVar = "golden; mean over draws; p = 0 is sft"
 
     p: Annotated[float, Range(0.1, 0.9), Field(ge=0, lt=1, description="chance of each weight to be the start's in a pass")] = 0.7
 

@@ -20,6 +20,7 @@ class WiseFT(FineTuning):
     """Fine-tuning, and then a point on the line between the start model's weights and the tuned ones."""
 
     reference: ClassVar = "Wortsman et al. 2021, Robust fine-tuning of zero-shot models, 2109.01903, eq. 1"
+    verified: ClassVar = "golden; α = 1 is sft; midpoint"
 
     alpha: Annotated[float, Range(0.1, 0.9), Field(ge=0, le=1, description="weight of the tuned model; 0 is the start")] = 0.5
 
@@ -36,6 +37,7 @@ class ModelSoup(FineTuning):
     """The mean of the weights of several fine-tuned models, which share the budget and see the data in other orders."""
 
     reference: ClassVar = "Wortsman et al. 2022, Model soups, 2203.05482, §2, uniform soup"
+    verified: ClassVar = "equals the mean of ingredients made by hand"
 
     k: Annotated[int, Choice((2, 3, 4)), Field(gt=0, description="models in the soup, each trained on this part of the budget")] = 3
 

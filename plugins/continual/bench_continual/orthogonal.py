@@ -23,6 +23,7 @@ class OLora(Method):
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "continual"
     reference: ClassVar = "Wang et al. 2023, Orthogonal subspace learning for language model continual learning, 2310.14152, §3"
+    verified: ClassVar = "golden, gradients; large λ makes A_iA_tᵀ vanish; without an earlier target it is LoRA"
 
     lr: Annotated[float, LogRange(1e-5, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 2e-4
     r: Annotated[int, Choice((4, 8, 16, 32, 64)), Field(gt=0, description="rank of the update")] = 8

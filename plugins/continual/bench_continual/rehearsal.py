@@ -25,6 +25,7 @@ class Replay(FineTuning):
     """Fine-tuning in which old tasks' rows take the place of a share of each batch."""
 
     reference: ClassVar = "Ibrahim et al. 2024, Simple and scalable strategies to continually pre-train, 2403.08763"
+    verified: ClassVar = "ρ = 0 is sft bit for bit; exact share and order"
 
     replay_ratio: Annotated[float, Range(0.01, 0.5), Field(ge=0, lt=1, description="share of the rows that come from old tasks")] = 0.05
 
@@ -56,6 +57,7 @@ class LwF(FineTuning):
     """Fine-tuning that also distils the start model's predictions on the target's own text."""
 
     reference: ClassVar = "Li and Hoiem 2016, Learning without forgetting, 1606.09282, §3"
+    verified: ClassVar = "golden, gradients; 0 at first; the teacher is the start; λ = 0 is sft"
 
     lambda_o: Annotated[float, LogRange(0.01, 100), Field(ge=0, description="weight of the distillation")] = 1.0
     temperature: Annotated[float, Range(1, 4), Field(gt=0, description="softens both models' predictions in the distillation")] = 2.0

@@ -20,6 +20,7 @@ class DepthUpscale(Method):
 
     formats: ClassVar = ()
     reference: ClassVar = "Kim et al. 2023, SOLAR 10.7B, 2312.15166, §2, Figure 1"
+    verified: ClassVar = "list of layers for n = 32, m = 8; exact reload on Llama, Mistral, Qwen2, Gemma 3, GPT-2"
     family: ClassVar = "merging"
 
     m: Annotated[

@@ -23,6 +23,7 @@ class PeftMethod(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "parameter-efficient"
+    verified: ClassVar = "frozen base; reload"
 
     lr: float
 

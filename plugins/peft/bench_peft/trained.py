@@ -74,6 +74,7 @@ class AdaLora(Allocating):
     """Updates in the form of a singular value decomposition, whose ranks move to the layers where they matter."""
 
     reference: ClassVar = "Zhang et al. 2023, AdaLoRA, 2303.10512, eq. 4, 9 and 12 (peft.AdaLoraConfig)"
+    verified: ClassVar = "frozen base; reload; rank is allocated; the regulariser is not dropped"
     interval: ClassVar = LAST  # PEFT makes its last cut at this one step only
 
     lr: LowRankRate = 2e-4

@@ -23,6 +23,7 @@ class KTO(Preference):
 
     formats: ClassVar = (Format.UNPAIRED_PREFERENCE,)
     reference: ClassVar = "Ethayarajh et al. 2024, KTO: model alignment as prospect theoretic optimization, 2402.01306, eq. 7"
+    verified: ClassVar = "golden, gradients, bounds; equals trl.KTOTrainer"
 
     beta: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="how soon further gain or loss counts little")] = 0.1
     desirable_weight: Weight = 1.0

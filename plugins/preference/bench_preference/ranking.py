@@ -22,6 +22,7 @@ class RRHF(Preference):
     formats: ClassVar = (Format.RANKING,)
     goal: ClassVar = ("reward_accuracy", "higher")  # in the right order is enough for it
     reference: ClassVar = "Yuan et al. 2023, RRHF: rank responses to align language models with human feedback, 2304.05302, §3.1"
+    verified: ClassVar = "golden, gradients, permutations; two candidates are SLiC with δ = 0; 1 batch or 4 parts"
 
     lr: Rate = 2e-5
 

@@ -27,6 +27,7 @@ class SLiCHFDirect(PairMethod):
 
     goal: ClassVar = ("loss", "lower")  # beyond the margin there is nothing to gain by more of it
     reference: ClassVar = "Zhao et al. 2023, SLiC-HF: sequence likelihood calibration with human feedback, 2305.10425, eq. 1 (direct)"
+    verified: ClassVar = "golden; no gradient beyond the margin; equals TRL's hinge with a mean NLL"
 
     delta: Annotated[float, LogRange(0.1, 10.0), Field(ge=0, description="margin δ of log-probability")] = 1.0
     lam: Annotated[float, LogRange(1e-2, 1.0), Field(ge=0, description="weight λ of the regularisation")] = 0.1
@@ -54,6 +55,7 @@ class SLiCHF(SLiCHFDirect):
     """Calibrates on samples of the start model, which a ranker sorts that was trained on the human pairs before."""
 
     reference: ClassVar = "Zhao et al. 2023, SLiC-HF: sequence likelihood calibration with human feedback, 2305.10425, §2 (sample-rank)"
+    verified: ClassVar = "golden; no gradient beyond the margin; tournament; the ranker learns within its share"
 
     ranker_share: Annotated[float, Range(0.1, 0.5), Field(gt=0, lt=1, description="share of the budget for training the ranker")] = 0.25
     ranker_lr: Annotated[float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW for the ranker")] = 1e-5

@@ -20,6 +20,7 @@ class IPO(ReferenceMethod):
     reference: ClassVar = (
         "Azar et al. 2023, A general theoretical paradigm to understand learning from human preferences, 2310.12036, eq. 17"
     )
+    verified: ClassVar = "golden, gradients, minimum at its margin"
 
     tau: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="regularisation: the margin is 1/(2 tau)")] = 0.1
 

@@ -20,6 +20,7 @@ class ORPO(PairMethod):
     """Supervised fine-tuning on the chosen completion, with a penalty on the odds of the rejected one."""
 
     reference: ClassVar = "Hong et al. 2024, ORPO: monolithic preference optimization without reference model, 2403.07691, eq. 6"
+    verified: ClassVar = "golden, gradients; odds-ratio term equals TRL's"
 
     lam: Annotated[float, LogRange(1e-2, 1.0), Field(ge=0, description="weight λ of the odds-ratio loss")] = 0.1
 
@@ -38,6 +39,7 @@ class SimPO(PairMethod):
     """Takes the mean log-probability of a completion as its reward, and asks for a margin between chosen and rejected."""
 
     reference: ClassVar = "Meng et al. 2024, SimPO: simple preference optimization with a reference-free reward, 2405.14734, eq. 6"
+    verified: ClassVar = "golden, gradients; equals TRL's"
 
     beta: Annotated[float, Range(1.0, 10.0), Field(gt=0, description="scale of the reward")] = 2.0
     gamma: Annotated[float, Range(0.0, 5.0), Field(ge=0, description="margin that the chosen reward should keep")] = 1.0
@@ -55,6 +57,7 @@ class CPO(PairMethod):
     """The loss of DPO with a uniform reference, and the log-likelihood of the chosen completion beside it."""
 
     reference: ClassVar = "Xu et al. 2024, Contrastive preference optimization, 2401.08417, eq. 3 and the term L_NLL"
+    verified: ClassVar = "golden, gradients; preference term equals TRL's"
 
     beta: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="scale of the log-probabilities that are compared")] = 0.1
 

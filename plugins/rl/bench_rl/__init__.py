@@ -62,6 +62,9 @@ class PPO(Reinforcement):
 
     formats: ClassVar = (Format.PREFERENCE, Format.PROMPT_ONLY)
     reference: ClassVar = "Ouyang et al. 2022, InstructGPT, 2203.02155, eq. 1-2; Schulman et al. 2017, PPO, 1707.06347, eq. 7"
+    verified: ClassVar = (
+        "golden, gradients; advantages, returns and both losses equal TRL 1.12 on one frozen update; ratio 1 and KL 0 at first"
+    )
 
     reward: Reward = "model"
     kl_coef: Annotated[float, LogRange(1e-3, 0.5), Field(ge=0, description="weight of the penalty on leaving the start, per token")] = 0.05
@@ -85,6 +88,7 @@ class GRPO(Reinforcement):
     """Group relative policy optimisation: a completion is better or worse than others of the same prompt, so no critic is needed."""
 
     reference: ClassVar = "Shao et al. 2024, DeepSeekMath, 2402.03300, eq. 3-4 and §4.1.2 (outcome supervision)"
+    verified: ClassVar = "golden; loss and gradient equal TRL's with the paper's settings"
 
     num_generations: Generations = 8
     beta: Annotated[float, LogRange(1e-3, 0.5), Field(ge=0, description="weight of the KL from the start in the loss")] = 0.04
@@ -104,6 +108,7 @@ class RLOO(Reinforcement):
     """REINFORCE whose baseline is the mean reward of the other completions of the same prompt."""
 
     reference: ClassVar = "Ahmadian et al. 2024, Back to basics, 2402.14740, §3.3"
+    verified: ClassVar = "golden; advantages and gradient equal TRL's"
 
     num_generations: Generations = 4
     beta: Annotated[float, LogRange(1e-3, 0.5), Field(ge=0, description="weight of the KL from the start in the reward")] = 0.03
@@ -121,6 +126,7 @@ class RejectionSampling(Reinforcement):
     """Samples from the start, keeps what is right and different, and trains the start on that."""
 
     reference: ClassVar = "Yuan et al. 2023, Scaling relationship on learning mathematical reasoning, 2308.01825, §3.3 (RFT)"
+    verified: ClassVar = "duplicates; the first loss is the start's; share spent"
 
     lr: Annotated[float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")] = 2e-5
     temperature: Annotated[float, Range(0.5, 1.5), Field(gt=0, description="sampling temperature")] = 0.7
@@ -140,6 +146,7 @@ class RAFT(Reinforcement):
     """In rounds, samples several completions of each prompt and trains on the best one."""
 
     reference: ClassVar = "Dong et al. 2023, RAFT, 2304.06767, Algorithm 1"
+    verified: ClassVar = "arg-max; K = 1 keeps all; loss is the NLL of the samples"
 
     lr: Annotated[float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")] = 2e-5
     num_samples: Samples = 4

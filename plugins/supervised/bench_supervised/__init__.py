@@ -21,6 +21,7 @@ class SFT(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     reference: ClassVar = "Ouyang et al. 2022, Training language models to follow instructions, 2203.02155, §3.5"
+    verified: ClassVar = "penalties and replay of weight 0 equal it bit for bit"
     family: ClassVar = "supervised"
 
     lr: Rate = 2e-5
@@ -38,3 +39,4 @@ class Instruction(SFT):
 
     formats: ClassVar = (Format.INSTRUCTION,)
     reference: ClassVar = "Wei et al. 2021, Finetuned language models are zero-shot learners, 2109.01652"
+    verified: ClassVar = "no task of the target's cluster is in the mixture"

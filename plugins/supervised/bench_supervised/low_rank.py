@@ -59,6 +59,7 @@ class GaLore(LowRankOptimizer):
     """Trains all parameters with Adam on gradients projected onto their leading singular vectors."""
 
     reference: ClassVar = "Zhao et al. 2024, GaLore, 2403.03507, Algorithm 2 (galore_torch.GaLoreAdamW)"
+    verified: ClassVar = "rank of the update"
     package: ClassVar = "galore-torch"
 
     lr: Rate = 2e-5
@@ -78,6 +79,7 @@ class Apollo(LowRankOptimizer):
     """Trains all parameters with gradients scaled, by channel or as a whole, as Adam would in a random low-rank space."""
 
     reference: ClassVar = "Zhu et al. 2024, APOLLO, 2412.05270, Algorithm 1 (apollo_torch.APOLLOAdamW)"
+    verified: ClassVar = "first step parallel to the gradient in each channel"
     package: ClassVar = "apollo-torch"
 
     lr: Rate = 2e-5

@@ -25,6 +25,7 @@ class BitFit(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     reference: ClassVar = "Ben Zaken et al. 2021, BitFit, 2106.10199"
+    verified: ClassVar = "only biases move, on GPT-2 and Qwen2"
     family: ClassVar = "parameter-efficient"
 
     lr: Annotated[float, LogRange(1e-4, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 1e-3
@@ -53,6 +54,7 @@ class Lisa(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     reference: ClassVar = "Pan et al. 2024, LISA, 2403.17919, Algorithm 1"
+    verified: ClassVar = "γ = all is sft bit for bit; frozen layers bit for bit; trainable count per interval; Adam state cleared"
     family: ClassVar = "supervised"
 
     lr: Rate = 2e-5

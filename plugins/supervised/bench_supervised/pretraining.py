@@ -23,6 +23,7 @@ class Dapt(Method):
 
     formats: ClassVar = (Format.LANGUAGE_MODELING,)
     reference: ClassVar = "Gururangan et al. 2020, Don't stop pretraining, 2004.10964, §3"
+    verified: ClassVar = "packed loss and update equal unpacked"
     family: ClassVar = "pre-training"
 
     lr: Rate = 2e-5
@@ -40,6 +41,7 @@ class Tapt(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     reference: ClassVar = "Gururangan et al. 2020, Don't stop pretraining, 2004.10964, §4"
+    verified: ClassVar = "completions can change neither loss nor objective"
     family: ClassVar = "pre-training"
     goal: ClassVar = ("prompt_nll", "lower")
 
