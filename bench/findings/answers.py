@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..stats import Outcomes
+from ..metrics.forgetting.flips import Flips, flips
+from ..outcomes import Outcomes
 from ..store import Record, Store
 
 Key = tuple[str, int]
@@ -27,11 +28,13 @@ class Answers:
                 tasks.setdefault(name, {})[part, document] = score
         return self._read[run].get(task, {})
 
-    def flipped(self, before: Record, after: Record, task: str) -> tuple[int, int]:
-        """How many items went from right to wrong, and from wrong to right."""
+    def flipped(self, before: Record, after: Record, task: str) -> Flips | None:
+        """What became of each item; None where there are none, or they are not simply right or wrong."""
         old, new = self.of(before, task), self.of(after, task)
-        pairs = [(old[key], new[key]) for key in old.keys() & new.keys()]
-        return pairs.count((RIGHT, WRONG)), pairs.count((WRONG, RIGHT))
+        shared = sorted(old.keys() & new.keys())
+        if not shared or not {*old.values(), *new.values()} <= {RIGHT, WRONG}:
+            return None
+        return flips([old[key] for key in shared], [new[key] for key in shared])
 
     def asked(self, records: Sequence[Record], tasks: Sequence[str]) -> int:
         """Changes when other items were asked, so that only answers to the same are paired."""

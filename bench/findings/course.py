@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence as List
 
+from ..metrics.continual_learning.sequence import average_accuracy, backward_transfer, forgetting, forward_transfer
 from ..plan import BASE, Purpose
 from ..rows import Row
 from ..stats import accuracy
@@ -12,6 +13,13 @@ from ..store import Record
 from ..tuning import validation_score
 from .answers import Answers
 from .shape import CurvePoint, Sequence, Trial
+
+METRICS = {
+    "average_accuracy": average_accuracy,
+    "backward_transfer": backward_transfer,
+    "forward_transfer": forward_transfer,
+    "forgetting": forgetting,
+}
 
 
 def trials(records: List[Record]) -> list[Trial]:
@@ -68,15 +76,12 @@ def sequences(records: List[Record]) -> list[Sequence]:
 
 
 def _sequence(recipe: str, records: list[Record], base: Record) -> Sequence:
-    from ..metrics.continual_learning.matrix import continual_learning
-
     targets = base["target"]
     tasks = list(dict.fromkeys((*targets, *base["retain"])))
     matrices = [_matrix(record, base, tasks) for record in records]
     mean = [[statistics.fmean(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
     on_targets = [[row[: len(targets)] for row in matrix] for matrix in matrices]
-    by_seed = [continual_learning(matrix) for matrix in on_targets]
-    metrics = {name: statistics.fmean(told[name] for told in by_seed) for name in by_seed[0]}
+    metrics = {name: statistics.fmean(metric(matrix) for matrix in on_targets) for name, metric in METRICS.items()}
     return Sequence(recipe, tasks, mean, metrics)
 
 

@@ -120,11 +120,13 @@ def _forgotten(record: Record, base: Record | None, answers: Answers) -> dict[st
     for task in record["retain"]:
         old, new = base["evaluation"]["scores"][task], record["evaluation"]["scores"][task]
         drop = (old["value"] - new["value"]) * (1 if new["higher_is_better"] else -1)
-        lost, gained = answers.flipped(base, record, task)
         columns |= {f"score[{task}]": new["value"], f"forgetting[{task}]": drop}
-        columns |= {f"items_lost[{task}]": lost, f"items_gained[{task}]": gained}
         drops.append(drop)
-        lost_all, gained_all = lost_all + lost, gained_all + gained
+        if (flips := answers.flipped(base, record, task)) is None:
+            columns |= dict.fromkeys(("items_lost", "items_gained"), "no items that are right or wrong")
+        else:
+            columns |= {f"items_lost[{task}]": flips.lost, f"items_gained[{task}]": flips.gained}
+            lost_all, gained_all = lost_all + flips.lost, gained_all + flips.gained
     return {"forgetting": statistics.fmean(drops), "items_lost": lost_all, "items_gained": gained_all, **columns}
 
 

@@ -94,17 +94,15 @@ def retained_tasks(found: list[Row]) -> list[str]:
 
 
 def _retained(found: list[Row], tasks: list[str]) -> tuple[list[str], list[list[str]]]:
-    body = []
-    for row in found:
-        cells = [row.recipe]
-        for task in tasks:
-            if (score := row.means.get(f"score[{task}]")) is None:
-                cells.append(row.missing.get("forgetting", row.status))
-                continue
-            flips = f"{row.means[f'items_lost[{task}]']:.0f} / {row.means[f'items_gained[{task}]']:.0f}"
-            cells.append(percent(score) if row.recipe == BASE else f"{percent(score)} (−{flips.replace(' / ', ' / +')})")
-        body.append(cells)
-    return ["method", *tasks], body
+    return ["method", *tasks], [[row.recipe, *(_kept(row, task) for task in tasks)] for row in found]
+
+
+def _kept(row: Row, task: str) -> str:
+    if (score := row.means.get(f"score[{task}]")) is None:
+        return row.missing.get("forgetting", row.status)
+    lost, gained = (row.means.get(f"items_{way}[{task}]") for way in ("lost", "gained"))
+    flips = "" if row.recipe == BASE or lost is None or gained is None else f" (−{lost:.0f} / +{gained:.0f})"
+    return percent(score) + flips
 
 
 def _objectives(found: list[Row]) -> list[list[str]]:
