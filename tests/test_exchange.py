@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from .conftest import ROOT, Bench
 PUBLISHED: dict[str, Any] = {
     "run_info": {
         "created_at": "2026-07-14T13:26:19+00:00",
+        "total_time": 1153.3,
         "experiment_name": "lora/llama-3.2-3B-rank32",
         "train_config": {
             "model_id": "meta-llama/Llama-3.2-3B",
@@ -94,7 +96,7 @@ def _table(folder: Path) -> dict[str, dict[str, str]]:
         return {row["recipe"]: row for row in csv.DictReader(stream)}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     accuracy=st.floats(0, 1),
     forgetting=st.floats(-5, 5),
@@ -277,19 +279,34 @@ def _result(run: str, status: str = "ok", score: float = 0.5, seconds: float = 1
         "drift": None,
         "decode": {"tokens": 0, "seconds": 0.0},
         "parameters": {"trainable": 1, "total": 1},
+        "environment": {"device": "a machine", "dtype": "float32", "libraries": {"torch": "2.13.0"}},
     }
     return {
         "id": run,
         "recipe": run,
+        "setting": "0123456789",
+        "fingerprints": {"model": "m", "tasks": {"t": "f"}},
+        "method": "sft",
+        "origin": "bench-supervised 0.1.0",
+        "parameters": {},
         "status": status,
         "reason": None if status == "ok" else "it did not fit",
         "seed": 0,
         "target": ["t"],
         "retain": [],
+        "split": "test",
         "budget": {"currency": "steps", "amount": 5.0},
+        "batch": {"size": 1, "max_length": 8},
+        "side_by_side": 1,
+        "git": None,
         "train": None,
         "evaluation": evaluation if status == "ok" else None,
     }
+
+
+def _items(file: Path) -> Path:
+    pd.DataFrame([("t", "t", i, float(i % 2)) for i in range(4)], columns=["task", "part", "doc_id", "score"]).to_parquet(file)
+    return file
 
 
 def _folder(folder: Path, *records: dict[str, Any], suite: str = "suite: s\n") -> Path:
@@ -304,13 +321,12 @@ def test_folders_of_several_machines_become_one(tmp_path: Path, bench: Bench) ->
     _folder(tmp_path / "a", _result("base"), _result("x", "failed"), _result("y"))
     _folder(tmp_path / "b", _result("x"), _result("y", seconds=9.0), _result("z"), suite="suite: s\nseeds: 3\n")
     _folder(tmp_path / "c", _result("z", score=0.75), _result("base"))
-    (tmp_path / "b/items").mkdir()
-    (tmp_path / "b/items/x.parquet").write_bytes(b"items")
+    Store(tmp_path / "b").put(_result("x"), _items(tmp_path / "x.parquet"))
     result = bench("merge", "a", "b", "c", "--to", "all")
     assert result.returncode == 0, result.stderr
     store = Store(tmp_path / "all")
     assert [record["id"] for record in store.planned()] == ["base", "x", "y", "z"]
-    assert (tmp_path / "all/items/x.parquet").read_bytes() == b"items"
+    assert (tmp_path / "all/items/x.parquet").read_bytes() == (tmp_path / "x.parquet").read_bytes()
     assert store.get("x")["status"] == "ok"
     assert store.get("z")["evaluation"]["scores"]["t"]["value"] == 0.5
     assert (tmp_path / "all/records/y.json").read_bytes() == (tmp_path / "a/records/y.json").read_bytes()

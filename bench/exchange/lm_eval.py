@@ -118,6 +118,7 @@ def _record(
             },
         },
         "side_by_side": None,
+        "finished_at": _time(content.get("date"), _number(content.get("total_evaluation_time_seconds")) or 0.0),
         "git": None,
         "imported": {"from": SOURCE, "file": file, "created_at": _time(content.get("date")), "setting": setting, "notes": []},
     }
@@ -187,5 +188,7 @@ def _number(text: Any) -> float | None:
         return None
 
 
-def _time(seconds: Any) -> str | None:
-    return None if _number(seconds) is None else datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds")
+def _time(start: Any, seconds: float = 0.0) -> str | None:
+    """The moment so many seconds after a UNIX time."""
+    began = _number(start)
+    return None if began is None else datetime.fromtimestamp(began + seconds, UTC).isoformat(timespec="seconds")

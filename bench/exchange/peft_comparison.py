@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def read(file: Path) -> Record:
     content = read_json(file)
     try:
         return _record(content, file.name)
-    except (KeyError, TypeError, IndexError) as missing:
+    except (KeyError, TypeError, IndexError, ValueError) as missing:
         raise UserError(f"{file} is no result of PEFT's MetaMathQA comparison: it lacks {missing}") from None
 
 
@@ -81,7 +82,8 @@ def _record(content: dict[str, Any], file: str) -> Record:
         "batch": {"size": given["batch_size"], "max_length": given["max_seq_length"]},
         "train": {"status": "ok", **_trained(trained), "environment": environment} if fine else None,
         "evaluation": {"status": "ok", **_evaluated(trained, given), "environment": environment} if fine else None,
-        "side_by_side": 1,
+        "side_by_side": None,
+        "finished_at": (datetime.fromisoformat(told["created_at"]) + timedelta(seconds=told["total_time"])).isoformat(timespec="seconds"),
         "git": None,
         "imported": {"from": SOURCE, "file": file, "created_at": told["created_at"], "setting": setting, "notes": list(NOTES)},
     }

@@ -1,0 +1,56 @@
+"""What is published of a results folder: its suites, their reports made anew, and the files behind them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+from ..findings import Findings
+from ..store import Record, Store, write_atomically
+
+
+@dataclass(frozen=True)
+class Published:
+    """One suite, with its report as it stands on disk."""
+
+    name: str
+    store: Store
+    findings: Findings
+
+    @property
+    def records(self) -> list[Record]:
+        return self.store.planned()
+
+
+def gather(results: Path) -> list[Published]:
+    """Every suite in a folder, its report made anew from its records. UserError as in `suites_in`."""
+    from .. import report
+
+    return [Published(folder.resolve().name, store := Store(folder), report.write(store)) for folder in suites_in(results)]
+
+
+def suites_in(results: Path) -> list[Path]:
+    """The folders of suites in a results folder, or the folder itself where it is one. UserError where there is none."""
+    if not results.is_dir():
+        raise UserError(f"there is no folder {results}; give a results folder, or the folder of one suite in it")
+    inside = sorted(folder for folder in results.iterdir() if (folder / "records").is_dir())
+    folders = [results] if (results / "records").is_dir() else inside
+    if not folders:
+        raise UserError(f"{results} holds no results: neither it nor a folder in it has a folder records/")
+    return folders
+
+
+def copy(file: Path, to: Path) -> None:
+    """Copy a file whole or not at all, readable by everybody."""
+    write_atomically(to, file.read_bytes())
+
+
+def copy_folder(folder: Path, to: Path) -> None:
+    """Copy all files of a folder and of those in it; what is there besides stays."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            target = to / file.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)  # weights are large: they need not be held in memory
