@@ -109,6 +109,7 @@ def everything(evil: str = EVIL) -> Findings:
         for j, b in enumerate(names)
         if i < j
     ]
+    chances = {(pair.one, pair.other): 0.5 + 0.4 * pair.difference for pair in pairs[1:]}
     other = [row("method-0", 0.99, 0.7, "supervised"), row("method-1", 0.9, 0.3, "parameter-efficient")]
     for one in other:
         one.budget = ("tokens", 800_000.0)
@@ -116,7 +117,7 @@ def everything(evil: str = EVIL) -> Findings:
         name=f"everything {evil}",
         headline=f"method-0 (tuned) learned most, 98.0% (95–100), and {evil} forgot least for what it learned.",
         groups=[
-            Group(rows, "", pairs, 0.041, ["Xeon, torch 2.11", "H100, torch 2.11"]),
+            Group(rows, "", pairs, 0.041, ["Xeon, torch 2.11", f"H100 {evil}"], [(f"H100 {evil}", _fast(evil))], chances),
             Group(other, f"another budget: 800,000 tokens {evil}", [], None, ["Xeon, torch 2.11"]),
         ],
         level=0.95,
@@ -128,9 +129,20 @@ def everything(evil: str = EVIL) -> Findings:
             for s in (0.125, 0.25, 0.5, 1.0)
         ],
         sequences=[_sequence(n) for n in names[:3]],
+        ranking=[f"Tuning moved {evil} from place 5 to place 2.", "The order of the other rows stayed."],
         weaknesses=["Two seeds or fewer for 3 of 17 rows.", f"The rates of {evil} were not tuned."],
         provenance={"commit": "267681b", evil: evil, "model": "sha256 1f0c…"},
     )
+
+
+def _fast(evil: str) -> list[Row]:
+    """Rows that hold nothing but their speed and memory on another machine."""
+    made = [Row(name, "ok", None, 1, BUDGET) for name in ("method-0", evil)]
+    for place, one in enumerate(made):
+        one.means = {"train_tokens_per_second": 90_000.0 + place, "peak_train_bytes": 2.0**31}
+    del made[1].means["peak_train_bytes"]
+    made[1].missing["peak_train_bytes"] = f"not published {evil}"
+    return made
 
 
 def _trials(names: list[str], evil: str) -> list[Trial]:

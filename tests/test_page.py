@@ -92,6 +92,13 @@ def test_sections_without_data_do_not_appear() -> None:
     assert "no memory" in bare and len(bare) < 100_000, "without a picture there is no need of what draws them"
 
 
+def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
+    seen = Tags()
+    seen.feed(html())
+    for told in ("The same on H100", "90,000", f"not published {EVIL}", "chance to win", "not known", f"Tuning moved {EVIL}"):
+        assert told in seen.text
+
+
 def test_no_cell_is_blank() -> None:
     assert not re.findall(r"<td[^>]*>\s*(?:<small>\s*</small>)?\s*</td>", html())
 
