@@ -31,6 +31,8 @@ methods:
   as: sft
 - lora: {lr: 0.003, r: 8}
   as: lora
+- sft: {lr: 0.001}
+  as: method-0
 - chain: {parts: [{sft: {lr: 0.001}}, {dpo: {beta: 0.1}}]}
   as: sft+dpo
 """

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.findings import Findings, Group
-from bench.report.page import embedded, page
+from bench.report.page import embedded, facts, page
 from bench.rows import Row
 from tests.browser import EVIL, everything, opened, row
 
@@ -97,6 +97,12 @@ def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
     seen.feed(html())
     for told in ("The same on H100", "90,000", f"not published {EVIL}", "chance to win", "not known", f"Tuning moved {EVIL}"):
         assert told in seen.text
+
+
+def test_a_tuned_row_has_the_settings_that_were_chosen() -> None:
+    told = {note.recipe: note.settings for note in facts.notes(everything(), facts.suite(everything()))}
+    assert told["method-0"] == "{sft: {lr: 0.001}}"
+    assert told["method-0 (tuned)"].startswith("as method-0, with {lr: 0.00316")
 
 
 def test_no_cell_is_blank() -> None:

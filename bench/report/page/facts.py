@@ -83,18 +83,22 @@ def _budgets(rows: list[Row]) -> str:
 
 
 def notes(findings: Findings, given: dict[str, Any]) -> list[Note]:
-    """Every recipe with its settings as resolved, where the suite is known."""
+    """Every recipe with its settings: as the suite resolves them, or as the search chose them."""
     entries = {str(e["as"]): {k: v for k, v in e.items() if k != "as"} for e in _entries(given.get("methods")) if "as" in e}
-    made = []
-    for row in findings.rows:
-        if row.recipe == BASE:
-            continue
-        entry = entries.get(row.recipe) or (entries.get(row.tuned_from) if row.tuned_from else None)
-        note = Note(
-            row.recipe, row.family, yaml.safe_dump(entry, default_flow_style=True, width=10**6, sort_keys=False).strip() if entry else ""
-        )
-        made.append(note)
+    chosen = {trial.recipe: trial.drawn for trial in findings.trials if trial.chosen}
+    rows = {row.recipe: row for row in findings.rows if row.recipe != BASE}
+    made = [Note(row.recipe, row.family, _settings(row, entries, chosen)) for row in rows.values()]
     return made if any(note.family or note.settings for note in made) else []
+
+
+def _settings(row: Row, entries: dict[str, dict[str, Any]], chosen: dict[str, dict[str, Any]]) -> str:
+    if row.tuned_from:
+        return f"as {row.tuned_from}, with {_flow(chosen[row.tuned_from])}" if row.tuned_from in chosen else ""
+    return _flow(entries[row.recipe]) if row.recipe in entries else ""
+
+
+def _flow(settings: dict[str, Any]) -> str:
+    return yaml.safe_dump(settings, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True).strip()
 
 
 def references(given: dict[str, Any]) -> list[Reference]:

@@ -13,7 +13,6 @@
       ...text, aria: false, labelColor: "var(--muted)", titleColor: "var(--ink)", gridColor: "var(--rule)", domainColor: "var(--dim)",
       tickColor: "var(--dim)", titlePadding: 8, labelPadding: 5, tickSize: 4, tickCount: 6,
     },
-    axisX: { labelBound: true, labelFlush: true },
     axisYBand: { domain: false, ticks: false, labelColor: "var(--ink)", grid: false },
   };
   const rename = (spec) => { spec.marks.push(names()); return spec; };

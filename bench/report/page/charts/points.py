@@ -65,7 +65,7 @@ def spec(points: list[dict[str, Any]], domain: list[str], x_title: str, y_title:
     """Rules below, the front's staircase, then the points; the page writes names beside them where there is room."""
     import altair as alt
 
-    x = alt.X("x:Q", title=x_title, scale=alt.Scale(nice=False, zero=False, padding=24))
+    x = alt.X("x:Q", title=x_title, scale=alt.Scale(nice=False, zero=False, padding=24), axis=alt.Axis(labelBound=True))
     y = alt.Y("y:Q", title=y_title, scale=alt.Scale(nice=False, zero=False, padding=24))
     colours = alt.Color("family:N", scale=alt.Scale(domain=domain, range=[colour(name) for name in domain]), legend=None)
     shapes = alt.Shape("family:N", scale=alt.Scale(domain=domain, range=[shape(name) for name in domain]), legend=None)
