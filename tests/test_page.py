@@ -95,7 +95,7 @@ def test_sections_without_data_do_not_appear() -> None:
 def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
     seen = Tags()
     seen.feed(html())
-    for told in ("The same on H100", "90,000", f"not published {EVIL}", "chance to win", "not known", f"Tuning moved {EVIL}"):
+    for told in ("The same on H100", "90,000", f"not published {EVIL}", "chance to win", f"Tuning moved {EVIL}"):
         assert told in seen.text
 
 
@@ -201,6 +201,22 @@ def test_axes_and_currency_are_the_readers_choice(tmp_path: Path) -> None:
         browser.locator("[data-chart='ledger-0'][data-signal=currency]").select_option("flops")
         browser.wait_for_timeout(300)
         assert browser.locator("#ledger-0 svg").inner_html() != before
+        assert not troubles, troubles
+
+
+def test_pairs_are_written_out_when_opened_and_sort(tmp_path: Path) -> None:
+    with opened(html(), tmp_path) as (browser, troubles):
+        table = browser.locator("[aria-labelledby=pairs] table").first
+        assert table.locator("tbody tr").count() == 0
+        browser.locator("[aria-labelledby=pairs] summary").first.click()
+        assert table.locator("tbody tr").count() == len(everything().groups[0].pairs)
+        assert table.locator("tbody tr").first.inner_text().split("\t") == [
+            *("method-0", "method-0 (tuned)", "−2.0", "−5.0 to 1.0", "< 0.001", "< 0.001", "not known")
+        ]
+        table.locator("thead button", has_text="difference").click()
+        values = table.locator("tbody td:nth-child(3)").all_inner_texts()
+        assert values == sorted(values, key=lambda text: -float(text.replace("−", "-")))
+        assert any(EVIL in text for text in table.locator("tbody td:nth-child(1)").all_inner_texts())
         assert not troubles, troubles
 
 

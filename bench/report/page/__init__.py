@@ -13,10 +13,10 @@ from typing import Any
 
 from ...findings import Findings, Group
 from ...plan import BASE
-from . import facts, heat, spending, tuning
+from . import facts, heat, pairs, spending, tuning
 from .charts import Chart, bars, draws, lines, points
 from .grid import Elsewhere, Grid, elsewhere, grid
-from .words import general, probability, signed
+from .words import general
 
 HERE = Path(__file__).parent
 SCRIPTS = ("table.js", "charts.js", "page.js")
@@ -56,6 +56,7 @@ class _Numbers:
     charts: dict[str, Any] = field(default_factory=dict)
     datasets: dict[str, Any] = field(default_factory=dict)
     choosers: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, Any] = field(default_factory=dict)
 
 
 def page(findings: Findings) -> str:
@@ -93,6 +94,8 @@ def _part(group: Group, number: int, numbers: _Numbers) -> Part:
     rows = group.rows
     spent = spending.spending(rows)
     chooser = points.any_two(rows, f"any-two-{number}")
+    if group.pairs:
+        numbers.pairs[str(number)] = pairs.packed(group)
     if chooser:
         numbers.choosers[chooser[0].id] = chooser[1]
     return Part(
@@ -134,7 +137,7 @@ def _template() -> Any:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"points": lambda value: signed(f"{100 * value:.1f}"), "probability": probability, "general": general}
+    environment.filters |= {"general": general}
     return environment.get_template("page.html")
 
 

@@ -46,8 +46,3 @@ def listed(names: list[str], most: int = 6) -> str:
     if len(names) > most:
         return ", ".join(names[:most]) + f" and {len(names) - most} more"
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}" if names else "none"
-
-
-def probability(value: float) -> str:
-    """Three digits, and no false nothing."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -45,10 +45,11 @@
   function sortable(table, isTogether, changed) {
     const heads = [...table.tHead.rows[0].cells];
     const body = table.querySelector("tbody.rows");
-    const first = body ? [...body.rows] : [];
+    let first = null; // in the order in which they were written
     let current = null;
     const show = () => {
       if (!body) return;
+      first ??= [...body.rows];
       const rows = current ? order(first, current.place, current.sign, isTogether()) : first;
       body.append(...rows);
       changed();
@@ -110,5 +111,34 @@
     fit(table);
   }
   // A table that fits needs no window of its own, so that its head can stay in sight.
+  // Pairs are many and folded away: they are written out when somebody opens them.
+  const signed = (value) => (value === null ? "not known" : value.toFixed(1).replace("-", "−").replace(/^−0\.0$/, "0.0"));
+  const chanceOf = (value) => (value === null ? "not known" : `${value}%`);
+  const probability = (value) => (value === null ? "not known" : value < 0.001 ? "< 0.001" : value.toFixed(3));
+  function write(body) {
+    const { names, lines, chances } = JSON.parse(document.getElementById("numbers").textContent).pairs[body.dataset.pairs];
+    const level = Number(body.dataset.level);
+    const rows = document.createDocumentFragment();
+    for (const [one, other, difference, low, high, p, adjusted, chance] of lines) {
+      const row = rows.appendChild(document.createElement("tr"));
+      const put = (text, value) => {
+        const cell = row.insertCell();
+        cell.textContent = text;
+        if (value === undefined) cell.className = "text"; else if (value === null) cell.className = "why"; else cell.dataset.v = value;
+      };
+      row.className = adjusted < level ? "differs" : "";
+      put(names[one]);
+      put(names[other]);
+      put(signed(difference), difference);
+      put(`${signed(low)} to ${signed(high)}`, low);
+      put(probability(p), p);
+      put(probability(adjusted), adjusted);
+      if (chances) put(chanceOf(chance), chance);
+    }
+    body.append(rows);
+  }
+  for (const body of document.querySelectorAll("[data-pairs]")) {
+    body.closest("details").addEventListener("toggle", () => write(body), { once: true });
+  }
   for (const table of document.querySelectorAll("table.sortable")) sortable(table, () => false, () => {});
 })();
