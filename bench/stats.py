@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from .outcomes import Array, Noise, Outcomes, binomial_variance, item_variances, same_items, seed_noise
 
 POWER = 0.8
+MOST = 0.75
 RESAMPLES = 2000
 ROUNDING = 1e-12
 
@@ -49,7 +50,7 @@ class Comparison:
     letters: dict[str, str]
     """Recipes that share a letter are not known to differ."""
     smallest: float | None
-    """The smallest difference that this table would find with probability 0.8; None where there is nothing to compare."""
+    """The least difference that three pairs of four would show with probability 0.8; None where there is nothing to compare."""
 
 
 def accuracy(outcomes: Outcomes, level: float = 0.95) -> Estimate:
@@ -97,7 +98,7 @@ def compare(outcomes: Mapping[str, Outcomes], level: float = 0.95) -> Comparison
     pairs = [Pair(order[a], order[b], *numbers) for a, b, numbers in zip(one, other, columns, strict=True)]
     differ = {frozenset((pair.one, pair.other)) for pair in pairs if pair.adjusted <= 1 - level}
     found_at = stats.t.ppf(1 - (1 - level) / 2 / len(pairs), freedom) + stats.t.ppf(POWER, freedom)
-    return Comparison(accuracies, pairs, letters(order, differ), min(1.0, float(np.median(found_at * error))))
+    return Comparison(accuracies, pairs, letters(order, differ), min(1.0, float(np.quantile(found_at * error, MOST))))
 
 
 def holm(p: Sequence[float]) -> list[float]:
