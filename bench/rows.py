@@ -34,6 +34,8 @@ class Row:
     family: str = ""
     tuned_from: str | None = None
     """The row with default hyper-parameters, where those of this one were chosen among trials."""
+    environment: str = ""
+    """Hardware and versions that speed and memory were measured with."""
     imported: str | None = None
     """Who published it, where others measured it."""
     means: dict[str, float] = field(default_factory=dict)
@@ -63,6 +65,7 @@ def frame(found: list[Row]) -> pd.DataFrame:
         bounds = {f"{name}_{end}": value for name, pair in row.intervals.items() for end, value in zip(("low", "high"), pair, strict=True)}
         stds = {f"{name}_std": value for name, value in row.spreads.items()}
         marks = {"letters": row.letters, "tuned_from": row.tuned_from, "imported": row.imported, "marks": "; ".join(row.marks)}
+        marks["environment"] = row.environment
         table.append({**head, **row.means, **tail, **bounds, **stds, **marks, "reason": row.reason})
     data = pd.DataFrame(table)
     return data.reindex(columns=[*[c for c in COLUMNS if c in data], *[c for c in data if c not in COLUMNS and c != "reason"], "reason"])

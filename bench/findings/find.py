@@ -66,7 +66,7 @@ def _provenance(records: Sequence[Record]) -> dict[str, str]:
         "finished": _span([r["finished_at"] for r in records if r.get("finished_at")]),
         "commit": ", ".join(commits),
         "measured with": " | ".join(dict.fromkeys(filter(None, (environment(r) for r in records)))),
-        "at a time": ", ".join(dict.fromkeys(str(r["side_by_side"]) for r in records)) + " runs on the machine",
+        "runs at a time": ", ".join(dict.fromkeys(str(r["side_by_side"]) for r in records if r["side_by_side"])),
         "model": str((base.get("fingerprints") or {}).get("model") or ""),
         "data": ", ".join(f"{name} {value}" for name, value in ((base.get("fingerprints") or {}).get("tasks") or {}).items()),
         "plugins": ", ".join(sorted({origin for r in records for origin in r["origin"].split(", ") if origin})),

@@ -149,6 +149,8 @@ def _machines(made: Group, found: list[Member]) -> None:
     places = [(m.row, _place(m)) for m in found]
     counted = Counter(place for _, place in places if place)
     made.environments = [place for place, _ in counted.most_common()]
+    for own, place in places:
+        own.environment = place
     for place in made.environments[1:]:
         rows = [own for own, where in places if where == place]
         made.elsewhere.append((place, [_moved(own) for own in rows]))

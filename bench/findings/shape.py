@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..rows import Row
@@ -91,3 +91,8 @@ class Findings:
     @property
     def rows(self) -> list[Row]:
         return [row for group in self.groups for row in group.rows]
+
+    def whole_rows(self) -> list[Row]:
+        """All rows with all that was measured, on whatever machine; the column `environment` tells them apart."""
+        apart = {row.recipe: row for group in self.groups for _, rows in group.elsewhere for row in rows}
+        return [replace(row, means=row.means | apart[row.recipe].means) if row.recipe in apart else row for row in self.rows]

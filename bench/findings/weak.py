@@ -98,10 +98,17 @@ def sentences(groups: Sequence[Group], records: Sequence[Record], trials: Sequen
         told.append("Scores are on the validation split, on which choices are made: they flatter whatever was chosen on it.")
     if any(row.imported for row in trained):
         told.append("Imported rows were measured by others; what they do not tell could not be checked.")
+        told += _notes(records)
     told += _edges(trials, records)
     if any((record.get("git") or {}).get("dirty") for record in records):
         told.append("Some runs started from a repository with changes that were not committed.")
     return told
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    """What is to be known of imported numbers, source by source."""
+    notes = [(given["from"], note) for r in records if (given := r.get("imported")) for note in given["notes"]]
+    return [f"Of rows from {source}: {note}." for source, note in dict.fromkeys(notes)]
 
 
 def _count(some: Sequence[object], all_rows: Sequence[object]) -> str:

@@ -23,7 +23,7 @@ def write(store: Store, together: bool = False) -> Findings:
         raise UserError(f"{store.folder} holds no records yet")
     folder: Path = store.report
     rows = findings.groups[0].rows
-    write_atomically(folder / "table.csv", frame(findings.rows).to_csv(index=False))
+    write_atomically(folder / "table.csv", frame(findings.whole_rows()).to_csv(index=False))
     write_atomically(folder / "summary.md", table.summary(rows))
     pictures = [file.name for file in plot.learning_against_forgetting(rows, folder)]
     write_atomically(folder / "table.md", document.markdown(findings, pictures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def spent_share(row: Row) -> str:
 
 def budget_title(found: list[Row]) -> str:
     currency, amount = found[0].budget
-    return f"spent of {amount:,.10g} {currency}"
+    return f"spent of {amount:,.10g} {currency}" if math.isfinite(amount) else "spent"
 
 
 def measured(found: list[Row]) -> list[Column]:

@@ -90,7 +90,7 @@ def _minutes(seconds: float) -> str:
 def print_findings(findings: Findings, folder: Path, as_json: bool) -> None:
     """The tables, what they come to, and where the whole report lies."""
     if as_json:
-        records = json.loads(str(frame(findings.rows).to_json(orient="records")))
+        records = json.loads(str(frame(findings.whole_rows()).to_json(orient="records")))
         told = {"report": str(folder), "headline": findings.headline, "weaknesses": findings.weaknesses, "rows": records}
         print(json.dumps(told, indent=1, ensure_ascii=False))
         return
@@ -117,7 +117,12 @@ def _print_rows(rows: list[Row], console: Console) -> None:
     columns = [c for c in table.measured(rows) if c.short]
     grid = Table(header_style="bold")
     grid.add_column("method", min_width=max(len(row.recipe) for row in rows), overflow="fold")
-    for title in (*(["ties"] if table.lettered(rows) else []), *(c.short for c in columns), "spent\n" + _amount(rows[0]), "seeds"):
+    for title in (
+        *(["ties"] if table.lettered(rows) else []),
+        *(c.short for c in columns),
+        table.budget_title(rows).replace("spent of", "spent\nof"),
+        "seeds",
+    ):
         grid.add_column(title, justify="right")
     grid.add_column("status")
     for row in rows:
@@ -131,11 +136,6 @@ def _print_rows(rows: list[Row], console: Console) -> None:
         ]
         grid.add_row(*map(escape, cells), style="dim" if row.recipe == BASE else None)
     (console if console.is_terminal else Console(width=max(console.width, 190))).print(grid)
-
-
-def _amount(row: Row) -> str:
-    currency, amount = row.budget
-    return f"of {amount:,.6g} {currency}"
 
 
 def _purpose(run: Run) -> str:
