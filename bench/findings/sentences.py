@@ -26,6 +26,8 @@ def headline(group: Group, target: Sequence[str], level: float) -> str:
         said += f", the highest of {len(ranked)} recipes, though no test says whether they differ"
     elif not tied:
         said += f", more than each of the other {len(ranked) - 1}"
+    elif all(len(row.letters) == 1 and row.letters == best.letters for row in ranked):
+        said += f", the highest of {len(ranked)} recipes, none of which is known to differ from another"
     elif len(tied) <= FEW:
         said += f", not known to differ from {listed([r.recipe for r in tied])}"
     else:

@@ -8,6 +8,7 @@ from .. import registry
 from ..method import Method
 from ..plan import BASE
 from ..recipe import Recipe
+from ..rows import Row
 from ..store import Record
 from ..tuning import ranges
 from .groups import Member
@@ -16,6 +17,7 @@ from .shape import Group, Trial
 
 ONE_SEED, UNTUNED, UNVERIFIED, OVERSPENT = "one seed", "untuned", "not verified", "over budget"
 CEILING = 0.99
+UNEVEN = 0.2  # standard deviation of a speed between seeds, over its mean
 OVERRUN = 1.03  # of the budget: one last batch is no news
 
 
@@ -94,6 +96,8 @@ def sentences(groups: Sequence[Group], records: Sequence[Record], trials: Sequen
         told.append(f"{len(top)} rows reach {100 * CEILING:.0f}% or more: the target is too easy to tell them apart.")
     if any(len(group.environments) > 1 for group in groups):
         told.append("Not all rows were measured on one machine with one set of versions: speed and memory are told for each apart.")
+    if disturbed := [row.recipe for row in trained if _uneven(row)]:
+        told.append(f"Training speed of {listed(disturbed)} varies much between seeds: something else ran on the machine, so compare none.")
     if any(record["split"] == "validation" and record.get("purpose", "row") == "row" for record in records):
         told.append("Scores are on the validation split, on which choices are made: they flatter whatever was chosen on it.")
     if any(row.imported for row in trained):
@@ -109,6 +113,11 @@ def _notes(records: Sequence[Record]) -> list[str]:
     """What is to be known of imported numbers, source by source."""
     notes = [(given["from"], note) for r in records if (given := r.get("imported")) for note in given["notes"]]
     return [f"Of rows from {source}: {note}." for source, note in dict.fromkeys(notes)]
+
+
+def _uneven(row: Row) -> bool:
+    speed = "train_tokens_per_second"
+    return row.spreads.get(speed, 0.0) > UNEVEN * row.means.get(speed, 0.0)
 
 
 def _count(some: Sequence[object], all_rows: Sequence[object]) -> str:
