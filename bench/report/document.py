@@ -9,7 +9,7 @@ from .table import escaped, grid, header, lines, minus, percent
 
 NOTES = (
     "Values in parentheses are bounds of {level:g}% confidence intervals over other items and other seeds; values with ± are mean and "
-    "standard deviation over seeds. Rows that share a letter under ties are not known to differ in target accuracy: every two methods "
+    "standard deviation over seeds. Rows that share a letter are not known to differ in target accuracy: every two methods "
     "are compared on the same items and corrected for the number of comparisons (Holm).",
     "Forgetting is accuracy lost against the base, averaged over the retained tasks; items lost were right before and are wrong now, items "
     "gained the reverse. Drift is the change on plain text. Peak memory on a CPU is the resident set of the whole process, libraries "

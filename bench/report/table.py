@@ -99,14 +99,21 @@ def measured(found: list[Row]) -> list[Column]:
 
 
 def header(found: list[Row]) -> list[str]:
-    return ["method", *(["ties"] if lettered(found) else []), *(c.title for c in measured(found)), budget_title(found), "seeds", "status"]
+    return [
+        "method",
+        *(["letters"] if lettered(found) else []),
+        *(c.title for c in measured(found)),
+        budget_title(found),
+        "seeds",
+        "status",
+    ]
 
 
 def lines(found: list[Row]) -> list[list[str]]:
     return [
         [
             row.recipe,
-            *ties(row, found),
+            *letters(row, found),
             *(cell(row, c) for c in measured(found)),
             spent(row),
             str(row.seeds),
@@ -125,7 +132,7 @@ def lettered(found: list[Row]) -> bool:
     return any(row.letters for row in found)
 
 
-def ties(row: Row, found: list[Row]) -> list[str]:
+def letters(row: Row, found: list[Row]) -> list[str]:
     """The row's letters, where rows have letters at all."""
     return [row.letters or "–"] if lettered(found) else []
 
@@ -133,8 +140,14 @@ def ties(row: Row, found: list[Row]) -> list[str]:
 def summary(found: list[Row]) -> str:
     """The columns of the terminal as a Markdown table, for a README."""
     columns = [c for c in measured(found) if c.short]
-    head = ["method", *(["ties"] if lettered(found) else []), *(c.short.replace("\n", " ") for c in columns), budget_title(found), "status"]
-    return grid(head, [[r.recipe, *ties(r, found), *(cell(r, c) for c in columns), spent_share(r), r.status] for r in found]) + "\n"
+    head = [
+        "method",
+        *(["letters"] if lettered(found) else []),
+        *(c.short.replace("\n", " ") for c in columns),
+        budget_title(found),
+        "status",
+    ]
+    return grid(head, [[r.recipe, *letters(r, found), *(cell(r, c) for c in columns), spent_share(r), r.status] for r in found]) + "\n"
 
 
 def grid(head: list[str], body: list[list[str]]) -> str:

@@ -118,7 +118,7 @@ def _print_rows(rows: list[Row], console: Console) -> None:
     grid = Table(header_style="bold")
     grid.add_column("method", min_width=max(len(row.recipe) for row in rows), overflow="fold")
     for title in (
-        *(["ties"] if table.lettered(rows) else []),
+        *(["letters"] if table.lettered(rows) else []),
         *(c.short for c in columns),
         table.budget_title(rows).replace("spent of", "spent\nof"),
         "seeds",
@@ -128,7 +128,7 @@ def _print_rows(rows: list[Row], console: Console) -> None:
     for row in rows:
         cells = [
             row.recipe,
-            *table.ties(row, rows),
+            *table.letters(row, rows),
             *(table.cell(row, c) for c in columns),
             table.spent_share(row),
             str(row.seeds),
