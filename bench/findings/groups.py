@@ -78,25 +78,20 @@ def group(found: list[Member], answers: Answers, level: float, apart: str) -> Gr
 
 
 def _accuracies(made: Group, found: list[Member], answers: Answers, level: float) -> None:
-    outcomes = {m.row.recipe: o for m in found if (o := answers.outcomes(m.fine, m.records[0]["target"])) is not None}
-    if (base := outcomes.pop(BASE, None)) is not None:
-        _put(found[0].row, "target_accuracy", stats.accuracy(base, level))
-    if not outcomes:
+    """Intervals of target accuracy, and letters where all recipes were asked the same."""
+    scored = [(m, o) for m in found if (o := answers.outcomes(m.fine, m.records[0]["target"])) is not None]
+    trained = [(m, o) for m, o in scored if m.row.recipe != BASE]
+    for member, outcomes in scored:
+        _put(member.row, "target_accuracy", stats.accuracy(outcomes, level))
+    asked = {(*m.records[0]["target"], answers.asked(m.fine, m.records[0]["target"])) for m, _ in trained}
+    if len(asked) != 1:  # none, or put together on request: no test pairs answers to different questions
         return
-    targets = {tuple(m.records[0]["target"]) for m in found if m.row.recipe in outcomes}
-    asked = {answers.asked(m.fine, m.records[0]["target"]) for m in found if m.row.recipe in outcomes}
-    if len(targets) > 1 or len(asked) > 1:  # put together on request: each has its interval, and no test pairs them
-        for m in found:
-            if m.row.recipe in outcomes:
-                _put(m.row, "target_accuracy", stats.accuracy(outcomes[m.row.recipe], level))
-        return
-    compared = stats.compare(outcomes, level)
+    compared = stats.compare({m.row.recipe: o for m, o in trained}, level)
     made.pairs, made.smallest = compared.pairs, compared.smallest
-    for m in found:
-        if m.row.recipe in outcomes:
-            _put(m.row, "target_accuracy", compared.accuracies[m.row.recipe])
-            m.row.letters = compared.letters[m.row.recipe]
-    _over_seeds_and_targets(made, {m.row.recipe: _scores(m) for m in found if m.row.recipe in outcomes}, level)
+    for member, _ in trained:
+        _put(member.row, "target_accuracy", compared.accuracies[member.row.recipe])
+        member.row.letters = compared.letters[member.row.recipe]
+    _over_seeds_and_targets(made, {m.row.recipe: _scores(m) for m, _ in trained}, level)
 
 
 def _scores(member: Member) -> list[list[float]]:
