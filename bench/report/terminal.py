@@ -143,23 +143,13 @@ def _purpose(run: Run) -> str:
     return what if run.share == 1 else f"{what}, {run.share:.0%} of the budget"
 
 
-def print_plan(runs: list[Run], missing: set[str], cost: Estimate, suite_yaml: str, as_json: bool) -> None:
+def print_plan(runs: list[Run], missing: set[str], to_come: int, cost: Estimate, suite_yaml: str, as_json: bool) -> None:
     """The runs of a suite, their cost, and the suite with its defaults."""
     if as_json:
-        listed = [
-            {
-                "id": r.id,
-                "recipe": r.recipe,
-                "method": r.method,
-                "seed": r.seed,
-                "purpose": r.purpose,
-                "share": r.share,
-                "done": r.id not in missing,
-            }
-            for r in runs
-        ]
+        told = ("id", "recipe", "method", "seed", "purpose", "share")
+        listed = [{**{name: getattr(r, name) for name in told}, "done": r.id not in missing} for r in runs]
         estimate = {**vars(cost), "total_seconds": cost.total_seconds}
-        print(json.dumps({"runs": listed, "estimate": estimate, "suite": suite_yaml}, indent=1, ensure_ascii=False))
+        print(json.dumps({"runs": listed, "to_come": to_come, "estimate": estimate, "suite": suite_yaml}, indent=1, ensure_ascii=False))
         return
     console = Console()
     console.print(suite_yaml, markup=False, highlight=False)
@@ -173,6 +163,8 @@ def print_plan(runs: list[Run], missing: set[str], cost: Estimate, suite_yaml: s
             ("evaluate" if r.method is None else "train, evaluate") if r.id in missing else "done",
         )
     console.print(grid)
+    if to_come:
+        console.print(f"{to_come} runs more get their names from the trials: the tuned rows.", highlight=False)
     console.print(
         f"A model of {cost.parameters:,} parameters, about {cost.tokens_per_batch:,.0f} tokens per batch. Trained in full, one run passes "
         f"about {cost.tokens:,.0f} tokens in {cost.flops:.2g} FLOPs and {_minutes(cost.seconds)}; {cost.runs:,.4g} to train, "
