@@ -51,6 +51,8 @@ class Comparison:
     """Recipes that share a letter are not known to differ."""
     smallest: float | None
     """The least difference that three pairs of four would show with probability 0.8; None where there is nothing to compare."""
+    typical: float | None
+    """The same for half of the pairs."""
 
 
 def accuracy(outcomes: Outcomes, level: float = 0.95) -> Estimate:
@@ -87,7 +89,7 @@ def compare(outcomes: Mapping[str, Outcomes], level: float = 0.95) -> Comparison
     noise = seed_noise(ranked)
     accuracies = dict(zip(order, _accuracies(ranked, noise, level), strict=True))
     if len(order) < 2:
-        return Comparison(accuracies, [], dict.fromkeys(order, "a"), None)
+        return Comparison(accuracies, [], dict.fromkeys(order, "a"), None, None)
     one, other = np.triu_indices(len(order), 1)
     values = np.array([o.value for o in ranked])
     differences = values[one] - values[other]
@@ -98,7 +100,8 @@ def compare(outcomes: Mapping[str, Outcomes], level: float = 0.95) -> Comparison
     pairs = [Pair(order[a], order[b], *numbers) for a, b, numbers in zip(one, other, columns, strict=True)]
     differ = {frozenset((pair.one, pair.other)) for pair in pairs if pair.adjusted <= 1 - level}
     found_at = stats.t.ppf(1 - (1 - level) / 2 / len(pairs), freedom) + stats.t.ppf(POWER, freedom)
-    return Comparison(accuracies, pairs, letters(order, differ), min(1.0, float(np.quantile(found_at * error, MOST))))
+    typical, smallest = (min(1.0, float(reach)) for reach in np.quantile(found_at * error, (0.5, MOST)))
+    return Comparison(accuracies, pairs, letters(order, differ), smallest, typical)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -87,7 +87,7 @@ def _accuracies(made: Group, found: list[Member], answers: Answers, level: float
     if len(asked) != 1:  # none, or put together on request: no test pairs answers to different questions
         return
     compared = stats.compare({m.row.recipe: o for m, o in trained}, level)
-    made.pairs, made.smallest = compared.pairs, compared.smallest
+    made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
     for member, _ in trained:
         _put(member.row, "target_accuracy", compared.accuracies[member.row.recipe])
         member.row.letters = compared.letters[member.row.recipe]

@@ -74,13 +74,14 @@ def ranking(group: Group, level: float) -> list[str]:
     said.append(
         f"From the best to the last of these recipes it is {100 * spread[0]:.1f} points before tuning and {100 * spread[1]:.1f} after."
     )
+    said.append(_price(both))
     worse = [b for gain, _, b in gains if gain < 0]
     if worse:
         said.append(
             f"{listed([str(r.tuned_from) for r in worse])} scored lower with what the trials chose than with defaults: a search of few "
             "trials can miss."
         )
-    return said
+    return [sentence for sentence in said if sentence]
 
 
 def _order(before: list[Row], after: list[Row]) -> str:
@@ -92,9 +93,19 @@ def _order(before: list[Row], after: list[Row]) -> str:
     first, then = before[0].recipe, str(after[0].tuned_from)
     leads = f"{first} leads both with defaults and tuned" if first == then else f"{first} leads with defaults, {then} when tuned"
     moved = sum(i != place for i, place in enumerate(order))
-    return f"{leads}; {moved} of {len(order)} recipes change places, and the two orders agree to Kendall's τ = {agreement:.2f}.".replace(
-        "-", "−"
-    )
+    tau = f"{agreement:.2f}".replace("-", "−")
+    same = set.intersection(*(set(r.letters) for r in before))
+    doubt = " With defaults, none of them is known to differ from another." if same else ""
+    return f"{leads}; {moved} of {len(order)} recipes change places, and the two orders agree to Kendall's τ = {tau}.{doubt}"
+
+
+def _price(both: list[tuple[Row, Row]]) -> str:
+    """What a rule that looks at the target alone did to the retained tasks."""
+    told = [(a.means["forgetting"], b.means["forgetting"]) for a, b in both if "forgetting" in a.means and "forgetting" in b.means]
+    if not told:
+        return ""
+    before, after = (100 * sum(column) / len(told) for column in zip(*told, strict=True))
+    return f"The choice looked at the target alone: on average these recipes forget {before:.1f} points with defaults, {after:.1f} tuned."
 
 
 def _differ(group: Group, one: str, other: str) -> bool:

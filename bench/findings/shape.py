@@ -19,7 +19,9 @@ class Group:
     pairs: list[Pair] = field(default_factory=list)
     """Every two methods compared in target accuracy."""
     smallest: float | None = None
-    """The smallest difference in target accuracy that would have been found in four suites of five, 0..1."""
+    """The difference in target accuracy, 0..1, that three pairs of four would have shown in four suites of five."""
+    typical: float | None = None
+    """The same for half of the pairs: far less than `smallest` where a few recipes are unstable."""
     environments: list[str] = field(default_factory=list)
     """Hardware and library versions that rows were measured with, the most common first. Speed and memory of rows from another one
     are in `elsewhere`, not among the rows' own numbers."""

@@ -17,6 +17,7 @@ from .shape import Group, Trial
 
 ONE_SEED, UNTUNED, UNVERIFIED, OVERSPENT = "one seed", "untuned", "not verified", "over budget"
 CEILING = 0.99
+UNSTABLE = 0.1  # standard deviation of accuracy between seeds
 UNEVEN = 0.2  # standard deviation of a speed between seeds, over its mean
 OVERRUN = 1.03  # of the budget: one last batch is no news
 
@@ -96,6 +97,8 @@ def sentences(groups: Sequence[Group], records: Sequence[Record], trials: Sequen
         told.append(f"{len(top)} rows reach {100 * CEILING:.0f}% or more: the target is too easy to tell them apart.")
     if any(len(group.environments) > 1 for group in groups):
         told.append("Not all rows were measured on one machine with one set of versions: speed and memory are told for each apart.")
+    if unstable := [row.recipe for row in trained if row.spreads.get("target_accuracy", 0.0) > UNSTABLE]:
+        told.append(f"{listed(unstable)} scored so differently from seed to seed that more seeds are needed to place {_them(unstable)}.")
     if disturbed := [row.recipe for row in trained if _uneven(row)]:
         told.append(f"Training speed of {listed(disturbed)} varies much between seeds: something else ran on the machine, so compare none.")
     if any(record["split"] == "validation" and record.get("purpose", "row") == "row" for record in records):
@@ -113,6 +116,10 @@ def _notes(records: Sequence[Record]) -> list[str]:
     """What is to be known of imported numbers, source by source."""
     notes = [(given["from"], note) for r in records if (given := r.get("imported")) for note in given["notes"]]
     return [f"Of rows from {source}: {note}." for source, note in dict.fromkeys(notes)]
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def _uneven(row: Row) -> bool:

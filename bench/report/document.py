@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..findings import CurvePoint, Findings, Group, Sequence, Trial
 from ..plan import BASE
 from ..rows import Row
-from .table import escaped, grid, header, lines, minus, percent
+from .table import escaped, grid, header, lines, minus, percent, reach_of
 
 NOTES = (
     "Values in parentheses are bounds of {level:g}% confidence intervals over other items and other seeds; values with ± are mean and "
@@ -41,8 +41,8 @@ def _points(title: str, sentences: list[str]) -> str:
 def _group(group: Group, number: int) -> list[str]:
     rows = group.rows
     parts = [f"## Table {number}, apart because\n\n{escaped(group.apart)}" if group.apart else "", grid(header(rows), lines(rows))]
-    if group.smallest is not None:
-        parts.append(f"The smallest difference that this table would find in four cases of five: {percent(group.smallest)} points.")
+    if reach := reach_of(group):
+        parts.append(reach)
     for environment, elsewhere in group.elsewhere:
         parts.append(f"Speed and memory measured with {escaped(environment)}:\n\n" + grid(header(elsewhere), lines(elsewhere)))
     if retained := retained_tasks(rows):

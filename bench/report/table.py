@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..findings import Group
 from ..rows import Row
 
 
@@ -72,6 +73,17 @@ def cell(row: Row, column: Column) -> str:
 def minus(text: str) -> str:
     """With the sign of subtraction, and none before a zero."""
     return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
+
+
+def reach_of(group: Group) -> str:
+    """Which differences the table could have shown; nothing where nothing was compared."""
+    if group.smallest is None or group.typical is None:
+        return ""
+    half, most = percent(group.typical), percent(group.smallest)
+    return (
+        f"Differences that would be found four times of five: {half} points for half of the pairs, {most} for three quarters. Smaller ones "
+        "may be there and stay unseen."
+    )
 
 
 def spent(row: Row) -> str:

@@ -59,7 +59,7 @@ class Watcher:
             return
         if job.run.id not in self._bars:
             self._bars[job.run.id] = self._live.add_task("", total=100, left="")
-        name = f"  {escape(job.run.recipe)} seed {job.run.seed}: {stage}"
+        name = f"  {_named(job.run)}: {stage}"
         self._live.update(self._bars[job.run.id], description=name, completed=round(100 * fraction))
         self._live.update(self._all, left=f"about {_minutes(self.seconds_left())} left")
 
@@ -74,7 +74,7 @@ class Watcher:
         left = f", about {_minutes(self.seconds_left())} left" if count < self._todo else ""
         reason = f": {result['reason']}" if result["reason"] else ""
         self._console.print(
-            f"  {count}/{self._todo} {escape(job.run.recipe)} seed {job.run.seed}: [{colour}]{result['status']}[/]{escape(reason)}{left}",
+            f"  {count}/{self._todo} {_named(job.run)}: [{colour}]{result['status']}[/]{escape(reason)}{left}",
             highlight=False,
         )
 
@@ -99,9 +99,8 @@ def print_findings(findings: Findings, folder: Path, as_json: bool) -> None:
         if group.apart:
             console.print(f"\nApart, because {escape(group.apart)}", highlight=False)
         _print_rows(group.rows, console)
-        if group.smallest is not None:
-            found = f"{table.percent(group.smallest)} points"
-            console.print(f"Rows that share a letter are not known to differ; a difference of {found} would usually be found.")
+        if reach := table.reach_of(group):
+            console.print(f"Rows that share a letter are not known to differ. {reach}", highlight=False)
     console.print(f"[bold]{escape(findings.headline)}[/]", highlight=False)
     for sentence in (*findings.ranking, *findings.weaknesses):
         console.print(f"• {escape(sentence)}", highlight=False)
@@ -136,6 +135,11 @@ def _print_rows(rows: list[Row], console: Console) -> None:
         ]
         grid.add_row(*map(escape, cells), style="dim" if row.recipe == BASE else None)
     (console if console.is_terminal else Console(width=max(console.width, 190))).print(grid)
+
+
+def _named(run: Run) -> str:
+    seed = f"{escape(run.recipe)} seed {run.seed}"
+    return seed if run.purpose is Purpose.ROW else f"{seed}, {_purpose(run)}"
 
 
 def _purpose(run: Run) -> str:

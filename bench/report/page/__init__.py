@@ -13,6 +13,7 @@ from typing import Any
 
 from ...findings import Findings, Group
 from ...plan import BASE
+from ..table import reach_of
 from . import facts, heat, pairs, spending, tuning
 from .charts import Chart, bars, draws, lines, points
 from .grid import Elsewhere, Grid, elsewhere, grid
@@ -29,6 +30,8 @@ class Part:
     number: int
     group: Group
     grid: Grid
+    reach: str
+    """Which differences the table could have shown."""
     scatter: Chart | None
     any_two: Chart | None
     time: Chart | None
@@ -102,6 +105,7 @@ def _part(group: Group, number: int, numbers: _Numbers) -> Part:
         number=number,
         group=group,
         grid=grid(group, number),
+        reach=reach_of(group),
         scatter=points.learning_against_forgetting(rows, f"scatter-{number}"),
         any_two=chooser[0] if chooser else None,
         time=bars.time(rows, f"time-{number}"),
