@@ -20,8 +20,6 @@ class Group:
     """Every two methods compared in target accuracy."""
     smallest: float | None = None
     """The difference in target accuracy, 0..1, that three pairs of four would have shown in four suites of five."""
-    typical: float | None = None
-    """The same for half of the pairs: far less than `smallest` where a few recipes are unstable."""
     environments: list[str] = field(default_factory=list)
     """Hardware and library versions that rows were measured with, the most common first. Speed and memory of rows from another one
     are in `elsewhere`, not among the rows' own numbers."""
@@ -29,6 +27,8 @@ class Group:
     """Environment, and rows that hold nothing but their speed and memory in it."""
     chances: dict[tuple[str, str], float] = field(default_factory=dict)
     """By pair of recipes: how often a run of the first scores above one of the second, over seeds and targets."""
+    typical: float | None = None
+    """The same for half of the pairs: far less than `smallest` where a few recipes are unstable."""
 
 
 @dataclass(frozen=True)

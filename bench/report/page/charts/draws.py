@@ -68,7 +68,7 @@ def _axis(parameter: str, numbers: list[float] | None) -> Any:
     if min(numbers) > 0 and (parameter.rsplit(".", maxsplit=1)[-1] == "lr" or max(numbers) / min(numbers) >= WIDE):
         axis = alt.Axis(format="~g", labelOverlap=True, values=_decades(numbers))
         return alt.X("value:Q", title=parameter, scale=alt.Scale(type="log", nice=False, padding=10), axis=axis)
-    axis = alt.Axis(tickCount=3, format="~g", labelOverlap=True)
+    axis = alt.Axis(tickCount=3, format="~f", labelOverlap=True)
     return alt.X("value:Q", title=parameter, scale=alt.Scale(zero=False, nice=False, padding=10), axis=axis)
 
 
