@@ -64,3 +64,10 @@ def test_the_page_says_what_each_method_says_of_how_it_was_verified() -> None:
     told = {row[0]: row[4] for row in cells if len(row) == 6}
     said = {name: plugin.method.verified for name, plugin in registry.plugins().items() if plugin.method and name in told}
     assert said == {name: told[name] for name in said}
+
+
+def test_one_method_under_many_names_is_tied_with_itself() -> None:
+    rows = [row for row in find(Store(ROOT / "results/aa")).rows if row.recipe != "base"]
+    assert len(rows) == 8
+    assert len({row.means["target_accuracy"] for row in rows}) > 1, "seeds do matter here"
+    assert {row.letters for row in rows} == {"a"}
