@@ -172,9 +172,9 @@ def test_one_seed_among_several_gets_the_noise_of_the_table() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    assert compare({}) == Comparison({}, [], {}, None)
+    assert compare({}) == Comparison({}, [], {}, None, None)
     alone = compare({"a": Outcomes.of_items([answers(1, 2)])})
-    assert (alone.letters, alone.pairs, alone.smallest) == ({"a": "a"}, [], None)
+    assert (alone.letters, alone.pairs, alone.smallest, alone.typical) == ({"a": "a"}, [], None, None)
 
 
 def test_other_items_are_refused() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.report.table import markdown
+from bench.findings import Findings, Group
+from bench.report.document import markdown
 from bench.rows import Row
 from bench.store import Store, write_atomically
 
@@ -62,7 +63,7 @@ def test_writing_leaves_nothing_half_done(tmp_path: Path) -> None:
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_no_name_can_break_out_of_its_cell(recipe: str, reason: str) -> None:
     rows = [Row(recipe, "failed", reason, 0, ("tokens", 10.0)), Row("b", "failed", None, 0, ("tokens", 10.0))]
-    text = markdown(rows)
+    text = markdown(Findings(recipe, reason, [Group(rows, apart=reason)], 0.95), [])
     assert "<" not in text
     grid = [line for line in text.split("\n") if line.startswith("|")]
     assert len(grid) == 4

@@ -18,7 +18,7 @@ def headline(group: Group, target: Sequence[str], level: float) -> str:
     if not ranked:
         return f"No recipe has a result on {listed(target)}."
     best = ranked[0]
-    said = f"On {listed(target)}, {best.recipe} reaches {_percent(best, level)}"
+    said = f"On {listed(target)}, {best.recipe} reaches {_percent(best, level)}{' on average' if len(target) > 1 else ''}"
     if len(ranked) == 1:
         return said + ", the only recipe with a result."
     tied = [r for r in ranked[1:] if set(r.letters) & set(best.letters)]
