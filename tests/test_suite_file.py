@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,10 @@ def test_the_schema_knows_suite_keys_and_installed_methods(bench: Bench) -> None
     entry = schema["properties"]["methods"]["items"]["anyOf"]
     assert "sft" in entry[0]["enum"]
     assert "r" in entry[1]["properties"]["lora"]["properties"]
+
+
+def test_looking_at_the_installed_methods_loads_no_model_library() -> None:
+    code = "import sys; from bench import registry; registry.plugins(); registry.mergers(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"bench_peft.methods", "bench_rl", "bench_preference.dpo"} <= set(loaded)
+    assert not {"torch", "transformers", "datasets", "peft", "trl"} & set(loaded)

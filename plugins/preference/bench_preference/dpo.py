@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Session
+from bench import Choice, Format, LogRange
 
 from .pairs import ReferenceMethod
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
     from trl.trainer.dpo_trainer import DPOTrainer
+
+    from bench import Session
 
 Beta = Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="strength of the pull to the reference")]
 

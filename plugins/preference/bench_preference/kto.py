@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bench import Format, LogRange, Range, Session
+from bench import Format, LogRange, Range
 
 from .pairs import Preference
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from bench import Session
 
 Weight = Annotated[float, Range(0.5, 2.0), Field(gt=0, description="weight of the loss of such completions")]
 

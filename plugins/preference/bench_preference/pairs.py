@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Format, LogRange, Method, Session
+from bench import Format, LogRange, Method
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from bench import Session
 
     from .likelihood import Likelihoods
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench import Format, Session
+from bench import Format
 
 from .pairs import Preference, Rate
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from bench import Session
 
     from .likelihood import Likelihoods
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Range, Session
+from bench import Choice, Format, LogRange, Range
 
 from .pairs import PairMethod
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
+
+    from bench import Session
 
     from .likelihood import Likelihoods
 
