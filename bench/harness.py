@@ -40,7 +40,7 @@ def run(file: Path, results: Path, jobs: int | None, voice: Voice) -> bool:
                 store.begin(suite_file.resolved(suite), [r.id for r in runs])
                 local.run_all([_job(suite, r) for r in missing_runs(fresh, store)], devices, store, watcher)
                 known |= {r.id for r in runs}
-                runs = _plan(suite, devices, store)
+                runs = _plan(suite, devices, store) if suite.tuning else runs
     findings = report.write(store)
     if voice != "quiet":
         terminal.print_findings(findings, store.report, voice == "json")
@@ -49,7 +49,7 @@ def run(file: Path, results: Path, jobs: int | None, voice: Voice) -> bool:
 
 def _plan(suite: Suite, devices: list[str], store: Store) -> list[Run]:
     """All runs that can be named by what is known already: trials that are done name the rows of their winners."""
-    return make_plan(suite, devices[0].partition(":")[0], store.all())
+    return make_plan(suite, devices[0].partition(":")[0], store.all() if suite.tuning else ())
 
 
 def _job(suite: Suite, run: Run) -> Job:

@@ -140,10 +140,17 @@ def iqm(scores: ArrayLike, level: float = 0.95) -> Estimate:
 def probability_of_improvement(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Estimate:
     """P(X > Y), ties half, mean over tasks; scores [seeds, tasks] of two recipes (Agarwal 2021); bootstrap as in `iqm`."""
 
-    def wins(drawn_x: Array, drawn_y: Array) -> Array:
-        return (1 + np.sign(drawn_x[:, :, None] - drawn_y[:, None])).mean(axis=(1, 2, 3)) / 2
+    return _bootstrap(_wins, level, x, y)
 
-    return _bootstrap(wins, level, x, y)
+
+def chance(x: ArrayLike, y: ArrayLike) -> float:
+    """`probability_of_improvement` without its interval, for tables of many pairs."""
+    return float(_wins(np.asarray(x, dtype=float)[None], np.asarray(y, dtype=float)[None])[0])
+
+
+def _wins(x: Array, y: Array) -> Array:
+    """Share of runs of x above those of y, for arrays [draws, seeds, tasks]."""
+    return (1 + np.sign(x[:, :, None] - y[:, None])).mean(axis=(1, 2, 3)) / 2
 
 
 def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import stats
 from ..errors import UserError
+from ..findings.answers import Answers, Key
 from ..plan import BASE
 from ..stats import Outcomes
 from ..store import Record, Store
@@ -16,7 +17,6 @@ from .cost import machines, ratios
 from .shape import ACCURACY, FORGETTING, Change, Diff, RecipeDiff
 
 Side = str  # "a" or "b"
-Items = dict[tuple[str, str, int], float]
 
 
 class _Folder:
@@ -24,19 +24,13 @@ class _Folder:
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder)
-        self._items: dict[str, Items] = {}
+        self.answers = Answers(self.store)
         self.records: dict[str, list[Record]] = {}
         for record in self.store.planned():
             if record.get("purpose", "row") == "row":
                 self.records.setdefault(record["recipe"], []).append(record)
         if not self.records:
             raise UserError(f"{folder} holds no records yet")
-
-    def items(self, run: str) -> Items:
-        """Per-item outcomes of a run; each file is read once."""
-        if run not in self._items:
-            self._items[run] = self.store.items(run)
-        return self._items[run]
 
     @property
     def any(self) -> Record:
@@ -163,7 +157,7 @@ def _unfit(records: dict[tuple[Side, str], list[Record]], tasks: list[str]) -> s
     return ""
 
 
-Keys = dict[str, list[tuple[str, str, int]]]
+Keys = dict[str, list[Key]]
 
 
 def _paired(sides: dict[Side, _Folder], records: dict[tuple[Side, str], list[Record]], tasks: list[str], what: str, found: Diff) -> Keys:
@@ -172,15 +166,13 @@ def _paired(sides: dict[Side, _Folder], records: dict[tuple[Side, str], list[Rec
     if len(prints) > 1:
         found.notes.append(f"{what} is not paired on items: the data are not known to be the same")
         return {}
-    known = [sides[side].items(record["id"]).keys() for (side, _), group in records.items() for record in group]
-    known = [keys for keys in known if keys]
-    common = set.intersection(*map(set, known)) if known else set()
-    every = set.union(*map(set, known)) if known else set()
-    keys = {task: sorted(key for key in common if key[0] == task) for task in tasks}
+    told = [sides[side].answers.by_task(record) for (side, _), group in records.items() for record in group]
+    known = {task: [set(items.get(task, ())) for items in told if items] for task in tasks}
+    keys = {task: sorted(set.intersection(*asked)) if asked else [] for task, asked in known.items()}
     if not all(keys.values()):
         found.notes.append(f"{what} is not paired on items: outcomes by item are not there, or have no items in common")
         return {}
-    used, there = sum(map(len, keys.values())), sum(key[0] in tasks for key in every)
+    used, there = sum(map(len, keys.values())), sum(len(set.union(*asked)) for asked in known.values())
     if used < there:
         found.notes.append(f"{what} is compared on the {used} items that every run has, of {there}")
     return keys
@@ -188,9 +180,9 @@ def _paired(sides: dict[Side, _Folder], records: dict[tuple[Side, str], list[Rec
 
 def _outcomes(folder: _Folder, records: list[Record], tasks: list[str], keys: Keys) -> Outcomes:
     """Of all seeds of one recipe; the mean over seeds where outcomes by item are not there."""
-    items = [folder.items(record["id"]) for record in records]
+    items = [folder.answers.by_task(record) for record in records]
     if keys and all(items):
-        return Outcomes.of_items([[[found[key] for key in keys[task]] for found in items] for task in tasks])
+        return Outcomes.of_items([[[found[task][key] for key in keys[task]] for found in items] for task in tasks])
     scores = [[record["evaluation"]["scores"][task] for record in records] for task in tasks]
     return Outcomes.of_summary(
         (sum(s["value"] for s in seeds) / len(seeds), len(keys.get(t, ())) or seeds[0]["items"])

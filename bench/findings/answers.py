@@ -19,14 +19,18 @@ class Answers:
         self._store = store
         self._read: dict[str, dict[str, dict[Key, float]]] = {}
 
-    def of(self, record: Record, task: str) -> dict[Key, float]:
-        """Outcome of each item of a task, by part of the task and number of the document; empty where they are not known."""
+    def by_task(self, record: Record) -> dict[str, dict[Key, float]]:
+        """Outcome of each item, by task, then by part of the task and number of the document; empty where they are not known."""
         run = record["id"]
         if run not in self._read:
             tasks = self._read.setdefault(run, {})
             for (name, part, document), score in self._store.items(run).items():
                 tasks.setdefault(name, {})[part, document] = score
-        return self._read[run].get(task, {})
+        return self._read[run]
+
+    def of(self, record: Record, task: str) -> dict[Key, float]:
+        """Outcome of each item of one task."""
+        return self.by_task(record).get(task, {})
 
     def flipped(self, before: Record, after: Record, task: str) -> Flips | None:
         """What became of each item; None where there are none, or they are not simply right or wrong."""

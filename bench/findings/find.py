@@ -42,7 +42,7 @@ def find(store: Store, together: bool = False) -> Findings:
         curve=course.curve(records, answers, LEVEL),
         sequences=course.sequences(records),
         ranking=sentences.ranking(main, LEVEL),
-        weaknesses=weak.sentences(groups, records, trials, len(_asked(store)) - len(records) if _asked(store) else 0),
+        weaknesses=weak.sentences(groups, records, trials, len(store.asked()) - len(records)),
         provenance=_provenance(records),
     )
 
@@ -50,11 +50,6 @@ def find(store: Store, together: bool = False) -> Findings:
 def _read(store: Store, name: str) -> str:
     file = store.folder / name
     return file.read_text(encoding="utf-8") if file.is_file() else ""
-
-
-def _asked(store: Store) -> list[str]:
-    text = _read(store, "plan.json")
-    return json.loads(text)["runs"] if text else []
 
 
 def _provenance(records: Sequence[Record]) -> dict[str, str]:

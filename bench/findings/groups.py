@@ -108,7 +108,7 @@ def _over_seeds_and_targets(made: Group, scores: dict[str, list[list[float]]], l
             _put(own, "target_iqm", middle)
     for pair in made.pairs:
         if len(scores[pair.one]) > 1 and len(scores[pair.other]) > 1:
-            made.chances[pair.one, pair.other] = stats.probability_of_improvement(scores[pair.one], scores[pair.other]).value
+            made.chances[pair.one, pair.other] = stats.chance(scores[pair.one], scores[pair.other])
 
 
 def _forgetting(found: list[Member], answers: Answers, level: float) -> None:

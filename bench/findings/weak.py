@@ -106,7 +106,7 @@ def sentences(groups: Sequence[Group], records: Sequence[Record], trials: Sequen
     if any(row.imported for row in trained):
         told.append("Imported rows were measured by others; what they do not tell could not be checked.")
         told += _notes(records)
-    told += _edges(trials, records)
+    told += _edges(trials)
     if any((record.get("git") or {}).get("dirty") for record in records):
         told.append("Some runs started from a repository with changes that were not committed.")
     return told
@@ -128,22 +128,17 @@ def _uneven(row: Row) -> bool:
 
 
 def _count(some: Sequence[object], all_rows: Sequence[object]) -> str:
-    return (
-        f"{'All' if len(some) == len(all_rows) else f'{len(some)} of'} {len(all_rows)} rows rest" if len(all_rows) > 1 else "The row rests"
-    )
+    if len(all_rows) == 1:
+        return "The row rests"
+    return f"All {len(all_rows)} rows rest" if len(some) == len(all_rows) else f"{len(some)} of {len(all_rows)} rows rest"
 
 
-def _edges(trials: Sequence[Trial], records: Sequence[Record]) -> list[str]:
+def _edges(trials: Sequence[Trial]) -> list[str]:
     """Recipes whose chosen learning rate lies at an end of those that were drawn."""
     found = []
-    for recipe in dict.fromkeys(t.recipe for t in trials):
-        own = [t for t in trials if t.recipe == recipe]
-        chosen = next((t for t in own if t.chosen), None)
-        rates = sorted({t.drawn["lr"] for t in own if "lr" in t.drawn})
-        if chosen and len(rates) > 2 and chosen.drawn["lr"] in (rates[0], rates[-1]):
-            found.append(recipe)
-    return (
-        [f"The search chose the lowest or the highest learning rate that it drew for {listed(found)}: a better one may lie beyond."]
-        if found
-        else []
-    )
+    for chosen in (t for t in trials if t.chosen):
+        rates = sorted({t.drawn["lr"] for t in trials if t.recipe == chosen.recipe and "lr" in t.drawn})
+        if len(rates) > 2 and chosen.drawn["lr"] in (rates[0], rates[-1]):
+            found.append(chosen.recipe)
+    said = f"The search chose the lowest or the highest learning rate that it drew for {listed(found)}: a better one may lie beyond."
+    return [said] if found else []
