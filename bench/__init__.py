@@ -1,4 +1,6 @@
-"""bench: a benchmark harness for fine-tuning methods. This is all that a method plugin needs to import."""
+"""bench: a benchmark harness for fine-tuning methods. This is all that a method plugin needs to
+import.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import Skipped
-    from .method import Choice, Format, LogRange, Merger, Method, Range, Weights
-    from .schedule import Diverged
-    from .session import Session
+    from bench.data.formats import Format
+    from bench.errors import Skipped
+    from bench.methods.method import Merger, Method, Weights
+    from bench.methods.schedule import Diverged
+    from bench.methods.search_space import Choice, LogRange, Range
+    from bench.methods.session import Session
 
-__all__ = ["Choice", "Diverged", "Format", "LogRange", "Merger", "Method", "Range", "Session", "Skipped", "Weights"]
+__all__ = [
+    "Choice",
+    "Diverged",
+    "Format",
+    "LogRange",
+    "Merger",
+    "Method",
+    "Range",
+    "Session",
+    "Skipped",
+    "Weights",
+]
 
-_HOMES = {"Diverged": "schedule", "Session": "session", "Skipped": "errors"}
+_HOMES = {
+    "Choice": "methods.search_space",
+    "Diverged": "methods.schedule",
+    "Format": "data.formats",
+    "LogRange": "methods.search_space",
+    "Merger": "methods.method",
+    "Method": "methods.method",
+    "Range": "methods.search_space",
+    "Session": "methods.session",
+    "Skipped": "errors",
+    "Weights": "methods.method",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: the command line must not wait for what it does not use."""
+    """Import a public name when it is first asked for: the command line must not wait for what it
+    does not use.
+    """
     if name not in __all__:
         raise AttributeError(f"module bench has no attribute {name}")
-    return getattr(import_module(f".{_HOMES.get(name, 'method')}", __name__), name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

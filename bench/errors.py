@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something in the user's input is wrong. The command prints the message and ends with exit code 2."""
+    """Something in the user's input is wrong. The command prints the message and ends with exit
+    code 2.
+    """
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

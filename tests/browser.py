@@ -10,16 +10,25 @@ from typing import Any
 
 import pytest
 
-from bench.findings import CurvePoint, Findings, Group, Sequence, Trial
-from bench.rows import Objective, Row
-from bench.stats import Pair
+from bench.analysis import CurvePoint, Findings, Group, Sequence, Trial
+from bench.analysis.rows import Objective, Row
+from bench.analysis.statistics import Pair
 
 FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
 ).split()
 EVIL = """<script>alert(1)</script>"'&"""
 BUDGET = ("tokens", 200_000.0)
-FAMILIES = ("supervised", "parameter-efficient", "preference", "reinforcement", "continual", "merging", "a stranger's own")
+FAMILIES = (
+    "supervised",
+    "parameter-efficient",
+    "preference",
+    "reinforcement",
+    "continual",
+    "merging",
+    "a stranger's own",
+)
 SUITE = """suite: everything
 model: {path: tiny}
 target: [tiny/swap, tiny/smallest]
@@ -74,18 +83,31 @@ def row(recipe: str, accuracy: float, forgetting: float, family: str = "", **mor
         "forgetting": (forgetting - 0.04, forgetting + 0.04),
     }
     made.ledger = {"train": _spent(0.8), "reference": _spent(0.2), "tuning": _spent(8.0)}
-    made.objectives = [Objective("1", "sft", "nll", "lower", 4.2, 0.31), Objective("1", "sft", "accuracy", None, 0.1, 0.8)]
+    made.objectives = [
+        Objective("1", "sft", "nll", "lower", 4.2, 0.31),
+        Objective("1", "sft", "accuracy", None, 0.1, 0.8),
+    ]
     return made
 
 
 def _spent(share: float) -> dict[str, float]:
-    return {"tokens": 200_000 * share, "flops": 1.1e12 * share, "seconds": 40 * share, "samples": 12_000 * share, "steps": 190 * share}
+    return {
+        "tokens": 200_000 * share,
+        "flops": 1.1e12 * share,
+        "seconds": 40 * share,
+        "samples": 12_000 * share,
+        "steps": 190 * share,
+    }
 
 
 def base() -> Row:
     found = row("base", 0.02, 0.0)
     trained = ("train", "artifact", "trainable", "load", "save", "spent", "joules")
-    for name in [name for name in found.means if any(word in name for word in trained) and name != "total_parameters"]:
+    for name in [
+        name
+        for name in found.means
+        if any(word in name for word in trained) and name != "total_parameters"
+    ]:
         del found.means[name]
         found.spreads.pop(name, None)
         found.missing[name] = "not trained"
@@ -99,27 +121,79 @@ def everything(evil: str = EVIL) -> Findings:
     for number, family in enumerate(FAMILIES):
         accuracy, forgetting = 0.93 - 0.11 * number, 0.62 - 0.08 * number
         name = evil if number == 2 else f"method-{number}"
-        rows.append(row(name, accuracy, forgetting, family, letters="ab"[number % 2], marks=["one seed", "untuned"]))
-        rows.append(row(f"{name} (tuned)", accuracy + 0.05, forgetting - 0.02, family, tuned_from=name, letters="a", marks=["one seed"]))
-    rows.append(Row("broken", "failed", f"ValueError: {evil} in line 3", 0, BUDGET, family="continual"))
+        rows.append(
+            row(
+                name,
+                accuracy,
+                forgetting,
+                family,
+                letters="ab"[number % 2],
+                marks=["one seed", "untuned"],
+            )
+        )
+        rows.append(
+            row(
+                f"{name} (tuned)",
+                accuracy + 0.05,
+                forgetting - 0.02,
+                family,
+                tuned_from=name,
+                letters="a",
+                marks=["one seed"],
+            )
+        )
+    rows.append(
+        Row("broken", "failed", f"ValueError: {evil} in line 3", 0, BUDGET, family="continual")
+    )
     rows.append(Row("absent", "skipped", "needs a GPU", 0, BUDGET, family="reinforcement"))
-    rows.append(row("borrowed", 0.71, 0.2, "supervised", imported=f"Doe et al. {evil}", marks=["not verified"]))
+    rows.append(
+        row(
+            "borrowed",
+            0.71,
+            0.2,
+            "supervised",
+            imported=f"Doe et al. {evil}",
+            marks=["not verified"],
+        )
+    )
     names = [r.recipe for r in rows if r.means and r.recipe != "base"]
     pairs = [
-        Pair(a, b, 0.02 * (i - j), 0.02 * (i - j) - 0.03, 0.02 * (i - j) + 0.03, 0.01 * i, min(1.0, 0.1 * i))
+        Pair(
+            a,
+            b,
+            0.02 * (i - j),
+            0.02 * (i - j) - 0.03,
+            0.02 * (i - j) + 0.03,
+            0.01 * i,
+            min(1.0, 0.1 * i),
+        )
         for i, a in enumerate(names)
         for j, b in enumerate(names)
         if i < j
     ]
     chances = {(pair.one, pair.other): 0.5 + 0.4 * pair.difference for pair in pairs[1:]}
-    other = [row("method-0", 0.99, 0.7, "supervised"), row("method-1", 0.9, 0.3, "parameter-efficient")]
+    other = [
+        row("method-0", 0.99, 0.7, "supervised"),
+        row("method-1", 0.9, 0.3, "parameter-efficient"),
+    ]
     for one in other:
         one.budget = ("tokens", 800_000.0)
     return Findings(
         name=f"everything {evil}",
-        headline=f"method-0 (tuned) learned most, 98.0% (95–100), and {evil} forgot least for what it learned.",
+        headline=(
+            f"method-0 (tuned) learned most, 98.0% (95–100), and {evil} forgot least for what it"
+            " learned."
+        ),
         groups=[
-            Group(rows, "", pairs, 0.041, ["Xeon, torch 2.11", f"H100 {evil}"], [(f"H100 {evil}", _fast(evil))], chances),
+            Group(
+                rows,
+                "",
+                pairs,
+                0.041,
+                ["Xeon, torch 2.11", f"H100 {evil}"],
+                [(f"H100 {evil}", _fast(evil))],
+                chances,
+            ),
             Group(other, f"another budget: 800,000 tokens {evil}", [], None, ["Xeon, torch 2.11"]),
         ],
         level=0.95,
@@ -131,7 +205,10 @@ def everything(evil: str = EVIL) -> Findings:
             for s in (0.125, 0.25, 0.5, 1.0)
         ],
         sequences=[_sequence(n) for n in names[:3]],
-        ranking=[f"Tuning moved {evil} from place 5 to place 2.", "The order of the other rows stayed."],
+        ranking=[
+            f"Tuning moved {evil} from place 5 to place 2.",
+            "The order of the other rows stayed.",
+        ],
         weaknesses=["Two seeds or fewer for 3 of 17 rows.", f"The rates of {evil} were not tuned."],
         provenance={"commit": "267681b", evil: evil, "model": "sha256 1f0c…"},
     )
@@ -151,23 +228,44 @@ def _trials(names: list[str], evil: str) -> list[Trial]:
     made = []
     for name in names[:3]:
         for number in range(8):
-            drawn = {"lr": 10 ** (-4 + 0.3 * number), "r": 2 ** (number % 4), f"1.init {evil}": ["pissa", evil][number % 2]}
+            drawn = {
+                "lr": 10 ** (-4 + 0.3 * number),
+                "r": 2 ** (number % 4),
+                f"1.init {evil}": ["pissa", evil][number % 2],
+            }
             score = None if number == 7 else 0.2 + 0.1 * number - 0.03 * max(0, number - 4) ** 2
-            made.append(Trial(name, number, drawn, "diverged" if score is None else "ok", score, number == 5))
+            made.append(
+                Trial(
+                    name, number, drawn, "diverged" if score is None else "ok", score, number == 5
+                )
+            )
     return made
 
 
 def _sequence(name: str) -> Sequence:
     matrix = [[0.1, 0.05, 1.0, 0.9], [0.95, 0.2, 0.6, 0.5], [0.7, 0.9, 0.3, 0.4]]
-    metrics = {"average_accuracy": 0.8, "backward_transfer": -0.25, "forward_transfer": 0.15, "forgetting": 0.25}
-    return Sequence(name, ["tiny/swap", "tiny/smallest", "tiny/people", "tiny/sort"], matrix, metrics)
+    metrics = {
+        "average_accuracy": 0.8,
+        "backward_transfer": -0.25,
+        "forward_transfer": 0.15,
+        "forgetting": 0.25,
+    }
+    return Sequence(
+        name, ["tiny/swap", "tiny/smallest", "tiny/people", "tiny/sort"], matrix, metrics
+    )
 
 
 @contextmanager
-def opened(html: str, folder: Path, width: int = 1440, height: int = 1000, dark: bool = False) -> Iterator[tuple[Any, list[str]]]:
+def opened(
+    html: str, folder: Path, width: int = 1440, height: int = 1000, dark: bool = False
+) -> Iterator[tuple[Any, list[str]]]:
     """The page in Chromium, every picture drawn, and a list that fills with what went wrong."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if program is None:
         pytest.skip("no Chromium on this machine")
     file = folder / "page.html"
@@ -176,14 +274,29 @@ def opened(html: str, folder: Path, width: int = 1440, height: int = 1000, dark:
     with sync_api.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=program, args=FLAGS)
         try:
-            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+            page = browser.new_page(
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if dark else "light",
+            )
             page.set_default_timeout(60_000)
             page.on(
-                "console", lambda message: troubles.append(f"console: {message.text}") if message.type in ("error", "warning") else None
+                "console",
+                lambda message: (
+                    troubles.append(f"console: {message.text}")
+                    if message.type in ("error", "warning")
+                    else None
+                ),
             )
             page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
             page.on("dialog", lambda dialog: (troubles.append("dialog"), dialog.dismiss()))
-            page.on("request", lambda request: None if request.url == file.as_uri() else troubles.append(f"request: {request.url[:200]}"))
+            page.on(
+                "request",
+                lambda request: (
+                    None
+                    if request.url == file.as_uri()
+                    else troubles.append(f"request: {request.url[:200]}")
+                ),
+            )
             page.goto(file.as_uri())
             page.locator("html[data-drawn='all']").wait_for(state="attached")
             yield page, troubles

@@ -17,7 +17,7 @@ import pytest
 import torch
 import transformers
 
-from bench import cli
+from bench.cli import main
 
 torch.set_num_threads(1)
 transformers.logging.disable_progress_bar()
@@ -26,14 +26,20 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays for good: a collection, of which a session makes many, need not look through all of it."""
+    """What is imported by now stays for good: a collection, of which a session makes many, need not
+    look through all of it.
+    """
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    """Calls the command's entry point in this process, in a fresh folder: for commands that start no runs."""
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bench:
+    """Calls the command's entry point in this process, in a fresh folder: for commands that start
+    no runs.
+    """
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(tmp_path)
@@ -42,7 +48,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         capsys.readouterr()
         code: Any = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as end:
             code = end.code
         out = capsys.readouterr()
@@ -57,7 +63,13 @@ def bench_process(tmp_path: Path) -> Bench:
 
     def call(*arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*arguments), check=False, cwd=tmp_path, env=environment(tmp_path, **extra), capture_output=True, text=True, timeout=900
+            command(*arguments),
+            check=False,
+            cwd=tmp_path,
+            env=environment(tmp_path, **extra),
+            capture_output=True,
+            text=True,
+            timeout=900,
         )
 
     return call
@@ -73,7 +85,9 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Callable[[str, str], str]:
-    """Installs a method plugin that is only a file: writes the module and its entry point, and gives the PYTHONPATH."""
+    """Installs a method plugin that is only a file: writes the module and its entry point, and
+    gives the PYTHONPATH.
+    """
 
     def install(name: str, source: str) -> str:
         site = tmp_path / "site"

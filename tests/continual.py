@@ -9,8 +9,9 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bench.method import Format, Method
-from bench.session import Session
+from bench.data.formats import Format
+from bench.methods.method import Method
+from bench.methods.session import Session
 
 LR = 1e-3
 TUNED: dict[str, Any] = {"lr": LR}

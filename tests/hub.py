@@ -1,4 +1,6 @@
-"""A small stand-in for the Hub: the part of its HTTP API that publishing a dataset goes through, on this machine."""
+"""A small stand-in for the Hub: the part of its HTTP API that publishing a dataset goes through, on
+this machine.
+"""
 
 from __future__ import annotations
 
@@ -59,15 +61,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"error": "Invalid username or password."}, 401)
         elif self.path == "/api/repos/create":
             self.hub.created.append(given := json.loads(body))
-            self._answer({"url": f"{self.hub.endpoint}/datasets/{given['organization']}/{given['name']}"}, self.hub.status)
+            self._answer(
+                {"url": f"{self.hub.endpoint}/datasets/{given['organization']}/{given['name']}"},
+                self.hub.status,
+            )
         elif "/preupload/" in self.path:
-            self._answer({"files": [self._mode(file["path"]) for file in json.loads(body)["files"]]})
+            self._answer(
+                {"files": [self._mode(file["path"]) for file in json.loads(body)["files"]]}
+            )
         elif self.path.endswith("/info/lfs/objects/batch"):
-            self._answer({"transfer": "basic", "objects": [self._place(given) for given in json.loads(body)["objects"]]})
+            self._answer(
+                {
+                    "transfer": "basic",
+                    "objects": [self._place(given) for given in json.loads(body)["objects"]],
+                }
+            )
         elif "/commit/" in self.path:
             self._commit(body)
             repo = self.path.removeprefix("/api/").partition("/commit/")[0]
-            self._answer({"commitUrl": f"{self.hub.endpoint}/{repo}/commit/1", "commitOid": "1" * 40})
+            self._answer(
+                {"commitUrl": f"{self.hub.endpoint}/{repo}/commit/1", "commitOid": "1" * 40}
+            )
         else:
             self._answer({"error": f"there is no {self.path}"}, 404)
 
@@ -79,10 +93,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer({"error": "Repository not found"}, 404)
 
     def _mode(self, path: str) -> dict[str, Any]:
-        return {"path": path, "uploadMode": "lfs" if path.endswith((".parquet", ".safetensors")) else "regular", "shouldIgnore": False}
+        return {
+            "path": path,
+            "uploadMode": "lfs" if path.endswith((".parquet", ".safetensors")) else "regular",
+            "shouldIgnore": False,
+        }
 
     def _place(self, given: dict[str, Any]) -> dict[str, Any]:
-        return {**given, "actions": {"upload": {"href": f"{self.hub.endpoint}/storage/{given['oid']}"}}}
+        return {
+            **given,
+            "actions": {"upload": {"href": f"{self.hub.endpoint}/storage/{given['oid']}"}},
+        }
 
     def _commit(self, body: bytes) -> None:
         for line in map(json.loads, body.decode().splitlines()):

@@ -1,4 +1,6 @@
-"""The conformance kit: every method that is installed passes it, and each of its lines finds the method that breaks it."""
+"""The conformance kit: every method that is installed passes it, and each of its lines finds the
+method that breaks it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,18 @@ import pytest
 import torch
 from pydantic import Field
 
-from bench import Format, LogRange, Merger, Method, Skipped, Weights, registry
-from bench.recipe import Recipe
+from bench import Format, LogRange, Merger, Method, Skipped, Weights
+from bench.methods import registry
+from bench.methods.recipe import Recipe
 from bench.testing import assert_conforms, check, check_merger
 
 from .conftest import ROOT, Bench
 
-METHODS = [name for name, plugin in registry.plugins().items() if plugin.method and not issubclass(plugin.method, Recipe)]
+METHODS = [
+    name
+    for name, plugin in registry.plugins().items()
+    if plugin.method and not issubclass(plugin.method, Recipe)
+]
 
 
 @pytest.mark.slow
@@ -32,7 +39,9 @@ def test_every_method_conforms(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(registry.mergers()))
 def test_every_merger_conforms(name: str) -> None:
-    assert [finding for finding in check_merger(registry.usable_merger(name)) if not finding.ok] == []
+    assert [
+        finding for finding in check_merger(registry.usable_merger(name)) if not finding.ok
+    ] == []
 
 
 class Absent(Merger):
@@ -166,7 +175,9 @@ def test_the_kit_finds_what_is_wrong(method: type[Method], broken: str, tmp_path
 
 
 @pytest.mark.slow
-def test_a_sound_method_passes_and_the_command_says_so(bench_process: Bench, tmp_path: Path) -> None:
+def test_a_sound_method_passes_and_the_command_says_so(
+    bench_process: Bench, tmp_path: Path
+) -> None:
     assert all(finding.ok for finding in check(Plain, tmp_path))
     told = json.loads(bench_process("check", "sft", "--json").stdout)
     assert told["ok"] and told["skipped"] is None and len(told["checks"]) == 10
@@ -182,13 +193,23 @@ def test_check_tells_what_cannot_be_checked(bench: Bench) -> None:
 def _examples() -> list[str]:
     """The whole methods that the guide shows."""
     text = (ROOT / "docs/writing-a-method.md").read_text(encoding="utf-8")
-    return [block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "def train" in block]
+    return [
+        block
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+        if "def train" in block
+    ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", _examples(), ids=lambda text: re.findall(r"class (\w+)", text)[0])
+@pytest.mark.parametrize(
+    "example", _examples(), ids=lambda text: re.findall(r"class (\w+)", text)[0]
+)
 def test_the_methods_that_the_guide_shows_conform(example: str, tmp_path: Path) -> None:
     found: dict[str, Any] = {}
     exec(compile(example, "guide", "exec", dont_inherit=True), found)
-    (method,) = (v for v in found.values() if isinstance(v, type) and issubclass(v, Method) and v is not Method)
+    (method,) = (
+        v
+        for v in found.values()
+        if isinstance(v, type) and issubclass(v, Method) and v is not Method
+    )
     assert_conforms(method, tmp_path)

@@ -1,4 +1,6 @@
-"""Methods against forgetting on the embedded model: equal to plain fine-tuning where they should be, and holding on where they should."""
+"""Methods against forgetting on the embedded model: equal to plain fine-tuning where they should
+be, and holding on where they should.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,10 @@ from bench_continual.penalties import copies, distillation, ewc
 from bench_continual.tuning import FineTuning
 from torch import Tensor
 
-from bench.budget import Budget
-from bench.method import Format, Method
-from bench.recipe import obstacle
+from bench.accounting.budget import Budget
+from bench.data.formats import Format
+from bench.methods.method import Method
+from bench.methods.recipe import obstacle
 from bench.testing import tiny_session
 
 from .continual import TUNED, distance, loaded, plain, same, trained, weights
@@ -35,7 +38,9 @@ from .continual import TUNED, distance, loaded, plain, same, trained, weights
     ],
     ids=lambda method: type(method).__name__,
 )
-def test_at_no_strength_it_is_plain_fine_tuning_bit_for_bit(method: FineTuning, tmp_path: Path) -> None:
+def test_at_no_strength_it_is_plain_fine_tuning_bit_for_bit(
+    method: FineTuning, tmp_path: Path
+) -> None:
     assert same(trained(method, tiny_session(tmp_path / "a")), plain(tiny_session(tmp_path / "b")))
 
 
@@ -59,13 +64,18 @@ def test_at_every_strength_it_stays_by_the_start(method: FineTuning, tmp_path: P
 @pytest.mark.slow
 def test_ewc_holds_what_matters_to_old_tasks_and_little_else(tmp_path: Path) -> None:
     steps = Budget("steps", 24)
-    held = trained(continual.EWC(ewc_lambda=1e8, fisher_examples=32, **TUNED), tiny_session(tmp_path / "a", steps))
+    held = trained(
+        continual.EWC(ewc_lambda=1e8, fisher_examples=32, **TUNED),
+        tiny_session(tmp_path / "a", steps),
+    )
     free = plain(tiny_session(tmp_path / "b", steps))
     judge = tiny_session(tmp_path / "c", steps)
     torch.manual_seed(judge.seed)
     fisher = fisher_on_old_tasks(judge, Format.PROMPT_COMPLETION, 32)
     start = copies(judge.model())
-    costs = [float(ewc(list(model.parameters()), start, fisher, 1.0).detach()) for model in (held, free)]
+    costs = [
+        float(ewc(list(model.parameters()), start, fisher, 1.0).detach()) for model in (held, free)
+    ]
     assert costs[0] < 0.2 * costs[1]
     assert distance(held, judge.model()) > 0.1 * distance(free, judge.model())
 
@@ -115,16 +125,22 @@ def test_a_penalty_does_not_depend_on_the_number_of_micro_batches(tmp_path: Path
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.3])
-def test_replay_keeps_the_size_of_batches_and_its_share_of_old_rows(ratio: float, tmp_path: Path) -> None:
+def test_replay_keeps_the_size_of_batches_and_its_share_of_old_rows(
+    ratio: float, tmp_path: Path
+) -> None:
     session = tiny_session(tmp_path)
     batches = list(islice(continual.Replay(replay_ratio=ratio).mixed(session), 10))
     assert all(len(prompts) == len(completions) == 8 for prompts, completions in batches)
     fresh = [[p for p in prompts if p.startswith("smallest")] for prompts, _ in batches]
     old = [p for prompts, _ in batches for p in prompts if not p.startswith("smallest")]
     assert len(old) == pytest.approx(80 * ratio, abs=1)
-    assert sum(p.startswith("last") for p in old) == pytest.approx(len(old) / 2, abs=1), "both old tasks have the same share"
+    assert sum(p.startswith("last") for p in old) == pytest.approx(len(old) / 2, abs=1), (
+        "both old tasks have the same share"
+    )
     expected = session.dataset(Format.PROMPT_COMPLETION)["prompt"]
-    assert all(new == expected[8 * i : 8 * i + len(new)] for i, new in enumerate(fresh)), "new rows are those of everybody's batch"
+    assert all(new == expected[8 * i : 8 * i + len(new)] for i, new in enumerate(fresh)), (
+        "new rows are those of everybody's batch"
+    )
 
 
 @pytest.mark.parametrize("method", [continual.Replay(), continual.EWC()], ids=["replay", "ewc"])
@@ -146,18 +162,26 @@ def test_the_teacher_of_lwf_is_charged_for_the_same_tokens(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_teacher_of_lwf_is_the_untouched_start(tmp_path: Path) -> None:
-    """Nothing is to be distilled before training; with enough weight little is afterwards; and that is the distance to the start."""
+    """Nothing is to be distilled before training; with enough weight little is afterwards; and that
+    is the distance to the start.
+    """
     steps = Budget("steps", 12)
     held = trained(continual.LwF(lambda_o=1e4, **TUNED), tiny_session(tmp_path / "a", steps))
     free = plain(tiny_session(tmp_path / "b", steps))
     third = tiny_session(tmp_path / "c", batch_size=128)
     look = third.measuring(third.start)
-    start, held, free = (loaded(look, weights) for weights in ({}, held.state_dict(), free.state_dict()))
+    start, held, free = (
+        loaded(look, weights) for weights in ({}, held.state_dict(), free.state_dict())
+    )
     with torch.no_grad():
-        before, after, unheld = (continual.LwF().objective(look, model)["distillation"] for model in (start, held, free))
+        before, after, unheld = (
+            continual.LwF().objective(look, model)["distillation"] for model in (start, held, free)
+        )
         batch = next(iter(look.batches(Format.PROMPT_COMPLETION)))
         text = batch["attention_mask"][:, 1:].bool()
-        said, wanted = (model(input_ids=batch["input_ids"]).logits[:, :-1][text] for model in (free, start))
+        said, wanted = (
+            model(input_ids=batch["input_ids"]).logits[:, :-1][text] for model in (free, start)
+        )
     assert before == pytest.approx(0, abs=1e-6)
     assert 0 < after < 0.5 * unheld
     assert unheld == pytest.approx(distillation(said, wanted, 2.0).item(), rel=1e-4)
@@ -210,9 +234,13 @@ def test_a_soup_is_the_mean_of_runs_that_share_the_budget(tmp_path: Path) -> Non
             ingredients.append(weights(FineTuning(**TUNED).train(part)))
     again.close()
     assert prompts[0] != prompts[1], "each in another order of the data"
-    assert not torch.equal(ingredients[0]["model.embed_tokens.weight"], ingredients[1]["model.embed_tokens.weight"])
+    assert not torch.equal(
+        ingredients[0]["model.embed_tokens.weight"], ingredients[1]["model.embed_tokens.weight"]
+    )
     for name, weight in weights(model).items():
-        assert torch.allclose(weight, torch.stack([i[name] for i in ingredients]).mean(0), atol=1e-6)
+        assert torch.allclose(
+            weight, torch.stack([i[name] for i in ingredients]).mean(0), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(
@@ -240,9 +268,13 @@ def test_in_bfloat16_it_trains_float32_masters(method: Method, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "method", [continual.LwF(**TUNED), continual.Mixout(**TUNED), continual.ModelSoup(**TUNED)], ids=lambda method: type(method).__name__
+    "method",
+    [continual.LwF(**TUNED), continual.Mixout(**TUNED), continual.ModelSoup(**TUNED)],
+    ids=lambda method: type(method).__name__,
 )
-def test_what_it_gives_back_can_be_measured_by_the_session_it_came_from(method: Method, tmp_path: Path) -> None:
+def test_what_it_gives_back_can_be_measured_by_the_session_it_came_from(
+    method: Method, tmp_path: Path
+) -> None:
     session = tiny_session(tmp_path)
     model = trained(method, session)
     with session.unmetered(), torch.no_grad():

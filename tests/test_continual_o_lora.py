@@ -1,4 +1,6 @@
-"""O-LoRA: LoRA as long as there is nothing to be orthogonal to, and orthogonal to earlier adapters afterwards."""
+"""O-LoRA: LoRA as long as there is nothing to be orthogonal to, and orthogonal to earlier adapters
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from peft import LoraConfig, PeftModelForCausalLM
 from safetensors.torch import load_file
 from torch import nn
 
-from bench.budget import Budget
-from bench.method import Format
-from bench.session import Session
+from bench.accounting.budget import Budget
+from bench.data.formats import Format
+from bench.methods.session import Session
 from bench.testing import tiny_session
 
 from .continual import same, trained
@@ -33,8 +35,14 @@ def earlier_adapter(folder: Path) -> Path:
 def overlap(adapter: Path, model: nn.Module) -> float:
     """The largest entry of any A_i A_tᵀ."""
     saved = load_file(adapter / "adapter_model.safetensors")
-    trained_a = {name.replace(".default", ""): a.detach() for name, a in model.named_parameters() if ".lora_A." in name}
-    assert trained_a.keys() == {name for name in saved if ".lora_A." in name} and len(trained_a) == 28
+    trained_a = {
+        name.replace(".default", ""): a.detach()
+        for name, a in model.named_parameters()
+        if ".lora_A." in name
+    }
+    assert (
+        trained_a.keys() == {name for name in saved if ".lora_A." in name} and len(trained_a) == 28
+    )
     return max(float((saved[name] @ a.T).abs().max()) for name, a in trained_a.items())
 
 

@@ -1,4 +1,6 @@
-"""What changed between two results folders, told by the command as a gate in continuous integration would use it."""
+"""What changed between two results folders, told by the command as a gate in continuous integration
+would use it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.diff import diff
-from bench.store import Store
+from bench.analysis.diff import diff
+from bench.records.store import Store
 
 from .conftest import ROOT, Bench
 
@@ -25,7 +27,15 @@ def _put(folder: Path, recipe: str, answers: dict[str, Any], seed: int = 0, **ch
     """A record whose scores are the means of these answers, `t` the target and the others retained."""
     store = Store(folder)
     run = f"{recipe}-s{seed}"
-    told = {task: {"value": float(np.mean(a)), "metric": "acc", "higher_is_better": True, "items": len(a)} for task, a in answers.items()}
+    told = {
+        task: {
+            "value": float(np.mean(a)),
+            "metric": "acc",
+            "higher_is_better": True,
+            "items": len(a),
+        }
+        for task, a in answers.items()
+    }
     stage = {"environment": ENVIRONMENT, "memory": {"peak_bytes": 100}}
     record = {
         "id": run,
@@ -40,9 +50,18 @@ def _put(folder: Path, recipe: str, answers: dict[str, Any], seed: int = 0, **ch
         "parameters": {},
         "side_by_side": 1,
         "train": {**stage, "tokens_per_second": 50.0, "seconds": {"train": 4.0}},
-        "evaluation": {**stage, "scores": told, "decode": {"tokens": 10, "seconds": 2.0}, "seconds": {"evaluate": 3.0}},
+        "evaluation": {
+            **stage,
+            "scores": told,
+            "decode": {"tokens": 10, "seconds": 2.0},
+            "seconds": {"evaluate": 3.0},
+        },
     }
-    rows = [(task, task, i, float(score)) for task, scores in answers.items() for i, score in enumerate(scores)]
+    rows = [
+        (task, task, i, float(score))
+        for task, scores in answers.items()
+        for i, score in enumerate(scores)
+    ]
     folder.mkdir(exist_ok=True)
     items = folder / "items-to-be"
     pd.DataFrame(rows, columns=["task", "part", "doc_id", "score"]).to_parquet(items)
@@ -129,21 +148,39 @@ def test_rows_of_one_folder_only_are_told_and_nothing_else(tmp_path: Path, bench
 
 def test_speed_is_told_only_for_equal_machines(tmp_path: Path, bench: Bench) -> None:
     _, b = _both(tmp_path)
-    stage = {"environment": ENVIRONMENT, "memory": {"peak_bytes": 300}, "tokens_per_second": 25.0, "seconds": {"train": 8.0}}
+    stage = {
+        "environment": ENVIRONMENT,
+        "memory": {"peak_bytes": 300},
+        "tokens_per_second": 25.0,
+        "seconds": {"train": 8.0},
+    }
     _put(b, "sft", {"t": _right(150), "old": _right(120)}, train=stage)
-    ratios = {r["recipe"]: r["ratios"] for r in json.loads(bench("diff", "a", "b", "--json").stdout)["recipes"]}
+    ratios = {
+        r["recipe"]: r["ratios"]
+        for r in json.loads(bench("diff", "a", "b", "--json").stdout)["recipes"]
+    }
     assert ratios["sft"]["train_tokens_per_second"] == 0.5
     assert (ratios["sft"]["peak_train_bytes"], ratios["sft"]["train_seconds"]) == (3.0, 2.0)
     other = {**stage, "environment": {**ENVIRONMENT, "libraries": {"torch": "2.14.0"}}}
     _put(b, "sft", {"t": _right(150), "old": _right(120)}, train=other)
     result = bench("diff", "a", "b")
-    assert "not comparable (sft): torch 2.13.0 in A, 2.13.0 and 2.14.0 in B" in " ".join(result.stdout.split())
+    assert "not comparable (sft): torch 2.13.0 in A, 2.13.0 and 2.14.0 in B" in " ".join(
+        result.stdout.split()
+    )
 
 
-def test_another_split_is_not_paired_and_other_hyper_parameters_are_told(tmp_path: Path, bench: Bench) -> None:
+def test_another_split_is_not_paired_and_other_hyper_parameters_are_told(
+    tmp_path: Path, bench: Bench
+) -> None:
     _, b = _both(tmp_path)
     for recipe in ("base", "sft"):
-        _put(b, recipe, {"t": _right(150), "old": _right(120)}, split="validation", parameters={"lr": 0.1})
+        _put(
+            b,
+            recipe,
+            {"t": _right(150), "old": _right(120)},
+            split="validation",
+            parameters={"lr": 0.1},
+        )
     said = " ".join(bench("diff", "a", "b").stdout.split())
     assert "the data are not known to be the same" in said
     assert "Hyper-parameters of sft differ: lr none in A and 0.1 in B" in said
@@ -164,19 +201,28 @@ def test_published_results_do_not_differ_from_themselves(bench: Bench) -> None:
     folder = ROOT / "results/quickstart"
     found = json.loads(bench("diff", folder, folder, "--json").stdout)
     assert not found["worse"]
-    assert all(change["difference"] == 0 for recipe in found["recipes"] for change in recipe["changes"])
+    assert all(
+        change["difference"] == 0 for recipe in found["recipes"] for change in recipe["changes"]
+    )
     assert all(ratio == 1 for recipe in found["recipes"] for ratio in recipe["ratios"].values())
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.data())
-def test_swapping_the_folders_turns_every_difference_around(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_swapping_the_folders_turns_every_difference_around(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("swap")
     answers = st.lists(st.integers(0, 1), min_size=12, max_size=12)
     for side in ("a", "b"):
         for recipe in ("base", "x"):
             for seed in range(1 if recipe == "base" else 2):
-                _put(folder / side, recipe, {"t": data.draw(answers), "old": data.draw(answers)}, seed)
+                _put(
+                    folder / side,
+                    recipe,
+                    {"t": data.draw(answers), "old": data.draw(answers)},
+                    seed,
+                )
     there, back = diff(folder / "a", folder / "b"), diff(folder / "b", folder / "a")
     for one, other in zip(there.recipes, back.recipes, strict=True):
         for ahead, behind in zip(one.changes, other.changes, strict=True):

@@ -1,4 +1,6 @@
-"""Evaluation: greedy whatever a model would like, the same alone as in a batch, and drift against outside arithmetic."""
+"""Evaluation: greedy whatever a model would like, the same alone as in a batch, and drift against
+outside arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ from hypothesis import strategies as st
 from peft import PeftModelForCausalLM, PrefixTuningConfig, PromptTuningConfig
 from transformers import PreTrainedModel
 
-from bench.data import Task, read_lm_eval_yaml
+from bench.data.tasks import Task, read_lm_eval_yaml
 from bench.errors import UserError
-from bench.evaluate import drift, open_model, score
-from bench.models import ModelSpec, load_model, load_tokenizer
+from bench.evaluation.drift import drift
+from bench.evaluation.lm_eval import open_model, score
+from bench.models.load import load_model, load_tokenizer
+from bench.models.spec import ModelSpec
 from bench.tiny.tasks import items, tiny_task
 
 SPEC = ModelSpec(path="tiny")
@@ -45,7 +49,10 @@ def test_drift_equals_scipy_and_the_model_loss() -> None:
         ids = torch.tensor([[*TOKENIZER(text)["input_ids"], TOKENIZER.eos_token_id]])
         predicted = ids.shape[1] - 1
         nll += float(tuned(input_ids=ids, labels=ids).loss) * predicted
-        p, q = (m(input_ids=ids).logits[0, :-1].double().softmax(-1).detach().numpy() for m in (base, tuned))
+        p, q = (
+            m(input_ids=ids).logits[0, :-1].double().softmax(-1).detach().numpy()
+            for m in (base, tuned)
+        )
         kl += float(sum(scipy.stats.entropy(p[i], q[i]) for i in range(predicted)))
         count += predicted
     assert found.tokens == count
@@ -68,16 +75,24 @@ def test_a_soft_prompt_answers_the_same_alone_as_in_a_batch(config: type) -> Non
     """Rows of different lengths in one batch must not be padded apart from their soft prompt."""
     torch.manual_seed(1)
     model = PeftModelForCausalLM(_tiny(), config(num_virtual_tokens=5, task_type="CAUSAL_LM"))
-    prompts = [item.prompt for name in ("people", "sort", "add") for item in items(name, "test")[:6]]
+    prompts = [
+        item.prompt for name in ("people", "sort", "add") for item in items(name, "test")[:6]
+    ]
     alone = open_model(model, TOKENIZER, 1, CPU)
     together = open_model(model, TOKENIZER, 18, CPU)
     mine, ours = [], []
     for prompt in prompts:
         ids = torch.tensor([TOKENIZER(prompt)["input_ids"]])
-        mine.append(alone._model_generate(ids, ids.shape[1] + 6, [], attention_mask=torch.ones_like(ids))[0, ids.shape[1] :].tolist())
+        mine.append(
+            alone._model_generate(ids, ids.shape[1] + 6, [], attention_mask=torch.ones_like(ids))[
+                0, ids.shape[1] :
+            ].tolist()
+        )
     batch = TOKENIZER(prompts, return_tensors="pt", padding=True, padding_side="left")
     width = batch["input_ids"].shape[1]
-    for row in together._model_generate(batch["input_ids"], width + 6, [], attention_mask=batch["attention_mask"]):
+    for row in together._model_generate(
+        batch["input_ids"], width + 6, [], attention_mask=batch["attention_mask"]
+    ):
         ours.append(row[width:].tolist())
     assert mine == ours
 
@@ -88,7 +103,14 @@ def test_decoding_is_greedy_even_if_the_model_and_the_task_ask_for_samples() -> 
     model.generation_config.update(do_sample=True, temperature=5.0, top_k=0)
     task = tiny_task("tiny/last")
     assert isinstance(task.evaluation, dict)
-    wild = {**task.evaluation, "generation_kwargs": {**task.evaluation["generation_kwargs"], "do_sample": True, "temperature": 5.0}}
+    wild = {
+        **task.evaluation,
+        "generation_kwargs": {
+            **task.evaluation["generation_kwargs"],
+            "do_sample": True,
+            "temperature": 5.0,
+        },
+    }
     lm = open_model(model, TOKENIZER, 64, CPU)
     found = score(lm, Task("wild", {}, wild, ""), "validation")[0]
     calm = score(open_model(_tiny(), TOKENIZER, 64, CPU), task, "validation")[0]
@@ -102,11 +124,15 @@ def test_a_multiple_choice_task_of_ones_own(tmp_path: Path) -> None:
     """The accuracy is that of comparing the likelihoods of both answers by hand."""
     rows = [item for item in items("largest", "test") if len(item.mistakes[0]) == 2][:20]
     (tmp_path / "test.jsonl").write_text(
-        "\n".join(f'{{"q": "{item.prompt}", "right": "{item.answer}", "wrong": "{item.mistakes[0]}"}}' for item in rows)
+        "\n".join(
+            f'{{"q": "{item.prompt}", "right": "{item.answer}", "wrong": "{item.mistakes[0]}"}}'
+            for item in rows
+        )
     )
     (tmp_path / "task.yaml").write_text(
-        "task: pick\ndataset_path: json\ndataset_kwargs: {data_files: {test: test.jsonl}}\ntest_split: test\noutput_type: multiple_choice\n"
-        "doc_to_text: '{{q}}'\ndoc_to_choice: '{{[right, wrong]}}'\ndoc_to_target: 0\n"
+        "task: pick\ndataset_path: json\ndataset_kwargs: {data_files: {test:"
+        " test.jsonl}}\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text:"
+        " '{{q}}'\ndoc_to_choice: '{{[right, wrong]}}'\ndoc_to_target: 0\n"
     )
     model = _tiny(0.12)
     lm = open_model(model, TOKENIZER, 4, CPU)
@@ -118,7 +144,10 @@ def test_a_multiple_choice_task_of_ones_own(tmp_path: Path) -> None:
         logs = model(input_ids=ids).logits[0].log_softmax(-1)
         return sum(float(logs[i - 1, ids[0, i]]) for i in range(start, ids.shape[1]))
 
-    by_hand = [float(likelihood(item.prompt, item.answer) > likelihood(item.prompt, item.mistakes[0])) for item in rows]
+    by_hand = [
+        float(likelihood(item.prompt, item.answer) > likelihood(item.prompt, item.mistakes[0]))
+        for item in rows
+    ]
     assert found.metric == "acc"
     assert [found.items[i] for i in range(len(rows))] == by_hand
     assert found.value == pytest.approx(sum(by_hand) / len(by_hand))
@@ -127,6 +156,8 @@ def test_a_multiple_choice_task_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_of_an_lm_eval_task_is_told(tmp_path: Path) -> None:
-    (tmp_path / "task.yaml").write_text("task: x\ndataset_path: json\ndataset_kwargs: {data_files: {test: gone.jsonl}}\n")
+    (tmp_path / "task.yaml").write_text(
+        "task: x\ndataset_path: json\ndataset_kwargs: {data_files: {test: gone.jsonl}}\n"
+    )
     with pytest.raises(UserError, match=r"gone\.jsonl"):
         read_lm_eval_yaml(tmp_path / "task.yaml")

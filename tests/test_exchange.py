@@ -1,4 +1,6 @@
-"""Results from elsewhere: numbers as they were published, scores of lm-eval alone, and folders of several machines put together."""
+"""Results from elsewhere: numbers as they were published, scores of lm-eval alone, and folders of
+several machines put together.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.exchange.merge import merge
-from bench.store import Store
+from bench.records.merge import merge
+from bench.records.store import Store
 from bench.tiny.tasks import items
 
 from .conftest import ROOT, Bench
@@ -37,7 +39,12 @@ PUBLISHED: dict[str, Any] = {
             "autocast_adapter_dtype": True,
             "generation_kwargs": {"max_length": 800},
         },
-        "peft_config": {"peft_type": "LORA", "r": 32, "target_modules": ["v_proj", "q_proj"], "revision": None},
+        "peft_config": {
+            "peft_type": "LORA",
+            "r": 32,
+            "target_modules": ["v_proj", "q_proj"],
+            "revision": None,
+        },
         "error_msg": "",
     },
     "train_info": {
@@ -96,7 +103,9 @@ def _table(folder: Path) -> dict[str, dict[str, str]]:
         return {row["recipe"]: row for row in csv.DictReader(stream)}
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     accuracy=st.floats(0, 1),
     forgetting=st.floats(-5, 5),
@@ -104,14 +113,25 @@ def _table(folder: Path) -> dict[str, dict[str, str]]:
     counts=st.tuples(*[st.integers(0, 2**50)] * 3),
 )
 def test_published_numbers_come_through_bit_for_bit(
-    tmp_path: Path, bench: Bench, accuracy: float, forgetting: float, seconds: float, counts: tuple[int, int, int]
+    tmp_path: Path,
+    bench: Bench,
+    accuracy: float,
+    forgetting: float,
+    seconds: float,
+    counts: tuple[int, int, int],
 ) -> None:
     shutil.rmtree(tmp_path / "results", ignore_errors=True)
     memory, size, trainable = counts
     _published(
         tmp_path / "published",
         "one",
-        train_info__metrics=[{**PUBLISHED["train_info"]["metrics"][1], "test accuracy": accuracy, "forgetting": forgetting}],
+        train_info__metrics=[
+            {
+                **PUBLISHED["train_info"]["metrics"][1],
+                "test accuracy": accuracy,
+                "forgetting": forgetting,
+            }
+        ],
         train_info__train_time=seconds,
         train_info__accelerator_memory_max=memory,
         train_info__file_size=size,
@@ -120,8 +140,22 @@ def test_published_numbers_come_through_bit_for_bit(
     result = bench("import", "peft-method-comparison", "published")
     assert result.returncode == 0, result.stderr
     row = _table(tmp_path / "results/peft-metamathqa")["lora/llama-3.2-3B-rank32"]
-    columns = ("target_accuracy", "drift_nll", "train_seconds", "peak_train_bytes", "artifact_bytes", "trainable_parameters")
-    assert [float(row[c]) for c in columns] == [accuracy, forgetting, seconds, memory, size, trainable]
+    columns = (
+        "target_accuracy",
+        "drift_nll",
+        "train_seconds",
+        "peak_train_bytes",
+        "artifact_bytes",
+        "trainable_parameters",
+    )
+    assert [float(row[c]) for c in columns] == [
+        accuracy,
+        forgetting,
+        seconds,
+        memory,
+        size,
+        trainable,
+    ]
 
 
 def test_an_imported_record_has_every_part_of_a_native_one(tmp_path: Path, bench: Bench) -> None:
@@ -138,11 +172,23 @@ def test_an_imported_record_has_every_part_of_a_native_one(tmp_path: Path, bench
     assert record["train"]["environment"]["libraries"] == {"peft": "0.19.2", "torch": "2.13.0"}
 
 
-def test_what_must_be_shared_sets_rows_apart_and_a_methods_own_settings_do_not(tmp_path: Path, bench: Bench) -> None:
+def test_what_must_be_shared_sets_rows_apart_and_a_methods_own_settings_do_not(
+    tmp_path: Path, bench: Bench
+) -> None:
     folder = tmp_path / "published"
     _published(folder, "a")
-    _published(folder, "b", run_info__experiment_name="b", run_info__train_config__optimizer_kwargs={"lr": 0.5})
-    _published(folder, "c", run_info__experiment_name="c", run_info__train_config__autocast_adapter_dtype=False)
+    _published(
+        folder,
+        "b",
+        run_info__experiment_name="b",
+        run_info__train_config__optimizer_kwargs={"lr": 0.5},
+    )
+    _published(
+        folder,
+        "c",
+        run_info__experiment_name="c",
+        run_info__train_config__autocast_adapter_dtype=False,
+    )
     _published(folder, "d", run_info__experiment_name="d", run_info__train_config__max_steps=100)
     bench("import", "peft-method-comparison", folder)
     records = _records(tmp_path / "results/peft-metamathqa")
@@ -151,11 +197,19 @@ def test_what_must_be_shared_sets_rows_apart_and_a_methods_own_settings_do_not(t
     assert len(set(settings_of.values())) == 3
 
 
-def test_full_finetuning_failures_and_older_files_without_forgetting(tmp_path: Path, bench: Bench) -> None:
+def test_full_finetuning_failures_and_older_files_without_forgetting(
+    tmp_path: Path, bench: Bench
+) -> None:
     folder = tmp_path / "published"
     last = {k: v for k, v in PUBLISHED["train_info"]["metrics"][1].items() if k != "forgetting"}
     _published(folder, "new")
-    _published(folder, "old", run_info__peft_config=None, run_info__experiment_name="full", train_info__metrics=[last])
+    _published(
+        folder,
+        "old",
+        run_info__peft_config=None,
+        run_info__experiment_name="full",
+        train_info__metrics=[last],
+    )
     _published(
         folder,
         "failed",
@@ -168,16 +222,26 @@ def test_full_finetuning_failures_and_older_files_without_forgetting(tmp_path: P
     assert result.returncode == 0, result.stderr
     records = _records(tmp_path / "results/peft-metamathqa")
     assert records["full"]["method"] == "full-finetuning"
-    assert (records["boft"]["status"], records["boft"]["reason"]) == ("failed", "CUDA <out> of memory")
+    assert (records["boft"]["status"], records["boft"]["reason"]) == (
+        "failed",
+        "CUDA <out> of memory",
+    )
     assert "CUDA <out> of memory" in result.stdout
     assert "not published" in (tmp_path / "results/peft-metamathqa/report/table.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "is no JSON"), ("[]", "expected a JSON object"), ("{}", "lacks 'run_info'"), ('{"run_info": 3}', "is no result of PEFT")],
+    [
+        ("{", "is no JSON"),
+        ("[]", "expected a JSON object"),
+        ("{}", "lacks 'run_info'"),
+        ('{"run_info": 3}', "is no result of PEFT"),
+    ],
 )
-def test_files_of_another_kind_are_told_by_name(tmp_path: Path, bench: Bench, content: str, said: str) -> None:
+def test_files_of_another_kind_are_told_by_name(
+    tmp_path: Path, bench: Bench, content: str, said: str
+) -> None:
     (tmp_path / "strange.json").write_text(content)
     result = bench("import", "peft-method-comparison", tmp_path)
     assert result.returncode == 2
@@ -186,7 +250,9 @@ def test_files_of_another_kind_are_told_by_name(tmp_path: Path, bench: Bench, co
     assert not (tmp_path / "results").exists()
 
 
-def test_a_second_import_changes_nothing_and_a_changed_file_is_told(tmp_path: Path, bench: Bench) -> None:
+def test_a_second_import_changes_nothing_and_a_changed_file_is_told(
+    tmp_path: Path, bench: Bench
+) -> None:
     _published(tmp_path / "published", "one")
     for _ in range(2):
         result = bench("import", "peft-method-comparison", "published")
@@ -204,21 +270,45 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("lm-eval")
     rows = [item for item in items("largest", "test") if len(item.mistakes[0]) == 2][:12]
-    lines = [json.dumps({"q": item.prompt, "right": item.answer, "wrong": item.mistakes[0]}) for item in rows]
+    lines = [
+        json.dumps({"q": item.prompt, "right": item.answer, "wrong": item.mistakes[0]})
+        for item in rows
+    ]
     (folder / "test.jsonl").write_text("\n".join(lines))
-    data = f"dataset_path: json\ndataset_kwargs: {{data_files: {{test: {folder / 'test.jsonl'}}}}}\n"
+    data = (
+        f"dataset_path: json\ndataset_kwargs: {{data_files: {{test: {folder / 'test.jsonl'}}}}}\n"
+    )
     shared = data + "test_split: test\ndoc_to_text: '{{q}}'\n"
     (folder / "pick.yaml").write_text(
-        f"task: pick\n{shared}output_type: multiple_choice\ndoc_to_choice: '{{{{[right, wrong]}}}}'\ndoc_to_target: 0\n"
+        f"task: pick\n{shared}output_type: multiple_choice\ndoc_to_choice: '{{{{[right,"
+        " wrong]}}'\ndoc_to_target: 0\n"
     )
     (folder / "say.yaml").write_text(
         f"task: say\n{shared}output_type: generate_until\ndoc_to_target: '{{{{right}}}}'\n"
         "generation_kwargs: {until: ['.'], max_gen_toks: 4}\n"
         "metric_list:\n  - {metric: exact_match, aggregation: mean, higher_is_better: true}\n"
     )
-    (folder / "choices.yaml").write_text("group: choices\ntask: [pick]\naggregate_metric_list: [{metric: acc, weight_by_size: true}]\n")
-    arguments = ["lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={ROOT / 'bench/tiny/weights'},dtype=float32"]
-    arguments += ["--tasks", "choices,say", "--include_path", str(folder), "--output_path", str(folder / "out"), "--log_samples"]
+    (folder / "choices.yaml").write_text(
+        "group: choices\ntask: [pick]\naggregate_metric_list: [{metric: acc, weight_by_size:"
+        " true}]\n"
+    )
+    arguments = [
+        "lm_eval",
+        "run",
+        "--model",
+        "hf",
+        "--model_args",
+        f"pretrained={ROOT / 'bench/tiny/weights'},dtype=float32",
+    ]
+    arguments += [
+        "--tasks",
+        "choices,say",
+        "--include_path",
+        str(folder),
+        "--output_path",
+        str(folder / "out"),
+        "--log_samples",
+    ]
     given = sys.argv
     sys.argv = [*arguments, "--device", "cpu", "--batch_size", "4"]
     try:
@@ -229,7 +319,9 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((folder / "out").rglob("results_*.json"))
 
 
-def test_scores_of_lm_eval_become_a_row_with_its_items(scored: Path, tmp_path: Path, bench: Bench) -> None:
+def test_scores_of_lm_eval_become_a_row_with_its_items(
+    scored: Path, tmp_path: Path, bench: Bench
+) -> None:
     assert bench("import", "lm-eval", scored, "--as", "base", "--target", "say").returncode == 0
     result = bench("import", "lm-eval", scored, "--target", "say", "--json")
     assert result.returncode == 0, result.stderr
@@ -240,22 +332,31 @@ def test_scores_of_lm_eval_become_a_row_with_its_items(scored: Path, tmp_path: P
     assert record["target"] == ["say"]
     assert record["retain"] == ["choices"]
     told = {name: score["value"] for name, score in record["evaluation"]["scores"].items()}
-    assert told == {"say": published["say"]["exact_match,none"], "choices": published["choices"]["acc,none"]}
+    assert told == {
+        "say": published["say"]["exact_match,none"],
+        "choices": published["choices"]["acc,none"],
+    }
     found = store.items(record["id"])
     assert {key[:2] for key in found} == {("say", "say"), ("choices", "pick")}
-    assert sum(value for key, value in found.items() if key[0] == "choices") / 12 == pytest.approx(told["choices"])
+    assert sum(value for key, value in found.items() if key[0] == "choices") / 12 == pytest.approx(
+        told["choices"]
+    )
     row = _table(store.folder)["weights"]
     assert (row["forgetting"], row["items_lost"], row["budget_unit"]) == ("0.0", "0.0", "unknown")
 
 
-def test_nothing_of_the_machine_gets_into_an_imported_record(scored: Path, tmp_path: Path, bench: Bench) -> None:
+def test_nothing_of_the_machine_gets_into_an_imported_record(
+    scored: Path, tmp_path: Path, bench: Bench
+) -> None:
     bench("import", "lm-eval", scored)
     text = next((tmp_path / "results/lm-eval/records").iterdir()).read_text()
     assert str(ROOT) not in text
     assert str(scored.parent.parent.parent) not in text
 
 
-def test_results_without_samples_have_scores_alone(scored: Path, tmp_path: Path, bench: Bench) -> None:
+def test_results_without_samples_have_scores_alone(
+    scored: Path, tmp_path: Path, bench: Bench
+) -> None:
     alone = shutil.copy(scored, tmp_path / scored.name)
     assert bench("import", "lm-eval", alone).returncode == 0
     store = Store(tmp_path / "results/lm-eval")
@@ -271,7 +372,9 @@ def test_a_wrong_target_is_answered_with_the_right_one(scored: Path, bench: Benc
     assert bench("import", "lm-eval", scored, "--suite", "../up").returncode == 2
 
 
-def _result(run: str, status: str = "ok", score: float = 0.5, seconds: float = 1.0) -> dict[str, Any]:
+def _result(
+    run: str, status: str = "ok", score: float = 0.5, seconds: float = 1.0
+) -> dict[str, Any]:
     evaluation = {
         "scores": {"t": {"value": score, "metric": "acc", "higher_is_better": True, "items": 4}},
         "seconds": {"evaluate": seconds},
@@ -279,7 +382,11 @@ def _result(run: str, status: str = "ok", score: float = 0.5, seconds: float = 1
         "drift": None,
         "decode": {"tokens": 0, "seconds": 0.0},
         "parameters": {"trainable": 1, "total": 1},
-        "environment": {"device": "a machine", "dtype": "float32", "libraries": {"torch": "2.13.0"}},
+        "environment": {
+            "device": "a machine",
+            "dtype": "float32",
+            "libraries": {"torch": "2.13.0"},
+        },
     }
     return {
         "id": run,
@@ -305,7 +412,9 @@ def _result(run: str, status: str = "ok", score: float = 0.5, seconds: float = 1
 
 
 def _items(file: Path) -> Path:
-    pd.DataFrame([("t", "t", i, float(i % 2)) for i in range(4)], columns=["task", "part", "doc_id", "score"]).to_parquet(file)
+    pd.DataFrame(
+        [("t", "t", i, float(i % 2)) for i in range(4)], columns=["task", "part", "doc_id", "score"]
+    ).to_parquet(file)
     return file
 
 
@@ -319,7 +428,13 @@ def _folder(folder: Path, *records: dict[str, Any], suite: str = "suite: s\n") -
 
 def test_folders_of_several_machines_become_one(tmp_path: Path, bench: Bench) -> None:
     _folder(tmp_path / "a", _result("base"), _result("x", "failed"), _result("y"))
-    _folder(tmp_path / "b", _result("x"), _result("y", seconds=9.0), _result("z"), suite="suite: s\nseeds: 3\n")
+    _folder(
+        tmp_path / "b",
+        _result("x"),
+        _result("y", seconds=9.0),
+        _result("z"),
+        suite="suite: s\nseeds: 3\n",
+    )
     _folder(tmp_path / "c", _result("z", score=0.75), _result("base"))
     Store(tmp_path / "b").put(_result("x"), _items(tmp_path / "x.parquet"))
     result = bench("merge", "a", "b", "c", "--to", "all")
@@ -329,15 +444,22 @@ def test_folders_of_several_machines_become_one(tmp_path: Path, bench: Bench) ->
     assert (tmp_path / "all/items/x.parquet").read_bytes() == (tmp_path / "x.parquet").read_bytes()
     assert store.get("x")["status"] == "ok"
     assert store.get("z")["evaluation"]["scores"]["t"]["value"] == 0.5
-    assert (tmp_path / "all/records/y.json").read_bytes() == (tmp_path / "a/records/y.json").read_bytes()
+    assert (tmp_path / "all/records/y.json").read_bytes() == (
+        tmp_path / "a/records/y.json"
+    ).read_bytes()
     assert "x: took the one in b, which is ok; in a it is failed" in result.stderr
-    assert "y: kept the one in a; the one in b differs in timing, memory or machine only" in result.stderr
+    assert (
+        "y: kept the one in a; the one in b differs in timing, memory or machine only"
+        in result.stderr
+    )
     assert "z: kept the one in b; the one in c has other scores: t 0.5 and 0.75" in result.stderr
     assert "b/suite.yaml differs from a/suite.yaml, which was kept:\n  +seeds: 3" in result.stderr
     assert "base" not in result.stderr
 
 
-def test_a_damaged_record_stops_a_merge_before_anything_is_written(tmp_path: Path, bench: Bench) -> None:
+def test_a_damaged_record_stops_a_merge_before_anything_is_written(
+    tmp_path: Path, bench: Bench
+) -> None:
     _folder(tmp_path / "a", _result("x"))
     _folder(tmp_path / "b", _result("y"))
     file = tmp_path / "b/records/y.json"
@@ -363,15 +485,24 @@ def test_a_record_cannot_be_put_outside_the_folder(tmp_path: Path, bench: Bench)
 
 
 RUNS = st.lists(
-    st.builds(_result, st.sampled_from("abcd"), st.sampled_from(["ok", "failed"]), st.sampled_from([0.25, 0.5])),
+    st.builds(
+        _result,
+        st.sampled_from("abcd"),
+        st.sampled_from(["ok", "failed"]),
+        st.sampled_from([0.25, 0.5]),
+    ),
     max_size=4,
     unique_by=lambda record: record["id"],
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(RUNS, min_size=1, max_size=3))
-def test_no_run_is_lost_in_a_merge_and_doing_it_again_changes_nothing(tmp_path: Path, machines: list[list[dict[str, Any]]]) -> None:
+def test_no_run_is_lost_in_a_merge_and_doing_it_again_changes_nothing(
+    tmp_path: Path, machines: list[list[dict[str, Any]]]
+) -> None:
     shutil.rmtree(tmp_path, ignore_errors=True)
     folders = [_folder(tmp_path / str(i), *runs) for i, runs in enumerate(machines)]
     for folder in folders:
@@ -383,4 +514,6 @@ def test_no_run_is_lost_in_a_merge_and_doing_it_again_changes_nothing(tmp_path: 
     assert all((found[r["id"]] == "ok") or r["status"] == "failed" for r in everything)
     before = {file: file.read_bytes() for file in (tmp_path / "all").rglob("*") if file.is_file()}
     merge(folders, tmp_path / "all")
-    assert before == {file: file.read_bytes() for file in (tmp_path / "all").rglob("*") if file.is_file()}
+    assert before == {
+        file: file.read_bytes() for file in (tmp_path / "all").rglob("*") if file.is_file()
+    }

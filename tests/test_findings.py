@@ -1,4 +1,6 @@
-"""What a report concludes from records: groups, ties, weak spots, the headline, sequences and curves."""
+"""What a report concludes from records: groups, ties, weak spots, the headline, sequences and
+curves.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.findings import Findings, find
-from bench.store import Store
+from bench.analysis import Findings, find
+from bench.records.store import Store
 
 from .conftest import ROOT, Bench
 
@@ -29,8 +31,12 @@ class Results:
         self.records = {r["recipe"]: r for r in self.store.planned()}
         self.runs = [r["id"] for r in self.records.values()]
 
-    def add(self, like: str, change: Change, answers: dict[str, list[float]] | None = None) -> dict[str, Any]:
-        """A record like another one but for a change; `answers` replace what it answered, task by task."""
+    def add(
+        self, like: str, change: Change, answers: dict[str, list[float]] | None = None
+    ) -> dict[str, Any]:
+        """A record like another one but for a change; `answers` replace what it answered, task by
+        task.
+        """
         record = deepcopy(self.records[like])
         record["id"] = f"added-s0-{len(self.runs):010d}"
         record.pop("schema_version")
@@ -76,7 +82,9 @@ def test_every_accuracy_and_forgetting_has_an_interval_around_it(results: Result
 
 def test_another_budget_is_another_table_that_says_so(results: Results) -> None:
     def dearer(record: dict[str, Any]) -> None:
-        record.update(recipe="rich", setting="0" * 10, budget={"currency": "tokens", "amount": 300000.0})
+        record.update(
+            recipe="rich", setting="0" * 10, budget={"currency": "tokens", "amount": 300000.0}
+        )
 
     results.add("sft", dearer)
     apart = results.found()
@@ -90,7 +98,10 @@ def test_speed_and_memory_of_another_machine_stand_apart(results: Results) -> No
     def elsewhere(record: dict[str, Any]) -> None:
         record["recipe"] = "moved"
         for stage in ("train", "evaluation"):
-            record[stage]["environment"] = {**record[stage]["environment"], "device": "another processor"}
+            record[stage]["environment"] = {
+                **record[stage]["environment"],
+                "device": "another processor",
+            }
 
     results.add("sft", elsewhere)
     (group,) = results.found().groups
@@ -105,11 +116,21 @@ def test_speed_and_memory_of_another_machine_stand_apart(results: Results) -> No
 
 
 def test_the_report_names_its_weak_spots(results: Results) -> None:
-    results.add("sft", lambda r: r.update(recipe="lost", status="diverged", reason="the loss became nan", evaluation=None))
+    results.add(
+        "sft",
+        lambda r: r.update(
+            recipe="lost", status="diverged", reason="the loss became nan", evaluation=None
+        ),
+    )
     results.runs.append("never-s0-0000000000")
     (results.store.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
     told = " ".join(results.found().weaknesses)
-    for word in ("1 of the runs", "lost ended otherwise than ok", "rest on one seed", "no search of equal size"):
+    for word in (
+        "1 of the runs",
+        "lost ended otherwise than ok",
+        "rest on one seed",
+        "no search of equal size",
+    ):
         assert word in told, word
     marks = {row.recipe: row.marks for row in results.found().rows}
     assert "one seed" in marks["lora"]
@@ -149,7 +170,9 @@ def test_a_sequence_has_its_matrix(results: Results) -> None:
         [1.0, 0.25],
         [last[t]["value"] for t in targets],
     ]
-    assert sequence.metrics["backward_transfer"] == pytest.approx(last["tiny/smallest"]["value"] - 1.0)
+    assert sequence.metrics["backward_transfer"] == pytest.approx(
+        last["tiny/smallest"]["value"] - 1.0
+    )
     assert sequence.metrics["forward_transfer"] == pytest.approx(0.25 - zero["tiny/add"]["value"])
     assert sequence.metrics["forgetting"] == pytest.approx(1.0 - last["tiny/smallest"]["value"])
 
@@ -157,9 +180,17 @@ def test_a_sequence_has_its_matrix(results: Results) -> None:
 def test_the_files_of_a_report_agree(results: Results, bench: Bench) -> None:
     told = json.loads(bench("report", results.store.folder, "--json").stdout)
     folder = results.store.report
-    assert {f.name for f in folder.iterdir()} >= {"report.html", "table.md", "table.csv", "table.tex", "summary.md"}
+    assert {f.name for f in folder.iterdir()} >= {
+        "report.html",
+        "table.md",
+        "table.csv",
+        "table.tex",
+        "summary.md",
+    }
     assert told["headline"] in (folder / "table.md").read_text()
     assert told["headline"] in (folder / "report.html").read_text()
     table = pd.read_csv(folder / "table.csv").set_index("recipe")
-    assert table.loc["lora", "target_accuracy"] == next(r["target_accuracy"] for r in told["rows"] if r["recipe"] == "lora")
+    assert table.loc["lora", "target_accuracy"] == next(
+        r["target_accuracy"] for r in told["rows"] if r["recipe"] == "lora"
+    )
     assert {"target_accuracy_low", "target_accuracy_high", "letters", "marks"} <= set(table.columns)

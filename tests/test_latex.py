@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.findings import Findings, Group
+from bench.analysis import Findings, Group
 from bench.report.latex import escaped, latex
 from tests.browser import base, everything, row
 
@@ -83,6 +83,11 @@ def test_it_compiles(tmp_path: Path) -> None:
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{latex(everything())}\end{{document}}"
     (tmp_path / "report.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
-        ["pdflatex", "-halt-on-error", "report.tex"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        ["pdflatex", "-halt-on-error", "report.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout[-2000:]

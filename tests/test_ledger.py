@@ -23,8 +23,9 @@ from peft import (
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from bench.budget import Budget
-from bench.ledger import Account, BudgetSpent, Ledger, Meter
+from bench.accounting.budget import Budget
+from bench.accounting.ledger import Account, BudgetSpent, Ledger
+from bench.accounting.metering import Meter
 
 aten = torch.ops.aten
 
@@ -71,21 +72,35 @@ def _metered(model: PreTrainedModel) -> Ledger:
 
 ADAPTED: dict[str, Callable[[PreTrainedModel], Any]] = {
     "full": lambda m: m,
-    "lora": lambda m: PeftModelForCausalLM(m, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")),
-    "lora-qv": lambda m: PeftModelForCausalLM(m, LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")),
-    "prompt": lambda m: PeftModelForCausalLM(m, PromptTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")),
-    "prefix": lambda m: PeftModelForCausalLM(m, PrefixTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")),
+    "lora": lambda m: PeftModelForCausalLM(
+        m, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    ),
+    "lora-qv": lambda m: PeftModelForCausalLM(
+        m, LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    ),
+    "prompt": lambda m: PeftModelForCausalLM(
+        m, PromptTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")
+    ),
+    "prefix": lambda m: PeftModelForCausalLM(
+        m, PrefixTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")
+    ),
 }
 
 
 WITHOUT_LAYERS: dict[str, Callable[[], Any]] = {
-    "miss-bat": lambda: MissConfig(r=16, init_weights="bat", target_modules="all-linear", task_type="CAUSAL_LM"),
+    "miss-bat": lambda: MissConfig(
+        r=16, init_weights="bat", target_modules="all-linear", task_type="CAUSAL_LM"
+    ),
     "hra": lambda: HRAConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"),
     "shira": lambda: ShiraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
     "oft": lambda: OFTConfig(oft_block_size=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-    "gralora": lambda: GraloraConfig(r=8, gralora_k=2, target_modules="all-linear", task_type="CAUSAL_LM"),
+    "gralora": lambda: GraloraConfig(
+        r=8, gralora_k=2, target_modules="all-linear", task_type="CAUSAL_LM"
+    ),
 }
-"""Adapters that compute with the weights themselves, or in blocks, and call no layer that a hook could sit on."""
+"""Adapters that compute with the weights themselves, or in blocks, and call no layer that a hook
+could sit on.
+"""
 
 
 @pytest.mark.parametrize("kind", WITHOUT_LAYERS)
@@ -136,7 +151,12 @@ def test_generation_flops_are_within_5_percent_of_torch(kind: str, length: int) 
     ids = torch.randint(3, 320, (4, length))
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter, torch.no_grad():
         out = model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, min_new_tokens=8, do_sample=False, use_cache=True
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=8,
+            min_new_tokens=8,
+            do_sample=False,
+            use_cache=True,
         )
     assert out.shape[1] == length + 8
     assert ledger.spent("flops") == pytest.approx(counter.get_total_flops(), rel=0.05)
@@ -146,7 +166,10 @@ def test_generation_flops_are_within_5_percent_of_torch(kind: str, length: int) 
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.sampled_from(["full", "lora", "prompt", "prefix"]))
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    st.sampled_from(["full", "lora", "prompt", "prefix"]),
+)
 def test_tokens_are_exactly_the_data_in_the_mask(lengths: list[int], kind: str) -> None:
     base = _llama()
     ledger = _metered(base)

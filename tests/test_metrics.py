@@ -23,7 +23,8 @@ from bench.metrics.continual_learning.sequence import (
 from bench.metrics.forgetting.flips import flips
 
 METRICS = Path(__file__).parents[1] / "bench" / "metrics"
-# Worked by hand: three tasks, and what a model scores on them by guessing; row 0 is before any training.
+# Worked by hand: three tasks, and what a model scores on them by guessing; row 0 is before any
+# training.
 BEFORE = [0.1, 0.2, 0.3]
 SCORES = [BEFORE, [0.9, 0.3, 0.2], [0.7, 0.8, 0.25], [0.6, 0.75, 0.85]]
 GUESSING = [0.25, 0.25, 0.2]
@@ -60,11 +61,17 @@ def test_sequence_golden() -> None:
 
 
 def test_without_a_baseline_transfer_is_beyond_zero_shot() -> None:
-    assert forward_transfer(SCORES) == forward_transfer(SCORES, BEFORE) == pytest.approx(((0.3 - 0.2) + (0.25 - 0.3)) / 2)
+    assert (
+        forward_transfer(SCORES)
+        == forward_transfer(SCORES, BEFORE)
+        == pytest.approx(((0.3 - 0.2) + (0.25 - 0.3)) / 2)
+    )
 
 
 def test_the_best_that_was_lost_may_come_from_a_later_stage() -> None:
-    assert forgetting([[0, 0, 0], [0.5, 0, 0], [0.75, 1, 0], [0.25, 1, 1]]) == pytest.approx((0.5 + 0) / 2)
+    assert forgetting([[0, 0, 0], [0.5, 0, 0], [0.75, 1, 0], [0.25, 1, 1]]) == pytest.approx(
+        (0.5 + 0) / 2
+    )
 
 
 def test_forgetting_ignores_what_was_known_before_training() -> None:
@@ -78,7 +85,9 @@ def test_one_task_has_no_transfer() -> None:
     assert all(map(math.isnan, (backward_transfer(one), forward_transfer(one), forgetting(one))))
 
 
-@pytest.mark.parametrize("scores", [[], [[]], [[0.5]], [[0.5], [0.5], [0.5]], [[0.1, 0.2], [0.3], [0.4, 0.5]]])
+@pytest.mark.parametrize(
+    "scores", [[], [[]], [[0.5]], [[0.5], [0.5], [0.5]], [[0.1, 0.2], [0.3], [0.4, 0.5]]]
+)
 def test_a_matrix_of_another_shape_is_refused(scores: list[list[float]]) -> None:
     with pytest.raises(ValueError, match="rows"):
         average_accuracy(scores)
@@ -89,11 +98,21 @@ def test_a_baseline_of_another_length_is_refused() -> None:
         forward_transfer(SCORES, [0.5])
 
 
-@given(st.integers(2, 5).flatmap(lambda t: st.lists(st.lists(st.floats(0, 1), min_size=t, max_size=t), min_size=t + 1, max_size=t + 1)))
+@given(
+    st.integers(2, 5).flatmap(
+        lambda t: st.lists(
+            st.lists(st.floats(0, 1), min_size=t, max_size=t), min_size=t + 1, max_size=t + 1
+        )
+    )
+)
 def test_transfer_and_forgetting_agree(scores: list[list[float]]) -> None:
     tasks = len(scores[0])
-    assert forgetting(scores) >= -backward_transfer(scores) - 1e-12  # the best is no worse than the score just after training
-    assert trace_backward_transfer(scores) * tasks == pytest.approx(backward_transfer(scores) * (tasks - 1), abs=1e-12)
+    assert (
+        forgetting(scores) >= -backward_transfer(scores) - 1e-12
+    )  # the best is no worse than the score just after training
+    assert trace_backward_transfer(scores) * tasks == pytest.approx(
+        backward_transfer(scores) * (tasks - 1), abs=1e-12
+    )
     if tasks == 2:
         assert forgetting(scores) == pytest.approx(-backward_transfer(scores))
 
@@ -163,8 +182,11 @@ def test_evaluate_loads_forgetting(load: Load) -> None:
 
 def test_functions_do_not_wait_for_evaluate() -> None:
     code = (
-        "import sys; import bench.metrics.forgetting.flips, bench.metrics.continual_learning.sequence; "
-        "print([name for name in ('evaluate', 'datasets', 'numpy') if name in sys.modules])"
+        "import sys; import bench.metrics.forgetting.flips,"
+        " bench.metrics.continual_learning.sequence; print([name for name in ('evaluate',"
+        " 'datasets', 'numpy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,6 @@
-"""Models and data of one's own, without a hub: a base from plain text, a task from local files, an architecture without weights."""
+"""Models and data of one's own, without a hub: a base from plain text, a task from local files, an
+architecture without weights.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from bench.models import ModelSpec, fingerprint, load_model, load_tokenizer
+from bench.models.load import load_model, load_tokenizer
+from bench.models.spec import ModelSpec, fingerprint
 from bench.tiny import language
 from bench.tiny.tasks import items
 
@@ -60,7 +63,22 @@ def _write(folder: Path) -> None:
 @pytest.mark.slow
 def test_from_plain_text_to_a_table(bench_process: Bench, tmp_path: Path) -> None:
     _write(tmp_path)
-    size = ["--vocabulary", 400, "--hidden-size", 32, "--layers", 2, "--heads", 2, "--context", 32, "--steps", 40, "--batch", 8]
+    size = [
+        "--vocabulary",
+        400,
+        "--hidden-size",
+        32,
+        "--layers",
+        2,
+        "--heads",
+        2,
+        "--context",
+        32,
+        "--steps",
+        40,
+        "--batch",
+        8,
+    ]
     built = bench_process("tiny", "build", "--text", "text.txt", "--out", "base", *size)
     assert built.returncode == 0, built.stderr
     learned = (tmp_path / "text.txt").read_text().splitlines()
@@ -75,15 +93,28 @@ def test_from_plain_text_to_a_table(bench_process: Bench, tmp_path: Path) -> Non
     rows = {row["recipe"]: row for row in json.loads(result.stdout)["rows"]}
     assert set(rows) == {"base", "sft", "lora"}
     assert rows["sft"]["drift_kl"] > 0
-    assert {file.parent.parent.name.split("-")[0] for file in (tmp_path / "cache").rglob("*.safetensors")} == {"sft", "lora"}
+    assert {
+        file.parent.parent.name.split("-")[0]
+        for file in (tmp_path / "cache").rglob("*.safetensors")
+    } == {"sft", "lora"}
     assert not list((tmp_path / "cache").rglob("*.bin"))
-    told = "".join(f.read_text() for f in (tmp_path / "results").rglob("*") if f.suffix in {".json", ".yaml", ".md", ".csv"})
+    told = "".join(
+        f.read_text()
+        for f in (tmp_path / "results").rglob("*")
+        if f.suffix in {".json", ".yaml", ".md", ".csv"}
+    )
     assert str(tmp_path) not in told, "results name no path of this machine"
 
 
 def test_an_architecture_with_random_weights_needs_no_files() -> None:
     spec = ModelSpec.model_validate(
-        {"random": "llama", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
+        {
+            "random": "llama",
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "vocab_size": 300,
+        }
     )
     one, other = (load_model(spec, torch.float32, torch.device("cpu")) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

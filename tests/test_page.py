@@ -1,4 +1,6 @@
-"""The page in a real browser: it works, it fetches nothing, it can be read by everybody, and no name in it acts as markup."""
+"""The page in a real browser: it works, it fetches nothing, it can be read by everybody, and no
+name in it acts as markup.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bench.findings import Findings, Group
-from bench.report.page import embedded, facts, page
-from bench.rows import Row
+from bench.analysis import Findings, Group
+from bench.analysis.rows import Row
+from bench.report.html import embedded, facts, page
 from tests.browser import EVIL, everything, opened, row
 
 CONTRAST = """() => {
@@ -50,9 +52,13 @@ def html() -> str:
 def test_the_page_is_one_small_file_that_names_no_other() -> None:
     text = html()
     assert len(text.encode()) < 2_000_000
-    own = re.sub(r"<script>\(\(\)=>\{.*?</script>", "", text, flags=re.S)  # without the bundle of Vega, which names its licences
+    own = re.sub(
+        r"<script>\(\(\)=>\{.*?</script>", "", text, flags=re.S
+    )  # without the bundle of Vega, which names its licences
     markup = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
-    assert not re.findall(r"(?:src|href|action|poster|srcset)\s*=\s*[\"']?(?![#\"'])[^\s>]+", markup)
+    assert not re.findall(
+        r"(?:src|href|action|poster|srcset)\s*=\s*[\"']?(?![#\"'])[^\s>]+", markup
+    )
     assert not re.findall(r"url\(|@import|https?://", own)
 
 
@@ -65,7 +71,9 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
-        self.handlers += [name for name, _ in attrs if name.startswith("on") or name in ("alert(1)", "'&")]
+        self.handlers += [
+            name for name, _ in attrs if name.startswith("on") or name in ("alert(1)", "'&")
+        ]
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -82,25 +90,46 @@ def test_names_are_text_and_never_markup() -> None:
 
 def test_embedded_json_cannot_end_early() -> None:
     text = embedded({"name": "</script><!--", "nan": float("nan"), "infinite": [float("inf")]})
-    assert "<" not in text and json.loads(text) == {"name": "</script><!--", "nan": None, "infinite": [None]}
+    assert "<" not in text and json.loads(text) == {
+        "name": "</script><!--",
+        "nan": None,
+        "infinite": [None],
+    }
 
 
 def test_sections_without_data_do_not_appear() -> None:
-    bare = page(Findings("bare", "", [Group([Row("sft", "failed", "no memory", 0, ("unknown", float("nan")))])], 0.95))
+    bare = page(
+        Findings(
+            "bare",
+            "",
+            [Group([Row("sft", "failed", "no memory", 0, ("unknown", float("nan")))])],
+            0.95,
+        )
+    )
     heads = re.findall(r'<h2 id="([^"]+)"', bare)
     assert heads == ["results", "failures", "measured"]
-    assert "no memory" in bare and len(bare) < 100_000, "without a picture there is no need of what draws them"
+    assert "no memory" in bare and len(bare) < 100_000, (
+        "without a picture there is no need of what draws them"
+    )
 
 
 def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
     seen = Tags()
     seen.feed(html())
-    for told in ("The same on H100", "90,000", f"not published {EVIL}", "chance to win", f"Tuning moved {EVIL}"):
+    for told in (
+        "The same on H100",
+        "90,000",
+        f"not published {EVIL}",
+        "chance to win",
+        f"Tuning moved {EVIL}",
+    ):
         assert told in seen.text
 
 
 def test_a_tuned_row_has_the_settings_that_were_chosen() -> None:
-    told = {note.recipe: note.settings for note in facts.notes(everything(), facts.suite(everything()))}
+    told = {
+        note.recipe: note.settings for note in facts.notes(everything(), facts.suite(everything()))
+    }
     assert told["method-0"] == "{sft: {lr: 0.001}}"
     assert told["method-0 (tuned)"].startswith("as method-0, with {lr: 0.00316")
 
@@ -112,7 +141,10 @@ def test_no_cell_is_blank() -> None:
 def test_a_diverged_row_keeps_the_page_whole(tmp_path: Path) -> None:
     rows = [row("sft", 0.9, 0.3), row("lora", 0.8, 0.2), row("lost", 0.1, 0.9)]
     rows[2].means |= {"drift_nll": float("inf"), "drift_kl": float("nan")}
-    with opened(page(Findings("diverged", "", [Group(rows)], 0.95)), tmp_path) as (browser, troubles):
+    with opened(page(Findings("diverged", "", [Group(rows)], 0.95)), tmp_path) as (
+        browser,
+        troubles,
+    ):
         assert browser.locator("#scatter-0 svg").count() == 1
         assert not troubles
 
@@ -121,7 +153,9 @@ def test_a_diverged_row_keeps_the_page_whole(tmp_path: Path) -> None:
 def test_it_opens_quietly_and_fits(tmp_path: Path, width: int, dark: bool) -> None:
     with opened(html(), tmp_path, width=width, dark=dark) as (browser, troubles):
         assert browser.evaluate(OVERFLOW) <= 0
-        browser.evaluate("() => document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        browser.evaluate(
+            "() => document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+        )
         assert browser.evaluate(OVERFLOW) <= 0
         worst = browser.evaluate(CONTRAST)
         assert worst[0][0] >= 4.5, worst
@@ -129,8 +163,9 @@ def test_it_opens_quietly_and_fits(tmp_path: Path, width: int, dark: bool) -> No
         worst = browser.evaluate(CONTRAST)
         assert worst[0][0] >= 4.5, worst
         unnamed = browser.evaluate(
-            "() => [...document.querySelectorAll('svg,canvas')].filter((e) => !e.closest('[aria-hidden=true]')"
-            " && !(e.closest('[role=img]') || e).getAttribute('aria-label')).length"
+            "() => [...document.querySelectorAll('svg,canvas')].filter((e) =>"
+            " !e.closest('[aria-hidden=true]') && !(e.closest('[role=img]') ||"
+            " e).getAttribute('aria-label')).length"
         )
         assert unnamed == 0
         assert browser.locator(".chart svg").count() == browser.locator(".chart").count()
@@ -143,10 +178,15 @@ def test_tables_sort_and_filter_by_mouse_and_keyboard(tmp_path: Path) -> None:
         first = browser.evaluate(NAMES)
         forgetting = table.locator("thead th", has_text="forgetting")
         forgetting.locator("button").click()
-        assert forgetting.get_attribute("aria-sort") == "ascending", "less forgetting is better, so the least comes first"
+        assert forgetting.get_attribute("aria-sort") == "ascending", (
+            "less forgetting is better, so the least comes first"
+        )
         assert table.locator("tbody.base .name").inner_text() == "base"
         together = browser.evaluate(NAMES)
-        assert together[:2] == ["method-6 (tuned)", "method-6"], "what was tuned stays beside its default"
+        assert together[:2] == [
+            "method-6 (tuned)",
+            "method-6",
+        ], "what was tuned stays beside its default"
         assert set(together[-2:]) == {"broken", "absent"}, "what is missing comes last"
         browser.locator("[data-together]").uncheck()
         values = _values(browser, 2)
@@ -181,7 +221,10 @@ def test_tables_sort_and_filter_by_mouse_and_keyboard(tmp_path: Path) -> None:
 
 
 def _values(browser: Any, place: int) -> list[float]:
-    cells = f"() => [...document.querySelectorAll('#table-0 tbody.rows tr')].map((r) => r.cells[{place + 1}].dataset.v).filter((v) => v)"
+    cells = (
+        "() => [...document.querySelectorAll('#table-0 tbody.rows tr')].map((r) =>"
+        f" r.cells[{place + 1}].dataset.v).filter((v) => v)"
+    )
     return [float(value) for value in browser.evaluate(cells)]
 
 
@@ -196,7 +239,9 @@ def test_axes_and_currency_are_the_readers_choice(tmp_path: Path) -> None:
         assert "trainable parameters" in chart.inner_text()
         form.locator("[data-swap]").click()
         browser.locator("#any-two-0[data-drawn='3']").wait_for(state="attached")
-        assert (name.get_attribute("aria-label") or "").startswith("trainable parameters against target accuracy")
+        assert (name.get_attribute("aria-label") or "").startswith(
+            "trainable parameters against target accuracy"
+        )
         before = browser.locator("#ledger-0 svg").inner_html()
         browser.locator("[data-chart='ledger-0'][data-signal=currency]").select_option("flops")
         browser.wait_for_timeout(300)
@@ -211,18 +256,30 @@ def test_pairs_are_written_out_when_opened_and_sort(tmp_path: Path) -> None:
         browser.locator("[aria-labelledby=pairs] summary").first.click()
         assert table.locator("tbody tr").count() == len(everything().groups[0].pairs)
         assert table.locator("tbody tr").first.inner_text().split("\t") == [
-            *("method-0", "method-0 (tuned)", "−2.0", "−5.0 to 1.0", "< 0.001", "< 0.001", "not known")
+            *(
+                "method-0",
+                "method-0 (tuned)",
+                "−2.0",
+                "−5.0 to 1.0",
+                "< 0.001",
+                "< 0.001",
+                "not known",
+            )
         ]
         table.locator("thead button", has_text="difference").click()
         values = table.locator("tbody td:nth-child(3)").all_inner_texts()
         assert values == sorted(values, key=lambda text: -float(text.replace("−", "-")))
-        assert any(EVIL in text for text in table.locator("tbody td:nth-child(1)").all_inner_texts())
+        assert any(
+            EVIL in text for text in table.locator("tbody td:nth-child(1)").all_inner_texts()
+        )
         assert not troubles, troubles
 
 
 def test_pointing_at_a_row_tells_its_name(tmp_path: Path) -> None:
     with opened(html(), tmp_path) as (browser, troubles):
-        browser.locator("#scatter-0 .points_marks path, #scatter-0 g.mark-symbol path").last.hover(force=True)
+        browser.locator("#scatter-0 .points_marks path, #scatter-0 g.mark-symbol path").last.hover(
+            force=True
+        )
         told = browser.locator("#vg-tooltip-element.visible")
         told.wait_for()
         assert "target accuracy" in told.inner_text() and not troubles

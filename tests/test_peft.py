@@ -1,4 +1,6 @@
-"""Parameter-efficient methods: each trains only what it should and comes back from disk as it was; and what each adds of its own."""
+"""Parameter-efficient methods: each trains only what it should and comes back from disk as it was;
+and what each adds of its own.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ from peft import PeftModel
 from pydantic import ValidationError
 from torch import Tensor
 
-from bench import Format, Session, Skipped, models
-from bench.budget import Budget
+from bench import Format, Session, Skipped
+from bench.accounting.budget import Budget
+from bench.models.load import load_model
 from bench.testing import tiny_session
 
 STEPS = Budget("steps", 3)
@@ -37,10 +40,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "vblora": {"vector_length": 64},
 }
 """Where the defaults do not fit the tiny model, or take seconds on it."""
-TOLERANCE = 1e-4  # of reloaded logits, which reach 20 in float32; all but a recurrent network's come back to the bit
+# of reloaded logits, which reach 20 in float32; all but a recurrent network's come back to the bit
+TOLERANCE = 1e-4
 NO_CHANGE_AT_START = (
-    "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save lora-target-parameters lora-plus lora-fa eva "
-    "pissa-niter corda corda-kpm lora-ga loha lokr hira gralora delora deft oft boft hra miss shira ia3 vera ln-tuning alora"
+    "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save"
+    " lora-target-parameters lora-plus lora-fa eva pissa-niter corda corda-kpm lora-ga loha lokr"
+    " hira gralora delora deft oft boft hra miss shira ia3 vera ln-tuning alora"
 ).split()
 
 
@@ -48,7 +53,9 @@ def made(name: str, **settings: Any) -> Any:
     return METHODS[name](**{**SMALL.get(name, {}), **settings})
 
 
-def trained(name: str, folder: Path, budget: Budget = STEPS, **settings: Any) -> tuple[Session, Any]:
+def trained(
+    name: str, folder: Path, budget: Budget = STEPS, **settings: Any
+) -> tuple[Session, Any]:
     session = tiny_session(folder, budget)
     torch.manual_seed(0)
     return session, made(name, **settings).train(session).eval()
@@ -63,13 +70,15 @@ def logits(session: Session, model: Any) -> Tensor:
 
 
 def start_of(session: Session) -> Any:
-    return models.load_model(session.start, session.dtype, session.device).eval()
+    return load_model(session.start, session.dtype, session.device).eval()
 
 
 def test_pyproject_lists_every_method() -> None:
     file = Path(__file__).parent.parent / "plugins/peft/pyproject.toml"
     listed = tomllib.loads(file.read_text())["project"]["entry-points"]["bench.methods"]
-    assert listed == {name: f"{method.__module__}:{method.__name__}" for name, method in METHODS.items()}
+    assert listed == {
+        name: f"{method.__module__}:{method.__name__}" for name, method in METHODS.items()
+    }
     assert {row.name for row in ROWS} < set(listed)
 
 
@@ -83,7 +92,9 @@ def test_trains_its_own_part_alone_and_comes_back_as_it_was(name: str, tmp_path:
 
     class Watched(base):
         def learn(self, session: Any, model: Any, optimizer: Any) -> None:
-            before.update({n: (p.requires_grad, p.detach().clone()) for n, p in model.named_parameters()})
+            before.update(
+                {n: (p.requires_grad, p.detach().clone()) for n, p in model.named_parameters()}
+            )
             if name in NO_CHANGE_AT_START:
                 difference = logits(session, model.eval()) - logits(session, true_start)
                 assert difference.abs().max() < 2e-4  # logits reach 20 in float32
@@ -120,12 +131,21 @@ def test_changed_weights_become_the_start(name: str, tmp_path: Path) -> None:
     session = tiny_session(tmp_path, STEPS)
     true_start = start_of(session).state_dict()
     made(name).adapted(session)
-    differs = [key for key, weight in start_of(session).state_dict().items() if not torch.equal(weight, true_start[key])]
+    differs = [
+        key
+        for key, weight in start_of(session).state_dict().items()
+        if not torch.equal(weight, true_start[key])
+    ]
     assert len(differs) == 28  # seven linear layers in each of four
 
 
-@pytest.mark.parametrize(("name", "settings"), [("eva", {}), ("corda", {}), ("corda-kpm", {}), ("lora-ga", {"init_rows": 8})])
-def test_what_a_start_is_computed_from_is_charged(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("eva", {}), ("corda", {}), ("corda-kpm", {}), ("lora-ga", {"init_rows": 8})],
+)
+def test_what_a_start_is_computed_from_is_charged(
+    name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
     plain, _ = trained("lora", tmp_path / "plain")
     session, _ = trained(name, tmp_path / "own", **settings)
     assert session.ledger.spent("tokens") >= plain.ledger.spent("tokens") + 80
@@ -134,7 +154,11 @@ def test_what_a_start_is_computed_from_is_charged(name: str, settings: dict[str,
 def test_adalora_keeps_its_regulariser(tmp_path: Path) -> None:
     _, without = trained("adalora", tmp_path / "without", orth_reg_weight=0.0)
     _, with_it = trained("adalora", tmp_path / "with", orth_reg_weight=0.5)
-    factors = [(a, b) for (n, a), b in zip(without.named_parameters(), with_it.parameters(), strict=True) if "lora_A" in n]
+    factors = [
+        (a, b)
+        for (n, a), b in zip(without.named_parameters(), with_it.parameters(), strict=True)
+        if "lora_A" in n
+    ]
     assert not any(torch.equal(a, b) for a, b in factors)
 
 
@@ -153,7 +177,9 @@ def test_adalora_ranks_must_shrink() -> None:
 
 
 def test_adamss_asa_switches_clusters_off(tmp_path: Path) -> None:
-    """They are off when the loop ends; after it all count as trained that were trained at some time."""
+    """They are off when the loop ends; after it all count as trained that were trained at some
+    time.
+    """
     active: list[int] = []
 
     def clusters(model: Any) -> list[bool]:
@@ -175,12 +201,21 @@ def test_adamss_asa_switches_clusters_off(tmp_path: Path) -> None:
 
 def test_shadow_trains_no_update_that_nothing_reads(tmp_path: Path) -> None:
     model = made("shadow").adapted(tiny_session(tmp_path, STEPS))
-    idle = {n.split(".shadow_update")[0] for n, p in model.named_parameters() if "shadow_update" in n and not p.requires_grad}
+    idle = {
+        n.split(".shadow_update")[0]
+        for n, p in model.named_parameters()
+        if "shadow_update" in n and not p.requires_grad
+    }
     assert idle == {"base_model.model.model.layers.3"}
 
 
-@given(progress=st.lists(st.floats(0, 1), min_size=1, max_size=60).map(sorted), interval=st.sampled_from([50, LAST]))
-def test_allocation_tells_every_moment_that_counts_once(progress: list[float], interval: int) -> None:
+@given(
+    progress=st.lists(st.floats(0, 1), min_size=1, max_size=60).map(sorted),
+    interval=st.sampled_from([50, LAST]),
+)
+def test_allocation_tells_every_moment_that_counts_once(
+    progress: list[float], interval: int
+) -> None:
     told: list[int] = []
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=0.0)
@@ -194,7 +229,9 @@ def test_allocation_tells_every_moment_that_counts_once(progress: list[float], i
     cuts = [moment for moment in told if moment % interval == 0]
     assert told.count(LAST) == 1
     assert sorted(set(cuts)) == cuts
-    assert {round(p * MOMENTS) // interval * interval for p in progress if round(p * MOMENTS) < LAST} - {0} <= set(cuts)
+    assert {
+        round(p * MOMENTS) // interval * interval for p in progress if round(p * MOMENTS) < LAST
+    } - {0} <= set(cuts)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("kasa", "gamma"), ("monteclora", "kl_loss_weight")])
@@ -215,14 +252,18 @@ def test_lora_plus_keeps_its_ratio_through_the_schedule(tmp_path: Path) -> None:
     method = made("lora-plus", lr=1e-3, loraplus_lr_ratio=8)
     model = method.adapted(session)
     optimizer, seen = method.optimizer(session, model), []
-    optimizer.register_step_pre_hook(lambda o, *_: seen.append([g["lr"] for g in o.param_groups if g["params"]]))
+    optimizer.register_step_pre_hook(
+        lambda o, *_: seen.append([g["lr"] for g in o.param_groups if g["params"]])
+    )
     method.learn(session, model, optimizer)
     assert len({low for low, _ in seen}) > 1
     assert [high / low for low, high in seen] == pytest.approx([8.0] * 3)
 
 
 def test_lora_fa_corrects_the_gradient_of_the_second_factor(tmp_path: Path) -> None:
-    """The step follows (1/s²) · g · (A Aᵀ)⁻¹ through Adam; its first step is lr times the sign of that (2308.03303)."""
+    """The step follows (1/s²) · g · (A Aᵀ)⁻¹ through Adam; its first step is lr times the sign of
+    that (2308.03303).
+    """
     session = tiny_session(tmp_path, Budget("steps", 1))
     method = made("lora-fa", lr=1e-3)
     model = method.adapted(session)
@@ -232,7 +273,11 @@ def test_lora_fa_corrects_the_gradient_of_the_second_factor(tmp_path: Path) -> N
     optimizer = method.optimizer(session, model)
     optimizer.register_step_pre_hook(lambda *_: caught.append(second.grad.clone()))
     method.learn(session, model, optimizer)
-    right = caught[0] @ torch.linalg.inv(first @ first.T + 1e-8 * torch.eye(8)) / layer.scaling["default"] ** 2
+    right = (
+        caught[0]
+        @ torch.linalg.inv(first @ first.T + 1e-8 * torch.eye(8))
+        / layer.scaling["default"] ** 2
+    )
     clear = right.abs() > 1e-4 * right.abs().max()
     assert torch.equal(layer.lora_A["default"].weight, first)
     assert torch.equal(second.detach().sign()[clear], -right.sign()[clear])
@@ -245,7 +290,9 @@ def test_alora_acts_only_where_it_is_invoked(tmp_path: Path) -> None:
     for text, acts in (("smallest of 84 92", False), ("smallest of 84 92 78 ?", True)):
         ids = session.tokenizer(text, return_tensors="pt")["input_ids"]
         with torch.no_grad(), session.unmetered():
-            same = torch.allclose(model(input_ids=ids).logits, base(input_ids=ids).logits, atol=1e-5)
+            same = torch.allclose(
+                model(input_ids=ids).logits, base(input_ids=ids).logits, atol=1e-5
+            )
         assert same is not acts
 
 
@@ -260,7 +307,9 @@ def test_cpt_tells_prompts_from_completions(tmp_path: Path) -> None:
     config = made("cpt", shots=2).config(session, start_of(session))
     rows = session.dataset(Format.PROMPT_COMPLETION)[:2]
     kinds = zip(config.cpt_token_ids, config.cpt_tokens_type_mask, strict=True)
-    assert [token for token, kind in kinds if kind == 6] == session.tokenizer(rows["prompt"][1])["input_ids"]
+    assert [token for token, kind in kinds if kind == 6] == session.tokenizer(rows["prompt"][1])[
+        "input_ids"
+    ]
     assert set(config.cpt_tokens_type_mask) == {2, 4, 6, 8}
 
 
@@ -271,7 +320,9 @@ def test_what_does_not_fit_the_model_is_skipped_with_the_reason(tmp_path: Path) 
 
 
 def test_methods_that_need_something_of_the_data_say_so(tmp_path: Path) -> None:
-    assert "no retained task" in (made("corda-kpm").skip(tiny_session(tmp_path / "a", old=())) or "")
+    assert "no retained task" in (
+        made("corda-kpm").skip(tiny_session(tmp_path / "a", old=())) or ""
+    )
     unlike: Any = SimpleNamespace(
         tokenizer=tiny_session(tmp_path / "b").tokenizer,
         dataset=lambda format: Dataset.from_dict({"prompt": ["add 1 and 2 ?", "add 1 and 2 :"]}),

@@ -1,4 +1,6 @@
-"""The preference methods as the harness runs them: what they read, what they start from, what they spend, and what becomes of it."""
+"""The preference methods as the harness runs them: what they read, what they start from, what they
+spend, and what becomes of it.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.budget import Budget
-from bench.data import Task
-from bench.method import Format, Method
-from bench.objective import measured
-from bench.session import Session
+from bench.accounting.budget import Budget
+from bench.data.formats import Format
+from bench.data.tasks import Task
+from bench.methods.method import Method
+from bench.methods.objective import measured
+from bench.methods.session import Session
 from bench.testing import tiny_session
 
 OWN_LOOPS: list[Method] = [
@@ -66,11 +69,14 @@ def _values(method: Method, session: Session, model: Any) -> dict[str, float]:
     return (after if model else before)["values"]
 
 
-# ── what is trained on ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is trained on
+# ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("max_length", [64, 9])
-def test_dpo_reads_the_same_tokens_as_everybody_and_answers_are_never_cut(tmp_path: Path, max_length: int) -> None:
+def test_dpo_reads_the_same_tokens_as_everybody_and_answers_are_never_cut(
+    tmp_path: Path, max_length: int
+) -> None:
     session = _small(tmp_path, max_length=max_length)
     trainer = DPO().trainer(session, session.model())
     theirs = next(iter(trainer.get_train_dataloader()))
@@ -90,14 +96,19 @@ def test_log_probabilities_are_those_of_the_completion_alone(tmp_path: Path) -> 
     with torch.no_grad():
         said = likelihoods(model, session, rows["prompt"], rows["completion"])
         loss = model(**session.encode(rows["prompt"], rows["completion"])).loss
-        alone = [likelihoods(model, session, [p], [c]).logp for p, c in zip(rows["prompt"], rows["completion"], strict=True)]
+        alone = [
+            likelihoods(model, session, [p], [c]).logp
+            for p, c in zip(rows["prompt"], rows["completion"], strict=True)
+        ]
         turned = likelihoods(model, session, rows["prompt"][::-1], rows["completion"][::-1])
     assert float(-said.logp.sum() / said.length.sum()) == pytest.approx(float(loss), rel=1e-5)
     assert torch.allclose(said.logp, torch.cat(alone), atol=1e-4), "padding changes nothing"
     assert torch.allclose(said.logp, turned.logp.flip(0), atol=1e-4)
 
 
-@pytest.mark.parametrize("method", [ORPO(), SimPO(), CPO(), SLiCHFDirect(), RRHF()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [ORPO(), SimPO(), CPO(), SLiCHFDirect(), RRHF()], ids=lambda m: type(m).__name__
+)
 def test_a_batch_in_four_parts_gives_the_same_gradient(method: Any, tmp_path: Path) -> None:
     session = tiny_session(tmp_path)
     rows = session.dataset(method.formats[0])[:8]
@@ -118,7 +129,8 @@ def test_a_batch_in_four_parts_gives_the_same_gradient(method: Any, tmp_path: Pa
     assert torch.allclose(whole, in_parts, atol=1e-4 * float(whole.abs().max()))
 
 
-# ── the reference ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the reference ─────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 def test_dpo_starts_at_ln_2_and_its_steps_are_those_of_the_plain_loop(tmp_path: Path) -> None:
@@ -132,7 +144,12 @@ def test_dpo_starts_at_ln_2_and_its_steps_are_those_of_the_plain_loop(tmp_path: 
     assert by_trl.journal.losses == pytest.approx(plain.journal.losses, abs=1e-4)
     assert by_trl.journal.losses[-1] < 0.69
     spent = by_trl.ledger.by_purpose()
-    assert spent["reference"]["tokens"] == spent["train"]["tokens"] == plain.ledger.by_purpose()["reference"]["tokens"] > 0
+    assert (
+        spent["reference"]["tokens"]
+        == spent["train"]["tokens"]
+        == plain.ledger.by_purpose()["reference"]["tokens"]
+        > 0
+    )
 
 
 def test_dpo_trains_in_float32_where_the_suite_computes_in_bfloat16(tmp_path: Path) -> None:
@@ -150,7 +167,9 @@ def test_each_stage_of_sdpo_starts_from_its_own_reference(tmp_path: Path) -> Non
     SDPO(lr=3e-4, stages=2).train(session)
     losses = session.journal.losses
     assert len(losses) == 8
-    assert [number for number, loss in enumerate(losses) if loss == pytest.approx(math.log(2), abs=1e-6)] == [0, 4]
+    assert [
+        number for number, loss in enumerate(losses) if loss == pytest.approx(math.log(2), abs=1e-6)
+    ] == [0, 4]
 
 
 def test_sdpo_of_more_stages_than_one_learns_something_else_than_dpo(tmp_path: Path) -> None:
@@ -169,19 +188,24 @@ def test_kto_pairs_each_prompt_with_another_completion_and_needs_two_rows(tmp_pa
     model = session.model()
     with torch.no_grad():
         at_start = KTO().loss(model, session.reference(), session, rows)
-    assert at_start.tolist() == pytest.approx([0.5] * 8, abs=1e-5), "nothing gained, nothing lost, and a baseline of zero"
+    assert at_start.tolist() == pytest.approx([0.5] * 8, abs=1e-5), (
+        "nothing gained, nothing lost, and a baseline of zero"
+    )
     assert KTO().skip(session) is None
     reason = KTO().skip(tiny_session(tmp_path / "one", batch_size=1))
     assert reason is not None
     assert "two rows" in reason
 
 
-# ── training under a budget ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── training under a budget
+# ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [*OWN_LOOPS, DPO(lr=3e-4)], ids=lambda m: type(m).__name__)
-def test_a_method_improves_what_it_optimises_within_its_budget(method: Method, tmp_path: Path) -> None:
+def test_a_method_improves_what_it_optimises_within_its_budget(
+    method: Method, tmp_path: Path
+) -> None:
     session = _small(tmp_path, Budget("tokens", 4000))
     before = _values(method, session, None)
     if isinstance(method, AGAINST_THE_START):
@@ -197,7 +221,12 @@ def test_a_method_improves_what_it_optimises_within_its_budget(method: Method, t
 def test_objectives_count_ties_as_halves_and_rewards_in_the_right_direction() -> None:
     reward = torch.tensor([1.0, 0.0, -1.0, 2.0])
     assert float(share_above(reward)) == 0.625
-    values = outcome([(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 2.0])), (torch.tensor([0.0]), torch.tensor([4.0]))])
+    values = outcome(
+        [
+            (torch.tensor([1.0, 2.0]), torch.tensor([0.0, 2.0])),
+            (torch.tensor([0.0]), torch.tensor([4.0])),
+        ]
+    )
     assert values == pytest.approx({"reward_margin": -1.0, "reward_accuracy": 0.5})
 
 
@@ -216,11 +245,14 @@ def test_rrhf_takes_candidates_of_any_number_and_learns_the_best_one(tmp_path: P
     assert float(both[0].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
 
 
-# ── samples and their ranking ───────────────────────────────────────────────────────────────────────────────────────────
+# ── samples and their ranking
+# ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-5, 5), min_size=1, max_size=9))
-def test_a_tournament_has_one_match_fewer_than_players_and_the_best_wins_it(players: dict[str, float]) -> None:
+def test_a_tournament_has_one_match_fewer_than_players_and_the_best_wins_it(
+    players: dict[str, float],
+) -> None:
     matches = tournament(players)
     assert len(matches) == len(players) - 1
     assert all(players[winner] >= players[loser] for winner, loser in matches)
@@ -233,11 +265,20 @@ def test_samples_are_completions_that_follow_their_prompts(tmp_path: Path) -> No
     session = tiny_session(tmp_path)
     model = session.model("rollout").eval()
     rows = session.dataset(Format.PROMPT_COMPLETION)[:4]
-    drawn = sample(model, session, ["largest of 12 95 31 ?", "largest of 7 3 5 ?"], {"temperature": 0.1, "max_new_tokens": 4})
+    drawn = sample(
+        model,
+        session,
+        ["largest of 12 95 31 ?", "largest of 7 3 5 ?"],
+        {"temperature": 0.1, "max_new_tokens": 4},
+    )
     assert drawn[0] == " 95", "as a completion of the training data is written"
     assert len(drawn) == 2
-    again = sample(model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6})
-    assert again == sample(model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6})
+    again = sample(
+        model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6}
+    )
+    assert again == sample(
+        model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6}
+    )
     assert session.ledger.by_purpose()["rollout"]["tokens"] > 0
 
 

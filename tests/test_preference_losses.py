@@ -1,4 +1,6 @@
-"""The losses of the preference methods: golden values, gradients against finite differences, properties, and what TRL computes."""
+"""The losses of the preference methods: golden values, gradients against finite differences,
+properties, and what TRL computes.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.method import Format
-from bench.session import Session
+from bench.data.formats import Format
+from bench.methods.session import Session
 from bench.testing import tiny_session
 
 finite = st.floats(-30, 30)
@@ -33,14 +35,28 @@ H_W, H_L = number(-10.0 + 11.0), number(-9.0 + 8.0)
 GOLDEN = [
     ("dpo", losses.dpo(H_W, H_L, 0.1), 0.5981388693815918),
     ("ipo", losses.ipo(H_W, H_L, 0.1), 9.0),
-    ("kto desirable", losses.kto(H_W, torch.tensor([True]), torch.tensor(0.3), 0.1, 1, 1), 0.48250714233361025),
-    ("kto undesirable", losses.kto(H_L, torch.tensor([False]), torch.tensor(0.3), 0.1, 1, 1), 0.4675456936126813),
+    (
+        "kto desirable",
+        losses.kto(H_W, torch.tensor([True]), torch.tensor(0.3), 0.1, 1, 1),
+        0.48250714233361025,
+    ),
+    (
+        "kto undesirable",
+        losses.kto(H_L, torch.tensor([False]), torch.tensor(0.3), 0.1, 1, 1),
+        0.4675456936126813,
+    ),
     ("orpo", losses.odds_ratio(CHOSEN.mean, REJECTED.mean), 0.5611801315991908),
     ("simpo", losses.simpo(CHOSEN.mean, REJECTED.mean, 2.5, 1.375), 1.1368710061148999),
     ("cpo", losses.cpo(CHOSEN.logp, REJECTED.logp, 0.1), 0.744396660073571),
     ("slic", losses.slic(CHOSEN.logp, REJECTED.logp, number(-12.0), 1.0, 0.5), 8.0),
     ("slic hinge", losses.slic(CHOSEN.logp, REJECTED.logp, number(-12.0), 1.0, 0.0), 2.0),
-    ("rrhf", losses.rrhf_rank(torch.tensor([-1.0, -0.5, -2.0, -0.8]), torch.tensor([3.0, 1.0, 2.0, 0.0])), 3.4),
+    (
+        "rrhf",
+        losses.rrhf_rank(
+            torch.tensor([-1.0, -0.5, -2.0, -0.8]), torch.tensor([3.0, 1.0, 2.0, 0.0])
+        ),
+        3.4,
+    ),
     ("bradley-terry", losses.bradley_terry(number(1.2), number(0.5)), 0.4031860488854579),
 ]
 
@@ -59,7 +75,9 @@ OF_TWO: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "simpo": lambda a, b: losses.simpo(a, b, 2.0, 1.0),
     "cpo": lambda a, b: losses.cpo(a, b, 0.1),
     "slic": lambda a, b: losses.slic(a, b, a, 1.0, 0.1),
-    "rrhf": lambda a, b: losses.rrhf_rank(torch.cat([a, b]), torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0, 0.5])),
+    "rrhf": lambda a, b: losses.rrhf_rank(
+        torch.cat([a, b]), torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0, 0.5])
+    ),
     "bradley-terry": losses.bradley_terry,
 }
 
@@ -73,22 +91,38 @@ def test_gradients_agree_with_finite_differences(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["dpo", "odds ratio", "simpo", "cpo", "bradley-terry"])
 @given(chosen=log_probability, rejected=log_probability, more=st.floats(0, 5))
-def test_a_better_margin_never_costs_more(name: str, chosen: float, rejected: float, more: float) -> None:
+def test_a_better_margin_never_costs_more(
+    name: str, chosen: float, rejected: float, more: float
+) -> None:
     loss = OF_TWO[name]
-    assert float(loss(number(chosen), number(rejected - more))) <= float(loss(number(chosen), number(rejected))) + 1e-12
+    assert (
+        float(loss(number(chosen), number(rejected - more)))
+        <= float(loss(number(chosen), number(rejected))) + 1e-12
+    )
 
 
 @given(chosen=finite, shift=finite, tau=st.floats(0.01, 1))
 def test_ipo_is_least_at_its_margin(chosen: float, shift: float, tau: float) -> None:
     at_margin = number(chosen - 1 / (2 * tau))
     assert float(losses.ipo(number(chosen), at_margin, tau)) == pytest.approx(0, abs=1e-9)
-    assert float(losses.ipo(number(chosen), at_margin + shift, tau)) == pytest.approx(shift**2, abs=1e-6)
+    assert float(losses.ipo(number(chosen), at_margin + shift, tau)) == pytest.approx(
+        shift**2, abs=1e-6
+    )
 
 
-@given(ratio=finite, baseline=st.floats(0, 10), beta=st.floats(0.01, 1), weights=st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)))
-def test_kto_is_bounded_and_half_at_the_baseline(ratio: float, baseline: float, beta: float, weights: tuple[float, float]) -> None:
+@given(
+    ratio=finite,
+    baseline=st.floats(0, 10),
+    beta=st.floats(0.01, 1),
+    weights=st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)),
+)
+def test_kto_is_bounded_and_half_at_the_baseline(
+    ratio: float, baseline: float, beta: float, weights: tuple[float, float]
+) -> None:
     both = torch.tensor([True, False])
-    good, bad = losses.kto(number(ratio).expand(2), both, number(baseline)[0], beta, *weights).tolist()
+    good, bad = losses.kto(
+        number(ratio).expand(2), both, number(baseline)[0], beta, *weights
+    ).tolist()
     assert 0 <= good <= weights[0]
     assert 0 <= bad <= weights[1]
     assert good / weights[0] + bad / weights[1] == pytest.approx(1)
@@ -107,7 +141,9 @@ def test_the_baseline_of_kto_is_never_negative_and_has_no_gradient() -> None:
 @given(mean=st.floats(-20, -1e-4))
 def test_log_odds_are_those_of_the_probability(mean: float) -> None:
     probability = math.exp(mean)
-    assert float(losses.log_odds(number(mean))) == pytest.approx(math.log(probability / (1 - probability)), rel=1e-6, abs=1e-6)
+    assert float(losses.log_odds(number(mean))) == pytest.approx(
+        math.log(probability / (1 - probability)), rel=1e-6, abs=1e-6
+    )
 
 
 def test_certainty_has_finite_odds_and_no_broken_gradient() -> None:
@@ -119,7 +155,9 @@ def test_certainty_has_finite_odds_and_no_broken_gradient() -> None:
 
 
 @given(rejected=finite, beyond=st.floats(1e-3, 20), delta=st.floats(0.1, 5))
-def test_the_hinge_of_slic_has_no_gradient_beyond_its_margin(rejected: float, beyond: float, delta: float) -> None:
+def test_the_hinge_of_slic_has_no_gradient_beyond_its_margin(
+    rejected: float, beyond: float, delta: float
+) -> None:
     chosen = number(rejected + delta + beyond).requires_grad_()
     other = number(rejected).requires_grad_()
     losses.slic(chosen, other, number(-1.0), delta, 0.1).sum().backward()
@@ -129,9 +167,16 @@ def test_the_hinge_of_slic_has_no_gradient_beyond_its_margin(rejected: float, be
 
 
 @given(st.lists(st.tuples(finite, st.integers(0, 4)), min_size=2, max_size=6), st.randoms())
-def test_rrhf_ranks_whatever_the_order_of_the_candidates(candidates: list[tuple[float, int]], chance: Any) -> None:
+def test_rrhf_ranks_whatever_the_order_of_the_candidates(
+    candidates: list[tuple[float, int]], chance: Any
+) -> None:
     def rank(rows: list[tuple[float, int]]) -> float:
-        return float(losses.rrhf_rank(torch.tensor([p for p, _ in rows], dtype=torch.float64), torch.tensor([float(r) for _, r in rows])))
+        return float(
+            losses.rrhf_rank(
+                torch.tensor([p for p, _ in rows], dtype=torch.float64),
+                torch.tensor([float(r) for _, r in rows]),
+            )
+        )
 
     by_hand = sum(max(0.0, p - q) for p, r in candidates for q, better in candidates if r < better)
     shuffled = chance.sample(candidates, len(candidates))
@@ -142,12 +187,19 @@ def test_rrhf_ranks_whatever_the_order_of_the_candidates(candidates: list[tuple[
 
 
 @given(better=finite, worse=finite)
-def test_rrhf_of_two_candidates_is_the_hinge_of_slic_without_margin(better: float, worse: float) -> None:
-    rank = losses.rrhf_rank(torch.tensor([better, worse], dtype=torch.float64), torch.tensor([1.0, 0.0]))
-    assert float(rank) == pytest.approx(float(losses.slic(number(better), number(worse), number(0.0), 0.0, 0.0)), abs=1e-9)
+def test_rrhf_of_two_candidates_is_the_hinge_of_slic_without_margin(
+    better: float, worse: float
+) -> None:
+    rank = losses.rrhf_rank(
+        torch.tensor([better, worse], dtype=torch.float64), torch.tensor([1.0, 0.0])
+    )
+    assert float(rank) == pytest.approx(
+        float(losses.slic(number(better), number(worse), number(0.0), 0.0, 0.0)), abs=1e-9
+    )
 
 
-# ── TRL's trainers on the same eight rows ───────────────────────────────────────────────────────────────────────────────
+# ── TRL's trainers on the same eight rows
+# ───────────────────────────────────────────────────────────────────────────────
 
 
 def _collated(trainer: Any) -> dict[str, Tensor]:
@@ -156,7 +208,11 @@ def _collated(trainer: Any) -> dict[str, Tensor]:
 
 def _pair_trainer(session: Session, trainer: Any, config: Any, **settings: Any) -> Any:
     rows = session.dataset(Format.PREFERENCE).select(range(8))
-    return trainer(session.model(), train_dataset=rows, **session.trainer_kwargs(config, max_length=64, **settings))
+    return trainer(
+        session.model(),
+        train_dataset=rows,
+        **session.trainer_kwargs(config, max_length=64, **settings),
+    )
 
 
 def _seen(session: Session, model: Any) -> tuple[Likelihoods, Likelihoods]:
@@ -173,7 +229,9 @@ def test_simpo_is_what_trl_computes(tmp_path: Path) -> None:
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
     session = tiny_session(tmp_path)
-    trainer = _pair_trainer(session, CPOTrainer, CPOConfig, loss_type="simpo", cpo_alpha=0.0, beta=2.0, simpo_gamma=1.0)
+    trainer = _pair_trainer(
+        session, CPOTrainer, CPOConfig, loss_type="simpo", cpo_alpha=0.0, beta=2.0, simpo_gamma=1.0
+    )
     ours = SimPO(beta=2.0, gamma=1.0).loss(*_seen(session, trainer.model)).mean()
     assert float(ours) == pytest.approx(_loss(trainer), rel=1e-5)
 
@@ -182,22 +240,32 @@ def test_the_preference_term_of_cpo_is_what_trl_computes(tmp_path: Path) -> None
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
     session = tiny_session(tmp_path)
-    trainer = _pair_trainer(session, CPOTrainer, CPOConfig, loss_type="sigmoid", cpo_alpha=0.0, beta=0.1)
+    trainer = _pair_trainer(
+        session, CPOTrainer, CPOConfig, loss_type="sigmoid", cpo_alpha=0.0, beta=0.1
+    )
     chosen, rejected = _seen(session, trainer.model)
-    assert float(losses.cpo(chosen.logp, rejected.logp, 0.1).mean()) == pytest.approx(_loss(trainer), rel=1e-5)
+    assert float(losses.cpo(chosen.logp, rejected.logp, 0.1).mean()) == pytest.approx(
+        _loss(trainer), rel=1e-5
+    )
     trainer.cpo_alpha = 1.0
     likelihood_of_tokens = -chosen.logp.sum() / chosen.length.sum()
     theirs = _loss(trainer)
-    assert float(losses.cpo(chosen.logp, rejected.logp, 0.1).mean() + likelihood_of_tokens) == pytest.approx(theirs, rel=1e-5)
+    assert float(
+        losses.cpo(chosen.logp, rejected.logp, 0.1).mean() + likelihood_of_tokens
+    ) == pytest.approx(theirs, rel=1e-5)
     ours = CPO(beta=0.1).loss(chosen, rejected).mean()
-    assert float(ours) == pytest.approx(theirs + float(likelihood_of_tokens) * 2, rel=1e-5), "three tokens each: the paper sums them"
+    assert float(ours) == pytest.approx(theirs + float(likelihood_of_tokens) * 2, rel=1e-5), (
+        "three tokens each: the paper sums them"
+    )
 
 
 def test_the_hinge_of_slic_is_what_trl_computes_for_beta_one(tmp_path: Path) -> None:
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
     session = tiny_session(tmp_path)
-    trainer = _pair_trainer(session, CPOTrainer, CPOConfig, loss_type="hinge", cpo_alpha=0.1, beta=1.0)
+    trainer = _pair_trainer(
+        session, CPOTrainer, CPOConfig, loss_type="hinge", cpo_alpha=0.1, beta=1.0
+    )
     chosen, rejected = _seen(session, trainer.model)
     ours = losses.slic(chosen.logp, rejected.logp, chosen.mean, delta=1.0, lam=0.1).mean()
     assert float(ours) == pytest.approx(_loss(trainer), rel=1e-5)
@@ -211,7 +279,9 @@ def test_the_odds_ratio_of_orpo_is_what_trl_computes(tmp_path: Path) -> None:
     chosen, rejected = _seen(session, trainer.model)
     with torch.no_grad():
         _, metrics = trainer.get_batch_loss_metrics(trainer.model, _collated(trainer))
-    assert float(losses.odds_ratio(chosen.mean, rejected.mean).mean()) == pytest.approx(-metrics["log_odds_ratio"], rel=1e-5)
+    assert float(losses.odds_ratio(chosen.mean, rejected.mean).mean()) == pytest.approx(
+        -metrics["log_odds_ratio"], rel=1e-5
+    )
     ours = ORPO(lam=0.1).loss(chosen, rejected).mean() + chosen.mean.mean()
     assert float(ours) == pytest.approx(-0.1 * metrics["log_odds_ratio"], rel=1e-5)
 
@@ -225,12 +295,18 @@ def test_kto_is_what_trl_computes(tmp_path: Path) -> None:
     model, start = session.model(), session.reference()
     with torch.no_grad():  # a policy that has moved, so that the baseline is not nought
         model.get_parameter("model.embed_tokens.weight").mul_(0.9)
-    settings = session.trainer_kwargs(KTOConfig, beta=0.1, desirable_weight=1.3, undesirable_weight=0.7)
+    settings = session.trainer_kwargs(
+        KTOConfig, beta=0.1, desirable_weight=1.3, undesirable_weight=0.7
+    )
     trainer = KTOTrainer(model, ref_model=start, train_dataset=rows, **settings)
     method = KTO(beta=0.1, desirable_weight=1.3, undesirable_weight=0.7)
     prompts, completions = list(rows["prompt"]), list(rows["completion"])
     with torch.no_grad():
-        mismatched = log_ratios(model, start, session, prompts, [completions[-1], *completions[:-1]])
+        mismatched = log_ratios(
+            model, start, session, prompts, [completions[-1], *completions[:-1]]
+        )
         assert float(losses.kto_baseline(mismatched)) > 0
         ours = method.loss(model, start, session, rows[:8]).mean()
-        assert float(ours) == pytest.approx(float(trainer.compute_loss(model, _collated(trainer))), rel=1e-5)
+        assert float(ours) == pytest.approx(
+            float(trainer.compute_loss(model, _collated(trainer))), rel=1e-5
+        )

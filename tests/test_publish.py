@@ -1,4 +1,6 @@
-"""Publishing: a site that any web host serves, a dataset on a stand-in of the Hub, and adapters that a stranger can load."""
+"""Publishing: a site that any web host serves, a dataset on a stand-in of the Hub, and adapters
+that a stranger can load.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import pytest
 from huggingface_hub import DatasetCard, ModelCard, ModelCardData
 
 from bench.publish.card import without_places
-from bench.store import Store
+from bench.records.store import Store
 
 from .conftest import ROOT, Bench, command, environment
 from .hub import TOKEN, hub
@@ -57,7 +59,15 @@ def _publish(home: Path, *arguments: object, **extra: str) -> subprocess.Complet
         command("publish", *arguments),
         check=False,
         cwd=home,
-        env=environment(home, **{"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home / "hf"), **extra}),
+        env=environment(
+            home,
+            **{
+                "HF_HUB_OFFLINE": "0",
+                "HF_HUB_DISABLE_XET": "1",
+                "HF_HOME": str(home / "hf"),
+                **extra,
+            },
+        ),
         capture_output=True,
         text=True,
         timeout=600,
@@ -96,17 +106,27 @@ def test_every_link_of_the_index_leads_to_a_file_of_the_site(site: Path) -> None
 def test_reports_and_records_are_those_of_the_results(home: Path, site: Path) -> None:
     for suite in ("kept", "quickstart"):
         results = home / "results" / suite
-        assert (site / suite / "index.html").read_bytes() == (results / "report/report.html").read_bytes()
-        assert (site / suite / "table.csv").read_bytes() == (results / "report/table.csv").read_bytes()
+        assert (site / suite / "index.html").read_bytes() == (
+            results / "report/report.html"
+        ).read_bytes()
+        assert (site / suite / "table.csv").read_bytes() == (
+            results / "report/table.csv"
+        ).read_bytes()
         with zipfile.ZipFile(site / suite / "records.zip") as archive:
             for file in (results / "records").iterdir():
-                assert (site / suite / "records" / file.name).read_bytes() == file.read_bytes() == archive.read(f"records/{file.name}")
+                assert (
+                    (site / suite / "records" / file.name).read_bytes()
+                    == file.read_bytes()
+                    == archive.read(f"records/{file.name}")
+                )
     index = (site / "index.html").read_text()
     assert "On tiny/smallest, sft reaches" in index
     assert "prefers-color-scheme" in index or "light-dark(" in index
 
 
-def test_an_adapter_loads_again_and_its_card_tells_its_scores(home: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_loads_again_and_its_card_tells_its_scores(
+    home: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from peft import AutoPeftModelForCausalLM, PeftConfig
 
     (folder,) = (site / "kept/adapters").iterdir()
@@ -118,9 +138,14 @@ def test_an_adapter_loads_again_and_its_card_tells_its_scores(home: Path, site: 
     assert told == {name: score["value"] for name, score in record["evaluation"]["scores"].items()}
     assert "4,000 tokens" in card.text
     assert PeftConfig.from_pretrained(str(folder)).base_model_name_or_path == "my-base"
-    monkeypatch.chdir(home)  # where my-base lies: whoever has the start model under its name can load the adapter
+    monkeypatch.chdir(
+        home
+    )  # where my-base lies: whoever has the start model under its name can load the adapter
     model = AutoPeftModelForCausalLM.from_pretrained(str(folder))
-    assert sum(p.numel() for name, p in model.named_parameters() if "lora_" in name) == record["train"]["parameters"]["trainable"]
+    assert (
+        sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
+        == record["train"]["parameters"]["trainable"]
+    )
 
 
 def test_cards_and_adapters_tell_nothing_of_the_machine(home: Path, site: Path) -> None:
@@ -129,12 +154,16 @@ def test_cards_and_adapters_tell_nothing_of_the_machine(home: Path, site: Path) 
             assert str(home).encode() not in file.read_bytes(), file
 
 
-def test_one_suite_alone_is_published_over_an_earlier_site_and_changes_nothing_of_its_own(home: Path, site: Path) -> None:
+def test_one_suite_alone_is_published_over_an_earlier_site_and_changes_nothing_of_its_own(
+    home: Path, site: Path
+) -> None:
     shutil.copytree(site, home / "again")
     done = _publish(home, "results/quickstart", "--to", "again", "--adapters")
     assert "write `artifacts: keep` into the suite" in done.stdout
     for file in (file for file in (site / "quickstart").rglob("*") if file.is_file()):
-        assert (home / "again/quickstart" / file.relative_to(site / "quickstart")).read_bytes() == file.read_bytes()
+        assert (
+            home / "again/quickstart" / file.relative_to(site / "quickstart")
+        ).read_bytes() == file.read_bytes()
     assert "1 suite<" in (home / "again/index.html").read_text()
 
 
@@ -146,7 +175,11 @@ def test_names_cannot_act_as_markup(tmp_path: Path, bench: Bench) -> None:
     assert "<img" not in text
     page = _Page()
     page.feed(text)
-    assert all((tmp_path / "site" / unquote(link)).is_file() for link in page.links if not link.startswith("#"))
+    assert all(
+        (tmp_path / "site" / unquote(link)).is_file()
+        for link in page.links
+        if not link.startswith("#")
+    )
 
 
 def test_what_cannot_be_published_is_told(tmp_path: Path, bench: Bench) -> None:
@@ -167,10 +200,23 @@ def test_what_cannot_be_published_is_told(tmp_path: Path, bench: Bench) -> None:
 
 def test_the_hub_gets_records_items_and_reports_with_a_card(home: Path) -> None:
     with hub() as there:
-        done = _publish(home, "results", "--to", "hf://datasets/me/results", "--private", HF_ENDPOINT=there.endpoint, HF_TOKEN=TOKEN)
+        done = _publish(
+            home,
+            "results",
+            "--to",
+            "hf://datasets/me/results",
+            "--private",
+            HF_ENDPOINT=there.endpoint,
+            HF_TOKEN=TOKEN,
+        )
     assert done.returncode == 0, done.stderr
     (created,) = there.created
-    assert (created["organization"], created["name"], created["type"], created["visibility"]) == ("me", "results", "dataset", "private")
+    assert (created["organization"], created["name"], created["type"], created["visibility"]) == (
+        "me",
+        "results",
+        "dataset",
+        "private",
+    )
     for suite in ("kept", "quickstart"):
         folder = home / "results" / suite
         for kind in ("records", "items", "report"):
@@ -179,7 +225,10 @@ def test_the_hub_gets_records_items_and_reports_with_a_card(home: Path) -> None:
         assert there.files[f"{suite}/suite.yaml"] == (folder / "suite.yaml").read_bytes()
     card = DatasetCard(there.files["README.md"].decode())
     assert set(there.validated) == {there.files["README.md"].decode()}
-    assert [config["data_files"] for config in card.data.to_dict()["configs"]] == ["kept/report/table.csv", "quickstart/report/table.csv"]
+    assert [config["data_files"] for config in card.data.to_dict()["configs"]] == [
+        "kept/report/table.csv",
+        "quickstart/report/table.csv",
+    ]
     assert "| lora |" in card.text
     assert there.endpoint in done.stdout
 
@@ -196,7 +245,14 @@ def test_the_hub_gets_records_items_and_reports_with_a_card(home: Path) -> None:
 def test_refusals_of_the_hub_say_what_to_do(home: Path, token: str, status: int, said: str) -> None:
     with hub() as there:
         there.status = status
-        done = _publish(home, "results/quickstart", "--to", "hf://datasets/me/results", HF_ENDPOINT=there.endpoint, HF_TOKEN=token)
+        done = _publish(
+            home,
+            "results/quickstart",
+            "--to",
+            "hf://datasets/me/results",
+            HF_ENDPOINT=there.endpoint,
+            HF_TOKEN=token,
+        )
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

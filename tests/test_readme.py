@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import registry
-from bench.findings import find
-from bench.plan import tuned_label
+from bench.analysis import find
+from bench.methods import registry
+from bench.records.store import Store
 from bench.report.table import summary
-from bench.store import Store
+from bench.suite.plan import tuned_label
 
 from .conftest import ROOT, Bench
 
@@ -40,7 +40,9 @@ def test_published_records_are_unaltered_and_whole(folder: Path) -> None:
     assert len({row.recipe for row in found} & tuned) >= len(tuned) // 2
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "suites").rglob("*.yaml")), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "suites").rglob("*.yaml")), ids=lambda file: file.name
+)
 def test_every_suite_that_ships_can_be_planned(file: Path, bench: Bench) -> None:
     if "suite:" not in file.read_text().split("methods:")[0]:
         pytest.skip("an lm-eval task")
@@ -52,7 +54,11 @@ def test_every_suite_that_ships_can_be_planned(file: Path, bench: Bench) -> None
 
 def test_the_page_of_methods_has_one_row_for_each() -> None:
     page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
-    lines = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| name", "| ---"))]
+    lines = [
+        line
+        for line in page.splitlines()
+        if line.startswith("| ") and not line.startswith(("| name", "| ---"))
+    ]
     firsts = [line.split("|")[1].strip() for line in lines]
     named = [name.removesuffix(" (merger)") for first in firsts for name in first.split(", ")]
     assert sorted(named) == sorted([*registry.plugins(), *registry.mergers()])
@@ -60,9 +66,17 @@ def test_the_page_of_methods_has_one_row_for_each() -> None:
 
 def test_the_page_says_what_each_method_says_of_how_it_was_verified() -> None:
     page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line.startswith("| ")]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in page.splitlines()
+        if line.startswith("| ")
+    ]
     told = {row[0]: row[4] for row in cells if len(row) == 6}
-    said = {name: plugin.method.verified for name, plugin in registry.plugins().items() if plugin.method and name in told}
+    said = {
+        name: plugin.method.verified
+        for name, plugin in registry.plugins().items()
+        if plugin.method and name in told
+    }
     assert said == {name: told[name] for name in said}
 
 

@@ -1,4 +1,6 @@
-"""Methods of reinforcement learning through the public door: what each does before, while and after it learns."""
+"""Methods of reinforcement learning through the public door: what each does before, while and after
+it learns.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from datasets import Dataset
 from transformers import set_seed
 
 from bench import Format, Method, Session
-from bench.budget import Budget
-from bench.data import Task
+from bench.accounting.budget import Budget
+from bench.data.tasks import Task
 from bench.testing import tiny_session
 
 from .test_rl_rollouts import KNOWN, prompts_of, rollout_of
@@ -42,7 +44,8 @@ def test_a_batch_is_a_whole_number_of_groups(kind: type[GRPO | RLOO], tmp_path: 
     assert "3" in (kind(num_generations=3).skip(tiny_session(tmp_path)) or "")
 
 
-# ── PPO ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── PPO ───────────────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 def test_before_the_first_update_the_ratio_is_1_and_the_divergence_0(tmp_path: Path) -> None:
@@ -54,7 +57,9 @@ def test_before_the_first_update_the_ratio_is_1_and_the_divergence_0(tmp_path: P
     new = log_probs(policy, experience.rollout, 1.3)
     assert torch.allclose(torch.exp(new - experience.log_probs), torch.ones_like(new), atol=1e-5)
     earned = checked(session, experience.rollout, rows["answer"])
-    assert torch.allclose(experience.returns, earned[:, None] * experience.rollout.mask, atol=1e-3), "no penalty, however dear"
+    assert torch.allclose(
+        experience.returns, earned[:, None] * experience.rollout.mask, atol=1e-3
+    ), "no penalty, however dear"
 
 
 @pytest.mark.slow
@@ -63,7 +68,9 @@ def test_ppo_trains_four_models_within_its_budget(tmp_path: Path) -> None:
     model = PPO(reward_share=0.4, num_ppo_epochs=4, lr=1e-5, **SHORT).train(session)
     assert session.ledger.steps == 10
     assert set(session.ledger.purposes) == {"reward", "critic", "rollout", "reference", "train"}
-    assert session.ledger.purposes["train"].samples == 6 * 8, "a step is on a batch, and six of ten are left to the policy"
+    assert session.ledger.purposes["train"].samples == 6 * 8, (
+        "a step is on a batch, and six of ten are left to the policy"
+    )
     assert all(p.requires_grad for p in model.parameters())
 
 
@@ -76,12 +83,16 @@ def test_the_critic_begins_as_the_reward_model(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in critic.parameters())
 
 
-# ── rejection sampling and RAFT ─────────────────────────────────────────────────────────────────────────────────────────
+# ── rejection sampling and RAFT
+# ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_best_sample_of_each_prompt_earns_most() -> None:
     samples = [((prompt,), (number,)) for prompt in range(2) for number in range(3)]
-    assert best(samples, torch.tensor([0.0, 2.0, 1.0, 1.0, 0.5, 1.0]), 3) == [((0,), (1,)), ((1,), (0,))]
+    assert best(samples, torch.tensor([0.0, 2.0, 1.0, 1.0, 0.5, 1.0]), 3) == [
+        ((0,), (1,)),
+        ((1,), (0,)),
+    ]
     assert best(samples, torch.randn(6), 1) == samples, "of one sample each, all are the best"
 
 
@@ -99,9 +110,12 @@ def test_its_loss_is_that_of_supervised_fine_tuning_on_what_was_sampled(tmp_path
     rollout = rollout_of(session, model, length=12)
     with torch.no_grad():
         ours = model(**collate(list(rollout.tokens()), session)).loss
-        assert float(ours) == pytest.approx(float(-log_probs(model, rollout, 1.0).sum() / rollout.mask.sum()), abs=1e-5)
+        assert float(ours) == pytest.approx(
+            float(-log_probs(model, rollout, 1.0).sum() / rollout.mask.sum()), abs=1e-5
+        )
         prompts = [p for p in [*prompts_of(session, 3)["prompt"], "copy a ?"] for _ in range(2)]
-        ended = (rollout.completion_ids == session.tokenizer.eos_token_id).any(1).nonzero().flatten().tolist()  # pyright: ignore[reportAttributeAccessIssue]
+        at_end: Any = rollout.completion_ids == session.tokenizer.eos_token_id
+        ended = at_end.any(1).nonzero().flatten().tolist()
         texts = rollout.texts(session.tokenizer)
         again = session.encode([prompts[n] for n in ended], [f" {texts[n].strip()}" for n in ended])
         same = collate([list(rollout.tokens())[n] for n in ended], session)
@@ -114,16 +128,22 @@ def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: P
     method = RejectionSampling(lr=1e-3, num_samples=4, max_prompts=16, **SHORT)
     session = tiny_session(tmp_path, Budget("steps", 3), task=KNOWN)
     set_seed(1)
-    right = list(accepted(method, session, lambda rollout, answers: checked(session, rollout, answers)))
+    right = list(
+        accepted(method, session, lambda rollout, answers: checked(session, rollout, answers))
+    )
     kept = list(dict.fromkeys(right))
     assert len(right) <= 16 * 4
-    assert len(kept) <= 16 < len(right), "a prompt with one right answer leaves one sample, however often it was given"
+    assert len(kept) <= 16 < len(right), (
+        "a prompt with one right answer leaves one sample, however often it was given"
+    )
     expected = session.model()(**collate(next(endless(kept, 8)), session)).loss.item()
 
     again = tiny_session(tmp_path / "again", Budget("steps", 3), task=KNOWN)
     set_seed(1)
     method.train(again)
-    assert again.journal.losses[0] == pytest.approx(expected, abs=1e-6), "the first loss is the start's own"
+    assert again.journal.losses[0] == pytest.approx(expected, abs=1e-6), (
+        "the first loss is the start's own"
+    )
     assert again.ledger.steps == 3
 
 
@@ -136,7 +156,8 @@ def test_sampling_spends_its_share(tmp_path: Path) -> None:
     session.close()
 
 
-# ── all of them ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── all of them ───────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 def test_at_the_start_nothing_has_moved(tmp_path: Path) -> None:
@@ -165,7 +186,9 @@ ARMS: dict[str, Method] = {
     "ppo": PPO(reward="check", lr=3e-4, kl_coef=0.01, num_ppo_epochs=2, **SHORT),
     "grpo": GRPO(lr=3e-4, beta=0.01, num_iterations=2, **SHORT),
     "rloo": RLOO(lr=3e-4, beta=0.01, **SHORT),
-    "rejection-sampling": RejectionSampling(lr=3e-4, num_samples=4, max_prompts=16, temperature=1.0, **SHORT),
+    "rejection-sampling": RejectionSampling(
+        lr=3e-4, num_samples=4, max_prompts=16, temperature=1.0, **SHORT
+    ),
     "raft": RAFT(lr=3e-4, num_samples=4, num_mini_batches=1, **SHORT),
 }
 
@@ -178,7 +201,9 @@ def question(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, st
     rows = session.dataset(Format.PROMPT_ONLY).select(range(16))
     found = {}
     for prompt in rows["prompt"]:
-        rollout = sample(session, model, [prompt], num_samples=32, temperature=1.0, max_completion_length=6)
+        rollout = sample(
+            session, model, [prompt], num_samples=32, temperature=1.0, max_completion_length=6
+        )
         for text in set(rollout.texts(session.tokenizer)):
             found[prompt, text.strip()] = _probability(session, model, prompt, text.strip())
     session.close()

@@ -1,4 +1,6 @@
-"""The losses of reinforcement learning: golden values, gradients, what must not matter, and TRL's numbers on the same tensors."""
+"""The losses of reinforcement learning: golden values, gradients, what must not matter, and TRL's
+numbers on the same tensors.
+"""
 
 from __future__ import annotations
 
@@ -44,20 +46,29 @@ def _frozen(name: str) -> Tensor:
     return torch.tensor(FROZEN[name])
 
 
-# ── golden values ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── golden values ─────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 def test_golden_generalised_advantages() -> None:
-    advantages = gae(torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.2, 0.5, 0.1]]), gamma=1.0, lam=0.95)
+    advantages = gae(
+        torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.2, 0.5, 0.1]]), gamma=1.0, lam=0.95
+    )
     assert advantages[0].tolist() == pytest.approx([0.73225, 0.455, 0.9], abs=1e-6)
-    assert (advantages + torch.tensor([[0.2, 0.5, 0.1]]))[0].tolist() == pytest.approx([0.93225, 0.955, 1.0], abs=1e-6)
+    assert (advantages + torch.tensor([[0.2, 0.5, 0.1]]))[0].tolist() == pytest.approx(
+        [0.93225, 0.955, 1.0], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(("ratio", "advantage", "expected"), [(1.3, 1.0, -1.2), (0.5, -1.0, 0.8)])
 def test_golden_clipped_objective(ratio: float, advantage: float, expected: float) -> None:
-    assert float(clipped(torch.tensor(ratio), torch.tensor(advantage), 0.2)) == pytest.approx(expected)
+    assert float(clipped(torch.tensor(ratio), torch.tensor(advantage), 0.2)) == pytest.approx(
+        expected
+    )
     one = torch.ones(1, 1)
-    assert float(policy_loss(torch.log(torch.tensor([[ratio]])), 0 * one, advantage * one, one, 0.2)) == pytest.approx(expected)
+    assert float(
+        policy_loss(torch.log(torch.tensor([[ratio]])), 0 * one, advantage * one, one, 0.2)
+    ) == pytest.approx(expected)
 
 
 def test_golden_divergences() -> None:
@@ -68,11 +79,16 @@ def test_golden_divergences() -> None:
 
 def test_golden_advantages_of_a_group() -> None:
     rewards = torch.tensor([[2.0, 0.5, 1.5, -0.5]])
-    assert leave_one_out(rewards)[0].tolist() == pytest.approx([1.5, -0.5, 0.8333333, -1.8333333], abs=1e-6)
-    assert group_advantages(rewards)[0].tolist() == pytest.approx([1.0146306, -0.3382102, 0.5636837, -1.2401041], abs=1e-6)
+    assert leave_one_out(rewards)[0].tolist() == pytest.approx(
+        [1.5, -0.5, 0.8333333, -1.8333333], abs=1e-6
+    )
+    assert group_advantages(rewards)[0].tolist() == pytest.approx(
+        [1.0146306, -0.3382102, 0.5636837, -1.2401041], abs=1e-6
+    )
 
 
-# ── gradients against finite differences ────────────────────────────────────────────────────────────────────────────────
+# ── gradients against finite differences
+# ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_gradient_of_the_policy_loss() -> None:
@@ -90,23 +106,33 @@ def test_gradient_of_the_value_loss() -> None:
 def test_gradient_of_the_group_losses() -> None:
     old, ref, advantages = _numbers(7, 3, 4) * MASK, _numbers(8, 3, 4) * MASK, _numbers(9, 3)
     new = (old + 0.3 * _numbers(10, 3, 4) * MASK).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: grpo_loss(x, old, ref, advantages, MASK, 0.2, 0.04), new)
+    assert torch.autograd.gradcheck(
+        lambda x: grpo_loss(x, old, ref, advantages, MASK, 0.2, 0.04), new
+    )
     assert torch.autograd.gradcheck(lambda x: reinforce_loss(x, advantages), new)
 
 
 def test_a_ratio_beyond_the_clip_has_no_gradient_when_it_is_too_good_already() -> None:
     one = torch.ones(1, 1)
-    for step, advantage, moves in ((0.5, 1.0, False), (0.5, -1.0, True), (-0.5, -1.0, False), (-0.5, 1.0, True)):
+    for step, advantage, moves in (
+        (0.5, 1.0, False),
+        (0.5, -1.0, True),
+        (-0.5, -1.0, False),
+        (-0.5, 1.0, True),
+    ):
         new = torch.full((1, 1), step, requires_grad=True)
         policy_loss(new, 0 * one, advantage * one, one, 0.2).backward()
         assert bool(new.grad) is moves
 
 
-# ── what must hold whatever the numbers ─────────────────────────────────────────────────────────────────────────────────
+# ── what must hold whatever the numbers
+# ─────────────────────────────────────────────────────────────────────────────────
 
 
 @given(st.integers(0, 10**6), st.floats(0.5, 1.0))
-def test_with_lambda_1_an_advantage_is_the_discounted_rest_less_the_value(seed: int, gamma: float) -> None:
+def test_with_lambda_1_an_advantage_is_the_discounted_rest_less_the_value(
+    seed: int, gamma: float
+) -> None:
     rewards, values = _numbers(seed, 2, 5), _numbers(seed + 1, 2, 5)
     advantages = gae(rewards, values, gamma, lam=1.0)
     for step in range(5):
@@ -116,12 +142,22 @@ def test_with_lambda_1_an_advantage_is_the_discounted_rest_less_the_value(seed: 
 
 @given(st.integers(0, 10**6))
 def test_token_rewards_sum_to_the_score_less_the_divergence(seed: int) -> None:
-    new, ref, scores = _numbers(seed, 3, 4) * MASK, _numbers(seed + 1, 3, 4) * MASK, _numbers(seed + 2, 3)
+    new, ref, scores = (
+        _numbers(seed, 3, 4) * MASK,
+        _numbers(seed + 1, 3, 4) * MASK,
+        _numbers(seed + 2, 3),
+    )
     rewards = token_rewards(scores, new, ref, MASK, kl_coef=0.1)
     assert torch.allclose(rewards.sum(1), scores - 0.1 * (new - ref).sum(1))
-    assert torch.equal(rewards * (1 - MASK), torch.zeros_like(MASK)), "nothing is earned behind a completion"
+    assert torch.equal(rewards * (1 - MASK), torch.zeros_like(MASK)), (
+        "nothing is earned behind a completion"
+    )
     without = token_rewards(scores, new, new, MASK, kl_coef=0.1)
-    assert without.nonzero().tolist() == [[0, 2], [1, 3], [2, 0]], "the score is earned on the last token"
+    assert without.nonzero().tolist() == [
+        [0, 2],
+        [1, 3],
+        [2, 0],
+    ], "the score is earned on the last token"
 
 
 @given(st.integers(0, 10**6))
@@ -134,12 +170,16 @@ def test_whitened_is_mean_0_and_variance_1_over_the_mask(seed: int) -> None:
 
 
 @given(st.integers(0, 10**6), st.floats(-5, 5))
-def test_group_advantages_care_for_differences_within_a_prompt_alone(seed: int, shift: float) -> None:
+def test_group_advantages_care_for_differences_within_a_prompt_alone(
+    seed: int, shift: float
+) -> None:
     rewards = _numbers(seed, 3, 4)
     moved = rewards + shift * torch.arange(3)[:, None]
     for advantages in (group_advantages, leave_one_out):
         assert torch.allclose(advantages(rewards), advantages(moved), atol=1e-9)
-        assert torch.allclose(advantages(rewards).sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-9)
+        assert torch.allclose(
+            advantages(rewards).sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-9
+        )
     assert not group_advantages(torch.ones(2, 4)).any(), "equal rewards teach nothing"
 
 
@@ -156,14 +196,17 @@ def test_padding_and_the_order_of_completions_do_not_matter(seed: int, order: li
         return [
             float(policy_loss(laid(new), laid(old), white, laid(MASK), 0.2)),
             float(value_loss(laid(values), laid(ref), laid(returns), laid(MASK), 0.2)),
-            float(grpo_loss(laid(new), laid(old), laid(ref), advantages[rows], laid(MASK), 0.2, 0.04)),
+            float(
+                grpo_loss(laid(new), laid(old), laid(ref), advantages[rows], laid(MASK), 0.2, 0.04)
+            ),
             float(reinforce_loss(laid(new), advantages[rows])),
         ]
 
     assert all_losses(torch.arange(3), 0) == pytest.approx(all_losses(torch.tensor(order), 3))
 
 
-# ── TRL's numbers on the same tensors ───────────────────────────────────────────────────────────────────────────────────
+# ── TRL's numbers on the same tensors
+# ───────────────────────────────────────────────────────────────────────────────────
 
 
 def test_advantages_and_returns_of_ppo_are_those_of_trl() -> None:
@@ -178,17 +221,29 @@ def test_rewards_of_ppo_are_those_of_trl_where_no_state_follows_the_end() -> Non
     mask, old, ref = _frozen("mask"), _frozen("logprobs"), _frozen("ref_logprobs")
     full = mask.all(1)
     assert 2 <= int(full.sum()) < len(full)
-    rewards = token_rewards(_frozen("scores").flatten(), old * mask, ref * mask, mask, FROZEN["settings"]["kl_coef"])
+    rewards = token_rewards(
+        _frozen("scores").flatten(), old * mask, ref * mask, mask, FROZEN["settings"]["kl_coef"]
+    )
     assert torch.allclose(rewards[full], _frozen("rewards")[full], atol=1e-5)
-    assert torch.allclose(rewards.sum(1), _frozen("rewards").sum(1), atol=1e-5), "elsewhere TRL gives the score one place later"
+    assert torch.allclose(rewards.sum(1), _frozen("rewards").sum(1), atol=1e-5), (
+        "elsewhere TRL gives the score one place later"
+    )
 
 
 @pytest.mark.parametrize("update", FROZEN["updates"], ids=("first", "second", "third"))
 def test_losses_of_ppo_are_those_of_trl(update: dict[str, Any]) -> None:
     settings, mask, end = FROZEN["settings"], _frozen("mask"), _frozen("mask_with_end_state")
-    policy = policy_loss(torch.tensor(update["new_logprobs"]), _frozen("logprobs"), _frozen("advantages"), mask, settings["cliprange"])
+    policy = policy_loss(
+        torch.tensor(update["new_logprobs"]),
+        _frozen("logprobs"),
+        _frozen("advantages"),
+        mask,
+        settings["cliprange"],
+    )
     values = torch.tensor(update["new_values"])
-    value = value_loss(values, _frozen("values"), _frozen("returns"), end, settings["cliprange_value"])
+    value = value_loss(
+        values, _frozen("values"), _frozen("returns"), end, settings["cliprange_value"]
+    )
     assert float(policy) == pytest.approx(update["loss_policy"], abs=1e-5)
     assert float(value) == pytest.approx(update["loss_value"], abs=1e-5)
     assert float(policy + settings["vf_coef"] * value) == pytest.approx(update["loss"], abs=1e-5)
@@ -197,7 +252,9 @@ def test_losses_of_ppo_are_those_of_trl(update: dict[str, Any]) -> None:
 def test_the_frozen_updates_clip() -> None:
     ratio = torch.exp(torch.tensor(FROZEN["updates"][-1]["new_logprobs"]) - _frozen("logprobs"))
     assert ((ratio - 1).abs() > 0.2).any()
-    assert torch.allclose(torch.tensor(FROZEN["updates"][0]["new_logprobs"]), _frozen("logprobs"), atol=1e-4), "the first ratio is 1"
+    assert torch.allclose(
+        torch.tensor(FROZEN["updates"][0]["new_logprobs"]), _frozen("logprobs"), atol=1e-4
+    ), "the first ratio is 1"
 
 
 def _earned(text: str) -> float:
@@ -206,7 +263,9 @@ def _earned(text: str) -> float:
 
 
 def _trl_batch(name: str, tmp_path: Path, **settings: Any) -> tuple[Any, dict[str, Any]]:
-    """A trainer of TRL on the tiny model, whose policy has moved away from its reference, and a batch that it sampled and scored."""
+    """A trainer of TRL on the tiny model, whose policy has moved away from its reference, and a
+    batch that it sampled and scored.
+    """
     import trl
 
     session = tiny_session(tmp_path)
@@ -216,7 +275,9 @@ def _trl_batch(name: str, tmp_path: Path, **settings: Any) -> tuple[Any, dict[st
         session.model(),
         reward_funcs=lambda completions, **_: [_earned(text) for text in completions],
         train_dataset=rows,
-        **session.trainer_kwargs(config, num_generations=4, max_completion_length=8, temperature=TEMPERATURE, **settings),
+        **session.trainer_kwargs(
+            config, num_generations=4, max_completion_length=8, temperature=TEMPERATURE, **settings
+        ),
     )
     with torch.no_grad():
         generator = torch.Generator().manual_seed(0)
@@ -257,16 +318,23 @@ def test_grpo_with_our_settings_has_the_loss_and_gradient_of_trl(tmp_path: Path)
     their_gradient = _gradient(trainer.model, theirs)
     rollout = _as_rollout(batch)
     texts = rollout.texts(trainer.processing_class)
-    advantages = group_advantages(torch.tensor([_earned(text) for text in texts]).view(2, 4)).flatten()
+    advantages = group_advantages(
+        torch.tensor([_earned(text) for text in texts]).view(2, 4)
+    ).flatten()
     assert torch.allclose(advantages, batch["advantages"], atol=1e-5)
     model = trainer.model
-    new, ref = log_probs(model, rollout, TEMPERATURE), log_probs(tiny_session(tmp_path / "again").reference(), rollout, TEMPERATURE)
+    new, ref = (
+        log_probs(model, rollout, TEMPERATURE),
+        log_probs(tiny_session(tmp_path / "again").reference(), rollout, TEMPERATURE),
+    )
     assert torch.allclose(ref, batch["ref_per_token_logps"] * rollout.mask, atol=1e-4)
     ours = grpo_loss(new, new.detach(), ref, advantages, rollout.mask, 0.2, 0.04)
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
     assert torch.allclose(_gradient(model, ours), their_gradient, atol=1e-4)
     assert float(their_gradient.norm()) > 0.1
-    assert not math.isclose(ours.item(), 0.0, abs_tol=1e-4), "the policy has left the reference, so the penalty shows"
+    assert not math.isclose(ours.item(), 0.0, abs_tol=1e-4), (
+        "the policy has left the reference, so the penalty shows"
+    )
 
 
 @pytest.mark.slow
@@ -275,9 +343,14 @@ def test_rloo_has_the_advantages_and_gradient_of_trl(tmp_path: Path) -> None:
     theirs = _gradient(trainer.model, trainer.compute_loss(trainer.model, batch))
     rollout = _as_rollout(batch)
     rewards = torch.tensor([_earned(text) for text in rollout.texts(trainer.processing_class)])
-    new, ref = log_probs(trainer.model, rollout, TEMPERATURE), log_probs(tiny_session(tmp_path / "again").reference(), rollout, TEMPERATURE)
+    new, ref = (
+        log_probs(trainer.model, rollout, TEMPERATURE),
+        log_probs(tiny_session(tmp_path / "again").reference(), rollout, TEMPERATURE),
+    )
     penalised = rewards - 0.03 * k1(new.detach(), ref).sum(1)
     advantages = leave_one_out(penalised.view(2, 4)).flatten()
     assert torch.allclose(advantages, batch["advantages"], atol=1e-4)
-    assert torch.allclose(_gradient(trainer.model, reinforce_loss(new, advantages)), theirs, atol=1e-3)
+    assert torch.allclose(
+        _gradient(trainer.model, reinforce_loss(new, advantages)), theirs, atol=1e-3
+    )
     assert float(theirs.norm()) > 0.1

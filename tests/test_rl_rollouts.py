@@ -1,4 +1,6 @@
-"""What reinforcement learning samples and what it earns: masks, padding, temperature, cost, and a reward that is learned."""
+"""What reinforcement learning samples and what it earns: masks, padding, temperature, cost, and a
+reward that is learned.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from torch.nn.functional import logsigmoid
 from transformers import set_seed
 
 from bench import Format, Session
-from bench.budget import Budget
+from bench.accounting.budget import Budget
 from bench.testing import tiny_session
 
 KNOWN = "tiny/largest"  # the base answers it
@@ -23,27 +25,43 @@ def prompts_of(session: Session, count: int = 4) -> dict[str, list[str]]:
     return session.dataset(Format.PROMPT_ONLY)[:count]
 
 
-def rollout_of(session: Session, model: Any, num_samples: int = 2, temperature: float = 1.0, length: int = 6) -> Rollout:
+def rollout_of(
+    session: Session, model: Any, num_samples: int = 2, temperature: float = 1.0, length: int = 6
+) -> Rollout:
     prompts = [*prompts_of(session, 3)["prompt"], "copy a ?"]
-    return sample(session, model, prompts, num_samples=num_samples, temperature=temperature, max_completion_length=length)
+    return sample(
+        session,
+        model,
+        prompts,
+        num_samples=num_samples,
+        temperature=temperature,
+        max_completion_length=length,
+    )
 
 
-# ── rollouts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── rollouts ──────────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 def test_a_completion_is_masked_up_to_and_including_its_end(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, task=KNOWN)
     rollout = rollout_of(session, session.model().eval(), temperature=2.0)
     assert rollout.mask.shape[0] == 8
-    for (prompt, completion), row, mask in zip(rollout.tokens(), rollout.completion_ids, rollout.mask, strict=True):
+    for (prompt, completion), row, mask in zip(
+        rollout.tokens(), rollout.completion_ids, rollout.mask, strict=True
+    ):
         length = int(mask.sum())
         assert mask.tolist() == [1.0] * length + [0.0] * (len(mask) - length)
         assert list(completion) == row[:length].tolist()
         assert session.tokenizer.eos_token_id not in completion[:-1]
         assert length == len(mask) or completion[-1] == session.tokenizer.eos_token_id
         assert session.tokenizer.pad_token_id not in prompt
-    assert len({int(m.sum()) for m in rollout.mask}) > 1, "completions of several lengths were looked at"
-    assert [list(p) for p, _ in rollout.tokens()][:2] == [session.tokenizer(prompts_of(session)["prompt"][0])["input_ids"]] * 2
+    assert len({int(m.sum()) for m in rollout.mask}) > 1, (
+        "completions of several lengths were looked at"
+    )
+    assert [list(p) for p, _ in rollout.tokens()][:2] == [
+        session.tokenizer(prompts_of(session)["prompt"][0])["input_ids"]
+    ] * 2
 
 
 def test_padding_does_not_change_what_models_say(tmp_path: Path) -> None:
@@ -51,11 +69,19 @@ def test_padding_does_not_change_what_models_say(tmp_path: Path) -> None:
     model, critic = session.model().eval(), session.scorer("critic").eval()
     rollout = rollout_of(session, model, temperature=2.0)
     with torch.no_grad():
-        together = log_probs(model, rollout, 1.0), token_values(critic, rollout), scored(critic, rollout, ())
+        together = (
+            log_probs(model, rollout, 1.0),
+            token_values(critic, rollout),
+            scored(critic, rollout, ()),
+        )
         for number, (prompt, completion) in enumerate(rollout.tokens()):
             ids = torch.tensor([prompt + completion])
             alone = Rollout(ids, torch.ones_like(ids), torch.ones(1, len(completion)))
-            for batched, single in zip(together[:2], (log_probs(model, alone, 1.0), token_values(critic, alone)), strict=True):
+            for batched, single in zip(
+                together[:2],
+                (log_probs(model, alone, 1.0), token_values(critic, alone)),
+                strict=True,
+            ):
                 assert torch.allclose(batched[number, : len(completion)], single[0], atol=1e-4)
                 assert not batched[number, len(completion) :].any()
             assert torch.allclose(together[2][number], critic(input_ids=ids).logits[0], atol=1e-4)
@@ -79,19 +105,31 @@ def test_samples_come_from_the_whole_distribution_at_the_temperature(tmp_path: P
     model.generation_config.top_k, model.generation_config.repetition_penalty = 1, 2.0
     set_seed(0)
     prompt = prompts_of(session)["prompt"][:1]
-    drawn = sample(session, model, prompt, num_samples=500, temperature=1.5, max_completion_length=1)
+    drawn = sample(
+        session, model, prompt, num_samples=500, temperature=1.5, max_completion_length=1
+    )
     ids = drawn.completion_ids[:, 0]
     with torch.no_grad():
         first = log_probs(model, drawn, 1.5)[:, 0].exp()
     for token in ids.unique():
         expected = float(first[ids == token][0])
-        assert abs(float((ids == token).float().mean()) - expected) < 5 * (expected * (1 - expected) / 500) ** 0.5 + 1e-3
+        assert (
+            abs(float((ids == token).float().mean()) - expected)
+            < 5 * (expected * (1 - expected) / 500) ** 0.5 + 1e-3
+        )
 
 
 def test_a_long_prompt_loses_its_start_and_leaves_room(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, max_length=12)
     prompt = "copy " + " ".join("abcdefgh" * 4) + " ?"
-    rollout = sample(session, session.model().eval(), [prompt, "copy a ?"], num_samples=1, temperature=1.0, max_completion_length=4)
+    rollout = sample(
+        session,
+        session.model().eval(),
+        [prompt, "copy a ?"],
+        num_samples=1,
+        temperature=1.0,
+        max_completion_length=4,
+    )
     assert rollout.input_ids.shape[1] <= 12
     whole = session.tokenizer([prompt])["input_ids"][0]
     assert list(next(rollout.tokens())[0]) == whole[-8:]
@@ -103,32 +141,49 @@ def test_what_is_sampled_is_charged_as_rollout(tmp_path: Path) -> None:
     rollout = rollout_of(session, model)
     prompts = int(rollout.attention_mask.sum() - rollout.mask.sum())
     steps = rollout.mask.shape[1] - 1  # the last token is never read
-    assert {name: float(spend.tokens) for name, spend in session.ledger.purposes.items()} == {"rollout": prompts + 8 * steps}
+    assert {name: float(spend.tokens) for name, spend in session.ledger.purposes.items()} == {
+        "rollout": prompts + 8 * steps
+    }
 
 
-# ── rewards ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── rewards ───────────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 def test_the_check_is_equality_but_for_space_around(tmp_path: Path) -> None:
     assert [check(text, "7") for text in (" 7", "7 ", "7", "17", "7 7", "")] == [1, 1, 1, 0, 0, 0]
     session = tiny_session(tmp_path, task=KNOWN)
     rows = prompts_of(session, 16)
-    rollout = sample(session, session.model().eval(), rows["prompt"], num_samples=1, temperature=1.0, max_completion_length=6)
-    right = [text.strip() == answer for text, answer in zip(rollout.texts(session.tokenizer), rows["answer"], strict=True)]
+    rollout = sample(
+        session,
+        session.model().eval(),
+        rows["prompt"],
+        num_samples=1,
+        temperature=1.0,
+        max_completion_length=6,
+    )
+    right = [
+        text.strip() == answer
+        for text, answer in zip(rollout.texts(session.tokenizer), rows["answer"], strict=True)
+    ]
     assert checked(session, rollout, rows["answer"]).tolist() == right
     assert sum(right) > 8, "the base knows most of these"
 
 
 @pytest.mark.slow
 def test_the_reward_that_is_learned_is_the_one_that_is_used(tmp_path: Path) -> None:
-    """Bradley-Terry by TRL, on two rewards set to 1.2 and 0.5, has its golden loss, and `scored` reads the same two."""
+    """Bradley-Terry by TRL, on two rewards set to 1.2 and 0.5, has its golden loss, and `scored`
+    reads the same two.
+    """
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
 
     session = tiny_session(tmp_path, batch_size=1)
     model: Any = session.scorer("reward").eval()
     trainer = RewardTrainer(
-        model, train_dataset=session.dataset(Format.PREFERENCE), **session.trainer_kwargs(RewardConfig, max_length=session.max_length)
+        model,
+        train_dataset=session.dataset(Format.PREFERENCE),
+        **session.trainer_kwargs(RewardConfig, max_length=session.max_length),
     )
     batch = next(iter(trainer.get_train_dataloader()))
     row = session.dataset(Format.PREFERENCE)[0]
@@ -136,8 +191,15 @@ def test_the_reward_that_is_learned_is_the_one_that_is_used(tmp_path: Path) -> N
     mask = (pair["labels"] >= 0).float()
     rollout = Rollout(pair["input_ids"], pair["attention_mask"], mask)
     with torch.no_grad():
-        hidden = model.base_model(input_ids=pair["input_ids"], attention_mask=pair["attention_mask"]).last_hidden_state
-        ends = torch.stack([states[int(length) - 1] for states, length in zip(hidden, pair["attention_mask"].sum(1), strict=True)])
+        hidden = model.base_model(
+            input_ids=pair["input_ids"], attention_mask=pair["attention_mask"]
+        ).last_hidden_state
+        ends = torch.stack(
+            [
+                states[int(length) - 1]
+                for states, length in zip(hidden, pair["attention_mask"].sum(1), strict=True)
+            ]
+        )
         model.score.weight.copy_(torch.linalg.lstsq(ends, torch.tensor([[1.2], [0.5]])).solution.T)
         assert scored(model, rollout, ()).tolist() == pytest.approx([1.2, 0.5], abs=1e-3)
         loss: Any = trainer.compute_loss(model, batch)
@@ -151,11 +213,19 @@ def test_a_reward_model_learns_preferences_with_its_share_and_is_frozen(tmp_path
     model = reward_model(session, 0.5, 1e-3)
     assert session.ledger.steps == 40
     assert not any(p.requires_grad for p in model.parameters())
-    assert {name for name, spend in session.ledger.purposes.items() if float(spend.tokens)} == {"reward"}
+    assert {name for name, spend in session.ledger.purposes.items() if float(spend.tokens)} == {
+        "reward"
+    }
     rows = session.task.load(Format.PREFERENCE, "validation")[:64]
     with torch.no_grad(), session.unmetered():
         margins = [
-            model(**{k: v for k, v in session.encode(rows["prompt"], rows[side]).items() if k != "labels"}).logits[:, 0]
+            model(
+                **{
+                    k: v
+                    for k, v in session.encode(rows["prompt"], rows[side]).items()
+                    if k != "labels"
+                }
+            ).logits[:, 0]
             for side in ("chosen", "rejected")
         ]
     assert float(-logsigmoid(margins[0] - margins[1]).mean()) < 0.6, "below the ln 2 of a coin"

@@ -1,4 +1,6 @@
-"""Whole runs through the command line: what is measured, what stands on disk, and what happens when things go wrong."""
+"""Whole runs through the command line: what is measured, what stands on disk, and what happens when
+things go wrong.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +32,23 @@ seeds: SEEDS
 methods:
 METHODS
 """
-FIVE = "  - sft: {lr: 1.0e-3}\n  - instruction: {lr: 1.0e-3}\n  - lora: {lr: 5.0e-3}\n  - prompt-tuning\n  - prefix-tuning"
+FIVE = (
+    "  - sft: {lr: 1.0e-3}\n  - instruction: {lr: 1.0e-3}\n  - lora: {lr: 5.0e-3}\n  -"
+    " prompt-tuning\n  - prefix-tuning"
+)
 
 
-def write_suite(folder: Path, methods: str, budget: str = "tokens: 4k", seeds: str = "1", extra: str = "") -> None:
+def write_suite(
+    folder: Path, methods: str, budget: str = "tokens: 4k", seeds: str = "1", extra: str = ""
+) -> None:
     text = SMALL.replace("BUDGET", budget).replace("SEEDS", seeds).replace("METHODS", methods)
     (folder / "suite.yaml").write_text(text + extra)
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
-    found = [json.loads(file.read_text()) for file in (folder / "results/small/records").glob("*.json")]
+    found = [
+        json.loads(file.read_text()) for file in (folder / "results/small/records").glob("*.json")
+    ]
     return {f"{r['recipe']}-s{r['seed']}": r for r in found}
 
 
@@ -65,11 +74,21 @@ def test_five_methods_and_the_base_in_one_table(bench_process: Bench, tmp_path: 
             assert float(row["drift_kl"]) > 0
             assert int(float(row["items_lost"])) >= 0
     assert float(rows["base"]["drift_kl"]) == pytest.approx(0, abs=1e-9)
-    assert int(float(rows["sft"]["trainable_parameters"])) == int(float(rows["base"]["total_parameters"]))
+    assert int(float(rows["sft"]["trainable_parameters"])) == int(
+        float(rows["base"]["total_parameters"])
+    )
     assert int(float(rows["prompt-tuning"]["trainable_parameters"])) == 20 * 128
     assert int(float(rows["prefix-tuning"]["trainable_parameters"])) == 20 * 128 * 4 * 2
     # Same data order for all: with one seed, equal budgets in tokens end after equal steps.
-    assert len({rows[name]["spent_steps"] for name in ("sft", "lora", "prompt-tuning", "prefix-tuning")}) == 1
+    assert (
+        len(
+            {
+                rows[name]["spent_steps"]
+                for name in ("sft", "lora", "prompt-tuning", "prefix-tuning")
+            }
+        )
+        == 1
+    )
     markdown = (tmp_path / "results/small/report/table.md").read_text()
     assert "not trained" in markdown
     assert "|  |" not in markdown, "never a blank cell"
@@ -78,7 +97,9 @@ def test_five_methods_and_the_base_in_one_table(bench_process: Bench, tmp_path: 
     assert record["evaluation"]["generation_config"]["do_sample"] is False
     assert set(record["train"]["seconds"]) == {"load", "measure", "train", "save"}
     assert set(record["fingerprints"]["tasks"]) == {"tiny/smallest", "tiny/last"}
-    assert not list((tmp_path / "cache").rglob("*.safetensors")), "artifacts are dropped unless the suite keeps them"
+    assert not list((tmp_path / "cache").rglob("*.safetensors")), (
+        "artifacts are dropped unless the suite keeps them"
+    )
 
     again = bench_process("run", "suite.yaml", "--json")
     assert again.returncode == 0
@@ -107,19 +128,25 @@ def test_every_run_stops_within_one_batch_of_its_budget(
 
 
 def test_seeds_repeat_and_differ(bench_process: Bench, tmp_path: Path) -> None:
-    write_suite(tmp_path, "  - lora: {lr: 1.0e-2}\n  - {lora: {lr: 1.0e-2}, as: twin}", seeds="[0, 3]")
+    write_suite(
+        tmp_path, "  - lora: {lr: 1.0e-2}\n  - {lora: {lr: 1.0e-2}, as: twin}", seeds="[0, 3]"
+    )
     assert bench_process("run", "suite.yaml").returncode == 0
     found = records(tmp_path)
     losses = {name: r["train"]["loss"]["last"] for name, r in found.items() if r["train"]}
     assert len(set(losses.values())) == 4, "a recipe's own seed is its own"
-    assert found["lora-s0"]["train"]["loss"]["first"] == pytest.approx(found["twin-s0"]["train"]["loss"]["first"], rel=0.2)
+    assert found["lora-s0"]["train"]["loss"]["first"] == pytest.approx(
+        found["twin-s0"]["train"]["loss"]["first"], rel=0.2
+    )
     row = table(tmp_path)["lora"]
     assert row["seeds"] == "2"
     assert float(row["train_seconds_std"]) >= 0
     (tmp_path / "results/small/records").joinpath(f"{found['lora-s0']['id']}.json").unlink()
     assert bench_process("run", "suite.yaml").returncode == 0
     again = records(tmp_path)["lora-s0"]
-    assert again["train"]["loss"] == found["lora-s0"]["train"]["loss"], "the same seed gives the same run"
+    assert again["train"]["loss"] == found["lora-s0"]["train"]["loss"], (
+        "the same seed gives the same run"
+    )
     assert again["evaluation"]["scores"] == found["lora-s0"]["evaluation"]["scores"]
 
 
@@ -167,7 +194,9 @@ VERDICTS = {
 }
 
 
-def test_trouble_is_a_row_and_hurts_nobody(bench_process: Bench, tmp_path: Path, plugin: Callable[[str, str], str]) -> None:
+def test_trouble_is_a_row_and_hurts_nobody(
+    bench_process: Bench, tmp_path: Path, plugin: Callable[[str, str], str]
+) -> None:
     site = plugin("trouble", TROUBLE)
     entries = "\n".join(f"  - {{trouble: {{how: {how}}}, as: '{how}|<b>'}}" for how in VERDICTS)
     write_suite(tmp_path, entries + "\n  - sft")
@@ -187,7 +216,9 @@ def test_trouble_is_a_row_and_hurts_nobody(bench_process: Bench, tmp_path: Path,
     assert str(tmp_path) not in json.dumps(over)
 
 
-def test_a_broken_plugin_is_told_and_hurts_nobody(bench_process: Bench, tmp_path: Path, plugin: Callable[[str, str], str]) -> None:
+def test_a_broken_plugin_is_told_and_hurts_nobody(
+    bench_process: Bench, tmp_path: Path, plugin: Callable[[str, str], str]
+) -> None:
     site = plugin("broken", "import there_is_no_such_module\n")
     listed = bench_process("methods", "broken", PYTHONPATH=site)
     assert listed.returncode == 0
@@ -230,13 +261,20 @@ def test_a_method_on_a_trl_trainer_is_treated_as_the_loop_is(
     assert result.returncode == 0, result.stdout + result.stderr
     loop, trainer = records(tmp_path)["sft-s0"]["train"], records(tmp_path)["trl-sft-s0"]["train"]
     for currency in ("tokens", "samples", "steps", "flops"):
-        assert trainer["ledger"]["spent"][currency] == pytest.approx(loop["ledger"]["spent"][currency], rel=1e-3)
+        assert trainer["ledger"]["spent"][currency] == pytest.approx(
+            loop["ledger"]["spent"][currency], rel=1e-3
+        )
     assert trainer["loss"]["last"] == pytest.approx(loop["loss"]["last"], rel=0.05)
 
 
 def test_a_killed_suite_goes_on_where_it_was(tmp_path: Path, bench_process: Bench) -> None:
     write_suite(tmp_path, FIVE, "tokens: 10k")
-    process = subprocess.Popen(command("run", "suite.yaml", "--jobs", 1), cwd=tmp_path, env=environment(tmp_path), start_new_session=True)
+    process = subprocess.Popen(
+        command("run", "suite.yaml", "--jobs", 1),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 300
     folder = tmp_path / "results/small/records"
     while len(list(folder.glob("*.json"))) < 2 and time.monotonic() < deadline:
@@ -248,7 +286,9 @@ def test_a_killed_suite_goes_on_where_it_was(tmp_path: Path, bench_process: Benc
     result = bench_process("run", "suite.yaml")
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(table(tmp_path)) == 6
-    assert all(file.stat().st_mtime_ns == when for file, when in kept.items()), "finished runs are not repeated"
+    assert all(file.stat().st_mtime_ns == when for file, when in kept.items()), (
+        "finished runs are not repeated"
+    )
 
 
 def _alive(group: int) -> bool:
@@ -261,13 +301,22 @@ def _alive(group: int) -> bool:
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> None:
     write_suite(tmp_path, FIVE, "tokens: 1M")
-    # Tests that run in the background may have been told to ignore SIGINT, and would pass that on; a person's shell does not.
+    # Tests that run in the background may have been told to ignore SIGINT, and would pass that on;
+    # a person's shell does not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        command("run", "suite.yaml"), cwd=tmp_path, env=environment(tmp_path), start_new_session=True, stderr=subprocess.PIPE, text=True
+        command("run", "suite.yaml"),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "results/small/records").glob("base*.json")) and time.monotonic() < deadline:
+    while (
+        not list((tmp_path / "results/small/records").glob("base*.json"))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -282,10 +331,16 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> 
         time.sleep(0.2)
 
 
-def test_a_sequence_of_targets_is_learned_one_after_the_other(bench_process: Bench, tmp_path: Path) -> None:
-    write_suite(tmp_path, "  - sft: {lr: 1.0e-3}\n  - lora: {lr: 5.0e-3}\n  - prompt-tuning", "tokens: 12k")
+def test_a_sequence_of_targets_is_learned_one_after_the_other(
+    bench_process: Bench, tmp_path: Path
+) -> None:
+    write_suite(
+        tmp_path, "  - sft: {lr: 1.0e-3}\n  - lora: {lr: 5.0e-3}\n  - prompt-tuning", "tokens: 12k"
+    )
     text = (tmp_path / "suite.yaml").read_text()
-    (tmp_path / "suite.yaml").write_text(text.replace("target: tiny/smallest", "target: [tiny/smallest, tiny/swap]"))
+    (tmp_path / "suite.yaml").write_text(
+        text.replace("target: tiny/smallest", "target: [tiny/smallest, tiny/swap]")
+    )
     result = bench_process("run", "suite.yaml")
     assert result.returncode == 0, result.stdout + result.stderr
     found = records(tmp_path)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.findings import find
-from bench.store import Store
+from bench.analysis import find
+from bench.records.store import Store
 
 from .conftest import Bench
 
@@ -27,7 +27,9 @@ methods:
 
 
 @pytest.mark.slow
-def test_scores_after_every_target_and_on_shares_of_the_budget(bench_process: Bench, tmp_path: Path) -> None:
+def test_scores_after_every_target_and_on_shares_of_the_budget(
+    bench_process: Bench, tmp_path: Path
+) -> None:
     (tmp_path / "row.yaml").write_text(SUITE)
     done = bench_process("run", "row.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -35,7 +37,11 @@ def test_scores_after_every_target_and_on_shares_of_the_budget(bench_process: Be
     base, whole, half = Store(folder).planned()
     assert [r["purpose"] for r in (base, whole, half)] == ["row", "row", "curve"]
     (after_first,) = whole["evaluation"]["earlier_scores"]
-    assert set(after_first) == {"tiny/swap", "tiny/smallest", "tiny/people"}, "every task is scored after every target"
+    assert set(after_first) == {
+        "tiny/swap",
+        "tiny/smallest",
+        "tiny/people",
+    }, "every task is scored after every target"
     assert base["evaluation"]["earlier_scores"] == half["evaluation"]["earlier_scores"] == []
     assert set(half["evaluation"]["scores"]) == {"tiny/swap", "tiny/smallest"}
     assert half["budget"] == {"currency": "tokens", "amount": 2000.0}
@@ -49,4 +55,6 @@ def test_scores_after_every_target_and_on_shares_of_the_budget(bench_process: Be
     assert sequence.matrix == [[scores[task] for task in sequence.tasks] for scores in values]
     assert [(p.recipe, p.share) for p in found.curve] == [("lora", 0.5), ("lora", 1.0)]
     assert "after tiny/swap" in (folder / "report/table.md").read_text()
-    assert json.loads((folder / "plan.json").read_text())["runs"] == [r["id"] for r in (base, whole, half)]
+    assert json.loads((folder / "plan.json").read_text())["runs"] == [
+        r["id"] for r in (base, whole, half)
+    ]

@@ -1,4 +1,6 @@
-"""What a session gives a method: the same data order for all, float32 masters, and a schedule that follows the budget."""
+"""What a session gives a method: the same data order for all, float32 masters, and a schedule that
+follows the budget.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModelForCausalLM
 
-from bench.batching import collate, encode, pack, token_id
-from bench.budget import Budget
-from bench.data import order
-from bench.method import Format
-from bench.models import ModelSpec, load_tokenizer
-from bench.schedule import schedule
-from bench.session import Session, derive
+from bench.accounting.budget import Budget
+from bench.data.formats import Format
+from bench.data.order import derive, order
+from bench.data.tokenize import collate, encode, pack, token_id
+from bench.methods.schedule import schedule
+from bench.methods.session import Session
+from bench.models.load import load_tokenizer
+from bench.models.spec import ModelSpec
 from bench.testing import tiny_session
 
 TOKENIZER = load_tokenizer(ModelSpec(path="tiny"))
@@ -41,7 +44,9 @@ def test_every_method_sees_the_same_rows_in_the_same_order(tmp_path: Path) -> No
     assert all(torch.equal(a, b) for a, b in zip(rows_of_one, rows_of_other, strict=True))
     whole = first.dataset(Format.PROMPT_COMPLETION)
     expected = collate(encode(whole[:8], Format.PROMPT_COMPLETION, TOKENIZER, 64), 0)["input_ids"]
-    assert torch.equal(rows_of_one[0], expected), "a trainer's dataset is in the order of the batches"
+    assert torch.equal(rows_of_one[0], expected), (
+        "a trainer's dataset is in the order of the batches"
+    )
 
 
 def test_a_model_is_handed_out_fresh(tmp_path: Path) -> None:
@@ -62,7 +67,9 @@ def test_what_trains_is_float32_and_what_is_frozen_keeps_the_dtype(tmp_path: Pat
     assert moved > 0.1, "steps smaller than bfloat16 can hold are not lost"
 
     session = tiny_session(tmp_path, dtype=torch.bfloat16)
-    adapted = PeftModelForCausalLM(session.model(), LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
+    adapted = PeftModelForCausalLM(
+        session.model(), LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM")
+    )
     _train(session, adapted)
     assert {p.dtype for p in adapted.parameters() if p.requires_grad} == {torch.float32}
     assert {p.dtype for p in adapted.parameters() if not p.requires_grad} == {torch.bfloat16}
@@ -103,7 +110,9 @@ def test_a_long_prompt_loses_its_start_and_the_completion_stays() -> None:
 
 def test_padding_and_prompts_are_not_learned() -> None:
     rows = {"prompt": ["add 20 and 10 ?", "copy a ?"], "completion": [" 30", " a"]}
-    batch = collate(encode(rows, Format.PROMPT_COMPLETION, TOKENIZER, 64), token_id(TOKENIZER, "pad"))
+    batch = collate(
+        encode(rows, Format.PROMPT_COMPLETION, TOKENIZER, 64), token_id(TOKENIZER, "pad")
+    )
     learned = batch["labels"] != -100
     assert learned.sum(1).tolist() == [3, 2]
     assert not (learned & (batch["attention_mask"] == 0)).any()
@@ -115,21 +124,36 @@ def test_packed_texts_are_read_as_if_each_stood_alone(tmp_path: Path) -> None:
     model = session.model().eval()
     texts = session.dataset(Format.LANGUAGE_MODELING)[:12]["text"]
     packed = session.pack(texts)
-    alone = collate(encode({"text": texts}, Format.LANGUAGE_MODELING, TOKENIZER, 64), token_id(TOKENIZER, "pad"))
+    alone = collate(
+        encode({"text": texts}, Format.LANGUAGE_MODELING, TOKENIZER, 64), token_id(TOKENIZER, "pad")
+    )
     assert packed["input_ids"].shape[0] < len(texts) / 2
     with torch.no_grad():
-        together = _nll(model(input_ids=packed["input_ids"], position_ids=packed["position_ids"]).logits, packed["labels"])
-        apart = _nll(model(input_ids=alone["input_ids"], attention_mask=alone["attention_mask"]).logits, alone["labels"])
+        together = _nll(
+            model(input_ids=packed["input_ids"], position_ids=packed["position_ids"]).logits,
+            packed["labels"],
+        )
+        apart = _nll(
+            model(input_ids=alone["input_ids"], attention_mask=alone["attention_mask"]).logits,
+            alone["labels"],
+        )
     assert together == pytest.approx(apart, rel=1e-5)
 
 
 def _nll(logits: torch.Tensor, labels: torch.Tensor) -> list[float]:
     """Total and count over the labelled tokens."""
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=-100)
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=-100
+    )
     return [float(losses.sum()), float((labels[:, 1:] >= 0).sum())]
 
 
-@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=40).map(" ".join), min_size=1, max_size=12), st.integers(4, 64))
+@given(
+    st.lists(
+        st.lists(st.sampled_from("abcdefgh"), max_size=40).map(" ".join), min_size=1, max_size=12
+    ),
+    st.integers(4, 64),
+)
 def test_packing_loses_no_token(texts: list[str], width: int) -> None:
     packed = pack(texts, TOKENIZER, width)
     ends = token_id(TOKENIZER, "eos")
@@ -165,11 +189,19 @@ def test_looking_at_a_model_costs_nothing_and_shows_validation_rows_once(tmp_pat
     model = session.model()
     with session.unmetered():
         look = session.measuring(session.start)
-        prompts = [prompt for rows in look.rows(Format.PROMPT_COMPLETION) for prompt in rows["prompt"]]
+        prompts = [
+            prompt for rows in look.rows(Format.PROMPT_COMPLETION) for prompt in rows["prompt"]
+        ]
         model(**look.encode(prompts[:4], [" a"] * 4))
         look.close()
     assert prompts == session.task.load(Format.PROMPT_COMPLETION, "validation")["prompt"][:128]
-    assert session.ledger.totals() | {"seconds": 0} == {"tokens": 0, "flops": 0, "seconds": 0, "samples": 0, "steps": 0}
+    assert session.ledger.totals() | {"seconds": 0} == {
+        "tokens": 0,
+        "flops": 0,
+        "seconds": 0,
+        "samples": 0,
+        "steps": 0,
+    }
 
 
 def test_old_rows_come_evenly_from_the_old_tasks(tmp_path: Path) -> None:

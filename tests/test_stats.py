@@ -1,4 +1,6 @@
-"""Statistics against values worked out elsewhere, by their properties, and by simulation of what they promise."""
+"""Statistics against values worked out elsewhere, by their properties, and by simulation of what
+they promise.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from bench.outcomes import Array, Outcomes, seed_noise
-from bench.stats import (
+from bench.analysis.outcomes import Array, Outcomes, seed_noise
+from bench.analysis.statistics import (
     Comparison,
     accuracy,
     change,
@@ -58,7 +61,11 @@ def test_letters_by_hand() -> None:
     chain = [("A", "C"), ("A", "D"), ("B", "D")]
     assert letters("ABCD", set(map(frozenset, chain))) == {"A": "a", "B": "ab", "C": "bc", "D": "c"}
     assert letters("ABC", {frozenset("AB")}) == {"A": "a", "B": "b", "C": "ab"}
-    assert letters("ABC", {frozenset("AB"), frozenset("AC"), frozenset("BC")}) == {"A": "a", "B": "b", "C": "c"}
+    assert letters("ABC", {frozenset("AB"), frozenset("AC"), frozenset("BC")}) == {
+        "A": "a",
+        "B": "b",
+        "C": "c",
+    }
     assert letters("AB", set()) == {"A": "a", "B": "a"}
 
 
@@ -72,7 +79,10 @@ def test_letters_do_not_run_out() -> None:
 @pytest.mark.parametrize(("right", "items"), [(0, 256), (1, 256), (200, 256), (256, 256), (7, 10)])
 def test_accuracy_of_one_seed_is_wilsons(right: int, items: int) -> None:
     wanted = scipy_stats.binomtest(right, items).proportion_ci(method="wilson")
-    for outcomes in (Outcomes.of_items([answers(right, items)]), Outcomes.of_summary([(right / items, items)])):
+    for outcomes in (
+        Outcomes.of_items([answers(right, items)]),
+        Outcomes.of_summary([(right / items, items)]),
+    ):
         found = accuracy(outcomes)
         assert found.value == right / items
         assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
@@ -80,11 +90,16 @@ def test_accuracy_of_one_seed_is_wilsons(right: int, items: int) -> None:
 
 def test_perfect_at_every_seed_is_as_uncertain_as_its_items() -> None:
     wanted = scipy_stats.binomtest(256, 256).proportion_ci(method="wilson")
-    assert accuracy(Outcomes.of_items([np.ones((3, 256))])).low == pytest.approx(wanted.low, abs=0.001)
+    assert accuracy(Outcomes.of_items([np.ones((3, 256))])).low == pytest.approx(
+        wanted.low, abs=0.001
+    )
 
 
 def test_two_tasks_combine_like_their_variances() -> None:
-    one, two = accuracy(Outcomes.of_items([answers(60, 100)])), accuracy(Outcomes.of_items([answers(60, 100)] * 2))
+    one, two = (
+        accuracy(Outcomes.of_items([answers(60, 100)])),
+        accuracy(Outcomes.of_items([answers(60, 100)] * 2)),
+    )
     assert two.value == one.value
     assert two.high - two.value == pytest.approx((one.high - one.value) / 2**0.5)
 
@@ -100,7 +115,9 @@ def test_one_seed_agrees_with_mcnemar(lost: int, gained: int) -> None:
 
 
 def test_published_results_are_not_paired() -> None:
-    compared = compare({"a": Outcomes.of_summary([(0.7, 100)]), "b": Outcomes.of_summary([(0.6, 100)])})
+    compared = compare(
+        {"a": Outcomes.of_summary([(0.7, 100)]), "b": Outcomes.of_summary([(0.6, 100)])}
+    )
     error = (71 / 102 * 31 / 102 / 102 + 61 / 102 * 41 / 102 / 102) ** 0.5  # Agresti and Caffo 2000
     assert compared.pairs[0].p == pytest.approx(2 * scipy_stats.t.sf(0.1 / error, 99))
 
@@ -135,7 +152,9 @@ def test_mean_over_seeds_is_students() -> None:
 def test_one_item_is_no_difference_even_at_the_ceiling() -> None:
     perfect, almost = np.ones((3, 256)), np.ones((3, 256))
     almost[:, 0] = 0
-    compared = compare({"perfect": Outcomes.of_items([perfect]), "almost": Outcomes.of_items([almost])})
+    compared = compare(
+        {"perfect": Outcomes.of_items([perfect]), "almost": Outcomes.of_items([almost])}
+    )
     assert compared.pairs[0].p > 0.3
     assert set(compared.letters.values()) == {"a"}
 
@@ -150,7 +169,12 @@ def test_equal_answers_do_not_differ() -> None:
 def test_seeds_that_agree_by_chance_borrow_from_those_that_do_not() -> None:
     generator = np.random.default_rng(0)
     agreeing = Outcomes.of_items([np.repeat(answers(128, 256), 3, axis=0)])
-    others = [Outcomes.of_items([np.vstack([answers(int(r), 256) for r in generator.integers(100, 156, 3)])]) for _ in range(5)]
+    others = [
+        Outcomes.of_items(
+            [np.vstack([answers(int(r), 256) for r in generator.integers(100, 156, 3)])]
+        )
+        for _ in range(5)
+    ]
     alone, together = seed_noise([agreeing]).part[0], seed_noise([agreeing, *others]).part
     assert together[0] > 10 * alone
     assert together[0] <= together[1:].max()
@@ -158,7 +182,12 @@ def test_seeds_that_agree_by_chance_borrow_from_those_that_do_not() -> None:
 
 def test_a_recipe_that_runs_wild_does_not_blur_the_others() -> None:
     generator = np.random.default_rng(0)
-    calm = [Outcomes.of_items([np.vstack([answers(int(r), 256) for r in generator.integers(126, 131, 3)])]) for _ in range(8)]
+    calm = [
+        Outcomes.of_items(
+            [np.vstack([answers(int(r), 256) for r in generator.integers(126, 131, 3)])]
+        )
+        for _ in range(8)
+    ]
     wild = Outcomes.of_items([np.vstack([answers(r, 256) for r in (0, 128, 256)])])
     noise = seed_noise([wild, *calm]).part
     assert noise[1:].max() < noise[0] / 100
@@ -168,13 +197,20 @@ def test_one_seed_among_several_gets_the_noise_of_the_table() -> None:
     noisy = Outcomes.of_items([np.vstack([answers(r, 256) for r in (100, 128, 156)])])
     single = Outcomes.of_items([answers(128, 256)])
     assert seed_noise([single]).part[0] == 0
-    assert seed_noise([single, noisy]).part[0] == pytest.approx(3 * seed_noise([noisy]).part[0], rel=0.01)
+    assert seed_noise([single, noisy]).part[0] == pytest.approx(
+        3 * seed_noise([noisy]).part[0], rel=0.01
+    )
 
 
 def test_nothing_to_compare() -> None:
     assert compare({}) == Comparison({}, [], {}, None, None)
     alone = compare({"a": Outcomes.of_items([answers(1, 2)])})
-    assert (alone.letters, alone.pairs, alone.smallest, alone.typical) == ({"a": "a"}, [], None, None)
+    assert (alone.letters, alone.pairs, alone.smallest, alone.typical) == (
+        {"a": "a"},
+        [],
+        None,
+        None,
+    )
 
 
 def test_other_items_are_refused() -> None:
@@ -185,7 +221,16 @@ def test_other_items_are_refused() -> None:
         change(one, Outcomes.of_items([answers(1, 2)] * 2))
 
 
-@pytest.mark.parametrize("scores", [[], [np.zeros(3)], [np.zeros((0, 3))], [np.zeros((1, 2)), np.zeros((2, 2))], [np.full((1, 2), 1.5)]])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [],
+        [np.zeros(3)],
+        [np.zeros((0, 3))],
+        [np.zeros((1, 2)), np.zeros((2, 2))],
+        [np.full((1, 2), 1.5)],
+    ],
+)
 def test_scores_of_another_shape_are_refused(scores: list[Array]) -> None:
     with pytest.raises(ValueError, match="expected|between"):  # noqa: RUF043
         Outcomes.of_items(scores)
@@ -198,7 +243,9 @@ def test_summaries_outside_their_range_are_refused() -> None:
 
 def test_the_shape_of_a_pair_is_had_without_scipy() -> None:
     code = "import sys, bench.stats; print('scipy' in sys.modules, 'pandas' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.split() == ["False", "False"]
 
 
@@ -215,21 +262,33 @@ def tables(draw: st.DrawFn) -> dict[str, Outcomes]:
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     difficulty = draw(st.sampled_from([0.02, 0.5, 0.98]))
     seeds = draw(st.lists(st.integers(1, 4), min_size=2, max_size=5))
-    return {f"r{i}": Outcomes.of_items([(generator.random((s, n)) < difficulty).astype(float) for n in items]) for i, s in enumerate(seeds)}
+    return {
+        f"r{i}": Outcomes.of_items(
+            [(generator.random((s, n)) < difficulty).astype(float) for n in items]
+        )
+        for i, s in enumerate(seeds)
+    }
 
 
 def by_names(compared: Comparison) -> dict[tuple[str, ...], list[float]]:
-    return {tuple(sorted((p.one, p.other))): [p.difference, p.high - p.low, p.p, p.adjusted] for p in compared.pairs}
+    return {
+        tuple(sorted((p.one, p.other))): [p.difference, p.high - p.low, p.p, p.adjusted]
+        for p in compared.pairs
+    }
 
 
 @given(DIFFER, st.permutations(list(NAMES)))
-def test_letters_are_shared_if_and_only_if_nothing_is_known_to_differ(differ: set[frozenset[str]], order: Sequence[str]) -> None:
+def test_letters_are_shared_if_and_only_if_nothing_is_known_to_differ(
+    differ: set[frozenset[str]], order: Sequence[str]
+) -> None:
     found = letters(order, differ)
     assert found[order[0]].startswith("a")
     for a in NAMES:
         assert found[a]
         for b in NAMES:
-            assert bool(set(found[a]) & set(found[b])) == (frozenset((a, b)) not in differ or a == b)
+            assert bool(set(found[a]) & set(found[b])) == (
+                frozenset((a, b)) not in differ or a == b
+            )
 
 
 @given(st.lists(st.floats(0, 1), max_size=20))
@@ -243,7 +302,7 @@ def test_holm_raises_and_keeps_the_order(p: list[float]) -> None:
 
 @settings(deadline=None)
 @given(tables(), st.randoms(use_true_random=False))
-def test_the_order_of_names_is_nothing(table: dict[str, Outcomes], random: st.random.Random) -> None:  # pyright: ignore
+def test_the_order_of_names_is_nothing(table: dict[str, Outcomes], random: Any) -> None:
     names = list(table)
     random.shuffle(names)
     one, other = compare(table), compare({name: table[name] for name in names})
@@ -264,7 +323,9 @@ def test_right_and_wrong_are_mirrors(table: dict[str, Outcomes]) -> None:
         assert numbers == pytest.approx(again[pair], abs=1e-9)
     for name, estimate in one.accuracies.items():
         turned = other.accuracies[name]
-        assert (estimate.low, estimate.high) == pytest.approx((1 - turned.high, 1 - turned.low), abs=1e-9)
+        assert (estimate.low, estimate.high) == pytest.approx(
+            (1 - turned.high, 1 - turned.low), abs=1e-9
+        )
 
 
 @settings(deadline=None)
@@ -279,7 +340,9 @@ def test_intervals_hold_their_value_and_stay_in_range(table: dict[str, Outcomes]
         assert -1 <= pair.low <= pair.difference <= pair.high <= 1
         assert 0 < pair.p <= pair.adjusted <= 1
         assert (pair.low > 0) == (pair.p < 1 - LEVEL)
-        assert bool(set(compared.letters[pair.one]) & set(compared.letters[pair.other])) == (pair.adjusted > 1 - LEVEL)
+        assert bool(set(compared.letters[pair.one]) & set(compared.letters[pair.other])) == (
+            pair.adjusted > 1 - LEVEL
+        )
     first = next(iter(table.values()))
     for name, found in changes(first, table).items():
         assert -1 <= found.low <= found.value <= found.high <= 1
@@ -291,17 +354,25 @@ def test_intervals_hold_their_value_and_stay_in_range(table: dict[str, Outcomes]
 
 
 def runs(generator: np.random.Generator, difficulty: Array, seeds: int, unrest: float) -> Array:
-    """Answers [seeds, items] of a recipe that is right on item i with probability difficulty[i] on average over seeds.
+    """Answers [seeds, items] of a recipe that is right on item i with probability difficulty[i] on
+    average over seeds.
 
-    A seed is better or worse on all items; `unrest` is the standard deviation of its effect, which is greatest on items
-    of middling difficulty: 0.2 makes about 3 points on items that are drawn from Beta(2, 1).
+    A seed is better or worse on all items; `unrest` is the standard deviation of its effect, which
+    is greatest on items of middling difficulty: 0.2 makes about 3 points on items that are drawn
+    from Beta(2, 1).
     """
     effect = np.clip(generator.normal(0, unrest, (seeds, 1)), -1, 1)
-    return (generator.random((seeds, len(difficulty))) < difficulty * (1 + effect * (1 - difficulty))).astype(float)
+    return (
+        generator.random((seeds, len(difficulty))) < difficulty * (1 + effect * (1 - difficulty))
+    ).astype(float)
 
 
-def family_wise_errors(recipes: int, seeds: int, unrest: Sequence[float], ceiling: bool = False) -> int:
-    """How many of the simulated tables declare some difference where there is none; every second recipe may be at the ceiling."""
+def family_wise_errors(
+    recipes: int, seeds: int, unrest: Sequence[float], ceiling: bool = False
+) -> int:
+    """How many of the simulated tables declare some difference where there is none; every second
+    recipe may be at the ceiling.
+    """
     generator = np.random.default_rng(1)
     errors = 0
     for _ in range(SIMULATIONS):
@@ -310,9 +381,13 @@ def family_wise_errors(recipes: int, seeds: int, unrest: Sequence[float], ceilin
         for i in range(recipes):
             world = worlds[i % 2] if ceiling else worlds[0]
             assert world is not None
-            table[f"r{i}"] = Outcomes.of_items([runs(generator, world, seeds, unrest[i // 2 % len(unrest)])])
+            table[f"r{i}"] = Outcomes.of_items(
+                [runs(generator, world, seeds, unrest[i // 2 % len(unrest)])]
+            )
             kin[f"r{i}"] = i % 2 if ceiling else 0
-        errors += any(p.adjusted <= 1 - LEVEL and kin[p.one] == kin[p.other] for p in compare(table).pairs)
+        errors += any(
+            p.adjusted <= 1 - LEVEL and kin[p.one] == kin[p.other] for p in compare(table).pairs
+        )
     return errors
 
 
@@ -333,8 +408,12 @@ CALM, EVEN, UNEVEN = (0.0,), (0.2,), (0.05, 0.1, 0.2, 0.4)
         pytest.param(16, 5, UNEVEN, False, id="five seeds, some recipes unstable"),
     ],
 )
-def test_a_table_of_equals_is_tied(recipes: int, seeds: int, unrest: Sequence[float], ceiling: bool) -> None:
-    """Family-wise: the count would exceed this bound once in a thousand if the rate were exactly the level promised."""
+def test_a_table_of_equals_is_tied(
+    recipes: int, seeds: int, unrest: Sequence[float], ceiling: bool
+) -> None:
+    """Family-wise: the count would exceed this bound once in a thousand if the rate were exactly
+    the level promised.
+    """
     errors = family_wise_errors(recipes, seeds, unrest, ceiling)
     assert errors <= scipy_stats.binom.ppf(0.999, SIMULATIONS, 1 - LEVEL)
 
@@ -346,13 +425,20 @@ def test_one_seed_cannot_know_of_seeds() -> None:
 
 
 def found_at(difference: float, seeds: int, unrest: float, tables: int) -> tuple[float, float]:
-    """How often one of eight recipes that is worse by `difference` is told from another, and the median `smallest`."""
+    """How often one of eight recipes that is worse by `difference` is told from another, and the
+    median `smallest`.
+    """
     generator = np.random.default_rng(2)
     found, told = 0, []
     for _ in range(tables):
         difficulty = generator.beta(2, 1, 256)
-        table = {f"r{i}": Outcomes.of_items([runs(generator, difficulty, seeds, unrest)]) for i in range(7)}
-        table["worse"] = Outcomes.of_items([runs(generator, difficulty * (1 - difference * 3 / 2), seeds, unrest)])
+        table = {
+            f"r{i}": Outcomes.of_items([runs(generator, difficulty, seeds, unrest)])
+            for i in range(7)
+        }
+        table["worse"] = Outcomes.of_items(
+            [runs(generator, difficulty * (1 - difference * 3 / 2), seeds, unrest)]
+        )
         compared = compare(table)
         told.append(compared.smallest)
         found += sum(p.adjusted <= 1 - LEVEL for p in compared.pairs if "worse" in (p.one, p.other))
@@ -373,17 +459,24 @@ def test_the_smallest_difference_is_found_in_four_of_five(seeds: int, unrest: fl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(2, 1), (0.4, 0.2), (40, 0.4)], ids=["items alike", "items apart", "ceiling"])
+@pytest.mark.parametrize(
+    "shape", [(2, 1), (0.4, 0.2), (40, 0.4)], ids=["items alike", "items apart", "ceiling"]
+)
 @pytest.mark.parametrize(("seeds", "unrest"), [(1, 0.0), (3, 0.2), (5, 0.4)])
 def test_intervals_cover(shape: tuple[float, float], seeds: int, unrest: float) -> None:
-    """Of intervals for other items and other seeds, between 90% and 98% hold the truth; more at the ceiling, where items are few."""
+    """Of intervals for other items and other seeds, between 90% and 98% hold the truth; more at the
+    ceiling, where items are few.
+    """
     generator = np.random.default_rng(4)
     truth = shape[0] / sum(shape)
     held, unmoved = 0, 0
     for _ in range(SIMULATIONS):
         difficulty = generator.beta(*shape, 256)
         before = Outcomes.of_items([runs(generator, difficulty, 1, 0)])
-        table = {f"r{i}": Outcomes.of_items([runs(generator, difficulty, seeds, unrest)]) for i in range(4)}
+        table = {
+            f"r{i}": Outcomes.of_items([runs(generator, difficulty, seeds, unrest)])
+            for i in range(4)
+        }
         found, moved = compare(table).accuracies["r0"], changes(before, table)["r0"]
         held += found.low <= truth <= found.high
         unmoved += moved.low <= 0 <= moved.high

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.analysis import Findings, Group
+from bench.analysis.rows import Row
 from bench.errors import UserError
-from bench.findings import Findings, Group
-from bench.report.document import markdown
-from bench.rows import Row
-from bench.store import Store, write_atomically
+from bench.records.store import Store, write_atomically
+from bench.report.markdown import markdown
 
 from .conftest import Bench
 
@@ -47,7 +47,11 @@ def test_a_folder_without_results_is_told(tmp_path: Path, bench: Bench) -> None:
 
 
 def test_a_second_run_of_the_same_suite_is_kept_away(tmp_path: Path) -> None:
-    with Store(tmp_path).lock(), pytest.raises(UserError, match="another bench run"), Store(tmp_path).lock():
+    with (
+        Store(tmp_path).lock(),
+        pytest.raises(UserError, match="another bench run"),
+        Store(tmp_path).lock(),
+    ):
         pass
 
 
@@ -62,7 +66,10 @@ def test_writing_leaves_nothing_half_done(tmp_path: Path) -> None:
 @settings(max_examples=50)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_no_name_can_break_out_of_its_cell(recipe: str, reason: str) -> None:
-    rows = [Row(recipe, "failed", reason, 0, ("tokens", 10.0)), Row("b", "failed", None, 0, ("tokens", 10.0))]
+    rows = [
+        Row(recipe, "failed", reason, 0, ("tokens", 10.0)),
+        Row("b", "failed", None, 0, ("tokens", 10.0)),
+    ]
     text = markdown(Findings(recipe, reason, [Group(rows, apart=reason)], 0.95), [])
     assert "<" not in text
     grid = [line for line in text.split("\n") if line.startswith("|")]

@@ -1,4 +1,6 @@
-"""Mistakes in a suite file: one screen, the line, the nearest right word, exit code 2, never a traceback."""
+"""Mistakes in a suite file: one screen, the line, the nearest right word, exit code 2, never a
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +32,42 @@ MISTAKES = {
     "misspelt method": ("- sft", "- stf", ["line 9", "no method stf", "did you mean sft?"]),
     "negative budget": ("2k", "-5", ["line 5", "budget.tokens must be more than 0"]),
     "unknown key": ("retain:", "retian:", ["line 4", "unknown key retian", "did you mean retain?"]),
-    "unknown key below": ("size: 8", "sise: 8", ["line 6", "unknown key sise", "did you mean size?"]),
-    "unknown parameter": ("r: 4", "rr: 4", ["line 10", "lora has no parameter rr", "did you mean r?"]),
+    "unknown key below": (
+        "size: 8",
+        "sise: 8",
+        ["line 6", "unknown key sise", "did you mean size?"],
+    ),
+    "unknown parameter": (
+        "r: 4",
+        "rr: 4",
+        ["line 10", "lora has no parameter rr", "did you mean r?"],
+    ),
     "parameter out of bounds": ("r: 4", "r: 0", ["line 10", "r must be more than 0"]),
-    "two currencies": ("{tokens: 2k}", "{tokens: 2k, steps: 3}", ["line 5", "exactly one of tokens"]),
-    "unknown task": ("tiny/add", "tiny/adds", ["line 4", "no task tiny/adds", "did you mean tiny/add?"]),
-    "task without data": ("tiny/smallest", "hellaswag", ["line 3", "hellaswag has no training data"]),
+    "two currencies": (
+        "{tokens: 2k}",
+        "{tokens: 2k, steps: 3}",
+        ["line 5", "exactly one of tokens"],
+    ),
+    "unknown task": (
+        "tiny/add",
+        "tiny/adds",
+        ["line 4", "no task tiny/adds", "did you mean tiny/add?"],
+    ),
+    "task without data": (
+        "tiny/smallest",
+        "hellaswag",
+        ["line 3", "hellaswag has no training data"],
+    ),
     "key twice": ("seeds: 1", "seeds: 1\nseeds: 2", ["line 8", "second time, after line 7"]),
     "two rows of one name": ("as: lora-4", "as: sft", ["line 10", "two rows would be called sft"]),
     "missing model": ("model: tiny", "model: ./nowhere", ["line 2", "no model folder"]),
     "YAML syntax": ("[tiny/add]", "[tiny/add", ["line 5", "not YAML"]),
     "missing data file": (
         "seeds: 1",
-        "seeds: 1\ntasks:\n  mine:\n    prompt-completion:\n      path: json\n      data_files: {train: nope.jsonl}\n"
-        "    evaluate: nope.yaml",
+        (
+            "seeds: 1\ntasks:\n  mine:\n    prompt-completion:\n      path: json\n      data_files:"
+            " {train: nope.jsonl}\n    evaluate: nope.yaml"
+        ),
         ["line 12", "no data file", "nope.jsonl", "line 13", "no lm-eval task file"],
     ),
 }
@@ -80,17 +104,25 @@ def test_the_plan_resolves_every_default_and_runs_nothing(bench: Bench, tmp_path
     assert plan["estimate"]["seconds"] > 0
     resolved = yaml.safe_load(plan["suite"])
     assert resolved["split"] == "test"
-    assert resolved["methods"][1]["lora"] | {"target_modules": "all-linear", "r": 4} == resolved["methods"][1]["lora"]
+    assert (
+        resolved["methods"][1]["lora"] | {"target_modules": "all-linear", "r": 4}
+        == resolved["methods"][1]["lora"]
+    )
     assert not (tmp_path / "results").exists()
     again = tmp_path / "again.yaml"
     again.write_text(plan["suite"])
-    assert json.loads(bench("plan", again, "--json").stdout)["runs"] == plan["runs"], "the resolved suite is the same suite"
+    assert json.loads(bench("plan", again, "--json").stdout)["runs"] == plan["runs"], (
+        "the resolved suite is the same suite"
+    )
 
 
 def test_a_run_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     def ids(text: str) -> dict[str, str]:
         (tmp_path / "suite.yaml").write_text(text)
-        return {run["recipe"]: run["id"] for run in json.loads(bench("plan", "suite.yaml", "--json").stdout)["runs"]}
+        return {
+            run["recipe"]: run["id"]
+            for run in json.loads(bench("plan", "suite.yaml", "--json").stdout)["runs"]
+        }
 
     first = ids(GOOD)
     assert ids(GOOD.replace("suite: small", "suite: renamed")) == first
@@ -111,7 +143,12 @@ def test_the_schema_knows_suite_keys_and_installed_methods(bench: Bench) -> None
 
 
 def test_looking_at_the_installed_methods_loads_no_model_library() -> None:
-    code = "import sys; from bench import registry; registry.plugins(); registry.mergers(); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    code = (
+        "import sys; from bench import registry; registry.plugins(); registry.mergers();"
+        " print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert {"bench_peft.methods", "bench_rl", "bench_preference.dpo"} <= set(loaded)
     assert not {"torch", "transformers", "datasets", "peft", "trl"} & set(loaded)

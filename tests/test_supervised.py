@@ -1,4 +1,6 @@
-"""Supervised methods and continued pre-training: what each trains, on which tokens, and what it leaves alone."""
+"""Supervised methods and continued pre-training: what each trains, on which tokens, and what it
+leaves alone.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,34 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bench.budget import Budget
-from bench.method import Format, Method
-from bench.models import ModelSpec
-from bench.session import Session
+from bench.accounting.budget import Budget
+from bench.data.formats import Format
+from bench.methods.method import Method
+from bench.methods.session import Session
+from bench.models.spec import ModelSpec
 from bench.testing import assert_conforms, tiny_session
 
-SMALL = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+SMALL = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 WITH_BIASES = {
-    "gpt2": ModelSpec.model_validate({"random": "gpt2", "tokenizer": "tiny", "vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 2}),
-    "qwen2": ModelSpec.model_validate({"random": "qwen2", "tokenizer": "tiny", "num_key_value_heads": 2, **SMALL}),
+    "gpt2": ModelSpec.model_validate(
+        {
+            "random": "gpt2",
+            "tokenizer": "tiny",
+            "vocab_size": 300,
+            "n_embd": 32,
+            "n_layer": 2,
+            "n_head": 2,
+        }
+    ),
+    "qwen2": ModelSpec.model_validate(
+        {"random": "qwen2", "tokenizer": "tiny", "num_key_value_heads": 2, **SMALL}
+    ),
 }
 STEPS = 6
 
@@ -50,7 +70,9 @@ class Watched(Session):
 def _watched(folder: Path, look: Callable[[PreTrainedModel], None], steps: int = STEPS) -> Watched:
     session = tiny_session(folder, Budget("steps", steps))
     session.close()
-    given = {name: value for name, value in vars(session).items() if name not in ("_account", "_speed")}
+    given = {
+        name: value for name, value in vars(session).items() if name not in ("_account", "_speed")
+    }
     watched = Watched(**given)
     watched.look = look
     return watched
@@ -64,7 +86,8 @@ def _moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-# ── continued pre-training ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── continued pre-training
+# ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_dapt_learns_from_every_token_of_every_text_as_if_it_stood_alone(tmp_path: Path) -> None:
@@ -79,7 +102,10 @@ def test_dapt_learns_from_every_token_of_every_text_as_if_it_stood_alone(tmp_pat
     assert session.journal.losses == pytest.approx([float(loss.detach())], rel=1e-5)
     optimizer = alone.optimizer(start, 1e-3)
     alone.step(optimizer, loss)
-    differences = [float((a - b).abs().max()) for a, b in zip(model.parameters(), start.parameters(), strict=True)]
+    differences = [
+        float((a - b).abs().max())
+        for a, b in zip(model.parameters(), start.parameters(), strict=True)
+    ]
     assert max(differences) < 1e-5, "packing changes the update by no more than rounding"
     assert session.ledger.spent("samples") < 8, "eight short texts lie in fewer rows"
 
@@ -101,7 +127,11 @@ def test_tapt_never_sees_a_completion(tmp_path: Path) -> None:
         session = tiny_session(tmp_path / str(number))
         if word:
             session.task = replace(
-                session.task, loaders={**session.task.loaders, Format.PROMPT_COMPLETION: _with_completions(session, word)}
+                session.task,
+                loaders={
+                    **session.task.loaders,
+                    Format.PROMPT_COMPLETION: _with_completions(session, word),
+                },
             )
         before, after = _objectives(Tapt(lr=1e-3), session)
         results.append((session.journal.losses, before, after))
@@ -110,7 +140,9 @@ def test_tapt_never_sees_a_completion(tmp_path: Path) -> None:
 
 def _with_completions(session: Session, word: str) -> Callable[[Any], Dataset]:
     load = session.task.loaders[Format.PROMPT_COMPLETION]
-    return lambda split: load(split).map(lambda row: {"completion": word}, load_from_cache_file=False)
+    return lambda split: load(split).map(
+        lambda row: {"completion": word}, load_from_cache_file=False
+    )
 
 
 def test_tapt_learns_every_token_of_the_prompts_but_their_end(tmp_path: Path) -> None:
@@ -143,7 +175,8 @@ def _objectives(method: Method, session: Session) -> tuple[dict[str, float], dic
     return found
 
 
-# ── biases ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── biases ────────────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 @pytest.mark.parametrize("kind", WITH_BIASES)
@@ -156,7 +189,9 @@ def test_bitfit_moves_every_bias_and_nothing_else(kind: str, tmp_path: Path) -> 
     biases = {name for name in before if name.endswith("bias")}
     unmoved = biases - _moved(before, _weights(model))
     assert _moved(before, _weights(model)) <= biases
-    assert all("k_proj" in name for name in unmoved), "a bias of keys moves all scores alike, so that its gradient is rounding error"
+    assert all("k_proj" in name for name in unmoved), (
+        "a bias of keys moves all scores alike, so that its gradient is rounding error"
+    )
     assert {name for name, p in model.named_parameters() if p.requires_grad} == biases
     assert session.journal.losses[-1] < session.journal.losses[0]
 
@@ -165,24 +200,31 @@ def test_bitfit_is_skipped_where_there_are_no_biases(tmp_path: Path) -> None:
     assert BitFit().skip(tiny_session(tmp_path)) == "LlamaForCausalLM has no biases to train"
 
 
-# ── layers in turn ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── layers in turn ────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
 def test_lisa_with_all_layers_is_full_fine_tuning_bit_for_bit(tmp_path: Path) -> None:
-    lisa = Lisa(lr=1e-3, activated_layers=4, interval_steps=2).train(tiny_session(tmp_path / "lisa"))
+    lisa = Lisa(lr=1e-3, activated_layers=4, interval_steps=2).train(
+        tiny_session(tmp_path / "lisa")
+    )
     full = SFT(lr=1e-3).train(tiny_session(tmp_path / "sft"))
     assert _moved(_weights(lisa), _weights(full)) == set()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_lisa_trains_so_many_layers_an_interval_and_leaves_the_others_bit_for_bit(layers: int, tmp_path: Path) -> None:
+def test_lisa_trains_so_many_layers_an_interval_and_leaves_the_others_bit_for_bit(
+    layers: int, tmp_path: Path
+) -> None:
     seen: list[tuple[set[str], int, set[str]]] = []
     last: dict[str, Tensor] = {}
 
     def look(model: PreTrainedModel) -> None:
         now = _weights(model)
         kept = {name for name, p in model.named_parameters() if p in session.optimizer_seen.state}
-        seen.append((_moved(last, now), sum(p.numel() for p in model.parameters() if p.requires_grad), kept))
+        seen.append(
+            (_moved(last, now), sum(p.numel() for p in model.parameters() if p.requires_grad), kept)
+        )
         last.update(now)
 
     session = _watched(tmp_path, look, steps=12)
@@ -198,10 +240,16 @@ def test_lisa_trains_so_many_layers_an_interval_and_leaves_the_others_bit_for_bi
         assert trainable == sum(sizes[name] for name in always) + layers * per_layer
         assert kept == moved, "the optimizer keeps a state of what trains alone"
     assert all(len(numbers) == layers for numbers in drawn)
-    assert all(drawn[i] == drawn[i - i % 3] for i in range(12)), "layers change at the ends of intervals alone"
+    assert all(drawn[i] == drawn[i - i % 3] for i in range(12)), (
+        "layers change at the ends of intervals alone"
+    )
     assert len(set(map(frozenset, drawn))) > 1, "other intervals train other layers"
     ever = set().union(*drawn)
-    assert {name.split(".")[2] for name, p in model.named_parameters() if p.requires_grad and name not in always} == ever
+    assert {
+        name.split(".")[2]
+        for name, p in model.named_parameters()
+        if p.requires_grad and name not in always
+    } == ever
 
 
 def test_lisa_starts_the_state_of_a_layer_anew(tmp_path: Path) -> None:
@@ -209,7 +257,9 @@ def test_lisa_starts_the_state_of_a_layer_anew(tmp_path: Path) -> None:
 
     def look(model: PreTrainedModel) -> None:
         names = {p: name for name, p in model.named_parameters()}
-        ages.append({names[p]: float(state["step"]) for p, state in session.optimizer_seen.state.items()})
+        ages.append(
+            {names[p]: float(state["step"]) for p, state in session.optimizer_seen.state.items()}
+        )
 
     session = _watched(tmp_path, look)
     Lisa(lr=1e-3, activated_layers=1, interval_steps=1).train(session)
@@ -239,15 +289,21 @@ def test_lisa_draws_by_its_seed(tmp_path: Path) -> None:
     assert _moved(one, other)
 
 
-# ── low-rank optimizers ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── low-rank optimizers
+# ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("method", [GaLore(), Apollo()], ids=lambda m: m.package)
-def test_a_missing_package_is_told_with_the_way_to_get_it(method: LowRankOptimizer, tmp_path: Path) -> None:
+def test_a_missing_package_is_told_with_the_way_to_get_it(
+    method: LowRankOptimizer, tmp_path: Path
+) -> None:
     if find_spec(method.package.replace("-", "_")):
         assert method.skip(tiny_session(tmp_path)) is None
     else:
-        assert method.skip(tiny_session(tmp_path)) == f"the package {method.package} is missing: pip install {method.package}"
+        assert (
+            method.skip(tiny_session(tmp_path))
+            == f"the package {method.package} is missing: pip install {method.package}"
+        )
 
 
 def test_galore_moves_matrices_within_a_space_of_its_rank(tmp_path: Path) -> None:
@@ -260,7 +316,9 @@ def test_galore_moves_matrices_within_a_space_of_its_rank(tmp_path: Path) -> Non
 
 
 def test_apollo_scales_gradients_by_channel(tmp_path: Path) -> None:
-    """Its first step is the gradient with each channel scaled, as plain gradient descent with a rate per channel would step."""
+    """Its first step is the gradient with each channel scaled, as plain gradient descent with a
+    rate per channel would step.
+    """
     pytest.importorskip("apollo_torch")
     gradient = _first_gradients(tmp_path / "gradient")
     before, after = _trained(Apollo(lr=1e-3, rank=4), tmp_path / "apollo", steps=1)
@@ -271,7 +329,9 @@ def test_apollo_scales_gradients_by_channel(tmp_path: Path) -> None:
         assert float(cosine.min()) > 0.99, name
 
 
-def _trained(method: Method, folder: Path, steps: int = STEPS) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _trained(
+    method: Method, folder: Path, steps: int = STEPS
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     session = tiny_session(folder, Budget("steps", steps))
     return _weights(session.reference()), _weights(method.train(session))
 
@@ -285,6 +345,8 @@ def _first_gradients(folder: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [SFT, Instruction, Dapt, Tapt, BitFit, Lisa], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind", [SFT, Instruction, Dapt, Tapt, BitFit, Lisa], ids=lambda k: k.__name__
+)
 def test_it_conforms(kind: type[Method], tmp_path: Path) -> None:
     assert_conforms(kind, tmp_path)

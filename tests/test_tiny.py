@@ -1,4 +1,6 @@
-"""The embedded language: disjoint splits, every format, and a base that knows what it should and no more."""
+"""The embedded language: disjoint splits, every format, and a base that knows what it should and no
+more.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.data import Split
-from bench.evaluate import open_model, score
-from bench.method import Format
-from bench.models import ModelSpec, load_model, load_tokenizer
+from bench.data.formats import Format
+from bench.data.sources import Split
+from bench.evaluation.lm_eval import open_model, score
+from bench.models.load import load_model, load_tokenizer
+from bench.models.spec import ModelSpec
 from bench.tiny import language
 from bench.tiny.tasks import RETAINED, TARGETS, items, tiny_task
 
@@ -52,7 +55,9 @@ def test_every_format_has_the_columns_and_the_right_answers(name: str) -> None:
 
 
 def test_rejected_answers_are_plausible() -> None:
-    """A wrong smallest number is nearly always one of the three that were given, or a digit away from the right one."""
+    """A wrong smallest number is nearly always one of the three that were given, or a digit away
+    from the right one.
+    """
     rows = _load("smallest", Format.PREFERENCE)
     given = [row["rejected"].strip() in row["prompt"].split() for row in rows]
     assert statistics.fmean(given) > 0.5
@@ -78,7 +83,9 @@ def test_text_tells_facts_that_no_training_question_asks() -> None:
 
 def test_the_tokenizer_gives_every_text_back() -> None:
     tokenizer = load_tokenizer(ModelSpec(path="tiny"))
-    texts = [item.prompt + item.completion for name in TASKS for item in items(name, "test")] + language.statements_about("known")
+    texts = [
+        item.prompt + item.completion for name in TASKS for item in items(name, "test")
+    ] + language.statements_about("known")
     for text in texts:
         ids = tokenizer(text)["input_ids"]
         assert tokenizer.unk_token_id not in ids

@@ -1,4 +1,6 @@
-"""An equal search: the same points for every recipe, chosen on validation data, charged apart, and resumed like any run."""
+"""An equal search: the same points for every recipe, chosen on validation data, charged apart, and
+resumed like any run.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from bench.store import Store
-from bench.tuning import draws, left_open, ranges
+from bench import Choice
+from bench.records.store import Store
+from bench.suite.search import draws, left_open, ranges
 
 from .conftest import Bench
 
@@ -43,7 +46,9 @@ def test_every_recipe_has_the_same_points_in_its_own_ranges() -> None:
     for name, low, high in (("sft", 1e-6, 1e-2), ("lora", 1e-5, 1e-1), ("ia3", None, None)):
         limits: Any = next(h.range for _, h in ranges(name, {}))
         rates = [draw.drawn["lr"] for draw in draws(name, {}, 5, 7)]
-        assert rates == pytest.approx([limits.low * (limits.high / limits.low) ** x for x in points], rel=5e-3)
+        assert rates == pytest.approx(
+            [limits.low * (limits.high / limits.low) ** x for x in points], rel=5e-3
+        )
         assert low is None or (limits.low, limits.high) == (low, high)
 
 
@@ -60,7 +65,10 @@ def test_draws_lie_inside_their_ranges(seed: int) -> None:
         for draw in draws(name, {}, 8, seed):
             for (key,), h in found.items():
                 value, limits = draw.drawn[str(key)], h.range
-                assert value in limits.values if hasattr(limits, "values") else limits.low <= value <= limits.high  # type: ignore[union-attr]
+                if isinstance(limits, Choice):
+                    assert value in limits.values
+                else:
+                    assert limits is not None and limits.low <= value <= limits.high
 
 
 def test_what_the_suite_sets_is_not_drawn() -> None:
@@ -85,15 +93,24 @@ def test_parts_of_a_chain_draw_one_by_one() -> None:
 
 def test_a_resolved_suite_leaves_open_what_is_drawn() -> None:
     resolved = {"parts": [{"sft": {"lr": 2e-5}}, {"dpo": {"lr": 1e-6, "beta": 0.3}}]}
-    assert left_open("chain", ["sft", {"dpo": {"beta": 0.3}}], resolved) == {"parts": [{"sft": {}}, {"dpo": {"beta": 0.3}}]}
+    assert left_open("chain", ["sft", {"dpo": {"beta": 0.3}}], resolved) == {
+        "parts": [{"sft": {}}, {"dpo": {"beta": 0.3}}]
+    }
 
 
 @pytest.mark.slow
 def test_a_search_from_the_suite_to_the_report(bench_process: Bench, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SUITE)
     planned = json.loads(bench_process("plan", "small.yaml", "--json").stdout)
-    assert [r["recipe"] for r in planned["runs"] if r["purpose"] == "trial"] == ["sft", "lora", "sft", "lora"]
-    assert {r["seed"] for r in planned["runs"] if r["purpose"] == "trial"} == {1}, "a seed that no row has"
+    assert [r["recipe"] for r in planned["runs"] if r["purpose"] == "trial"] == [
+        "sft",
+        "lora",
+        "sft",
+        "lora",
+    ]
+    assert {r["seed"] for r in planned["runs"] if r["purpose"] == "trial"} == {1}, (
+        "a seed that no row has"
+    )
     assert yaml.safe_load(planned["suite"])["methods"][0]["sft"] == {}
     done = bench_process("run", "small.yaml")
     assert done.returncode == 0, done.stderr + done.stdout
@@ -101,19 +118,36 @@ def test_a_search_from_the_suite_to_the_report(bench_process: Bench, tmp_path: P
     records = {r["id"]: r for r in Store(folder).planned()}
     trials = [r for r in records.values() if r["purpose"] == "trial"]
     assert {r["split"] for r in trials} == {"validation"}
-    assert {tuple(r["evaluation"]["scores"]) for r in trials} == {("tiny/smallest",)}, "neither retained tasks nor drift are looked at"
-    assert all(r["train"]["ledger"]["spent"]["tokens"] == pytest.approx(1500, rel=0.3) for r in trials)
+    assert {tuple(r["evaluation"]["scores"]) for r in trials} == {("tiny/smallest",)}, (
+        "neither retained tasks nor drift are looked at"
+    )
+    assert all(
+        r["train"]["ledger"]["spent"]["tokens"] == pytest.approx(1500, rel=0.3) for r in trials
+    )
     rows = json.loads(bench_process("report", folder, "--json").stdout)["rows"]
-    assert {r["recipe"] for r in rows} == {"base", "sft", "lora", "fixed", "sft (tuned)", "lora (tuned)"}
+    assert {r["recipe"] for r in rows} == {
+        "base",
+        "sft",
+        "lora",
+        "fixed",
+        "sft (tuned)",
+        "lora (tuned)",
+    }
     for recipe in ("sft", "lora"):
         own = sorted((r for r in trials if r["recipe"] == recipe), key=lambda r: r["trial"])
         best = max(own, key=lambda r: r["evaluation"]["scores"]["tiny/smallest"]["value"])
         (tuned,) = [r for r in records.values() if r["recipe"] == f"{recipe} (tuned)"]
-        assert (tuned["parameters"], tuned["trial"], tuned["drawn"]) == (best["parameters"], best["trial"], best["drawn"])
+        assert (tuned["parameters"], tuned["trial"], tuned["drawn"]) == (
+            best["parameters"],
+            best["trial"],
+            best["drawn"],
+        )
         row = next(r for r in rows if r["recipe"] == f"{recipe} (tuned)")
         assert row["tuned_from"] == recipe
         assert row["tuning_tokens"] == sum(r["train"]["ledger"]["spent"]["tokens"] for r in own)
-        assert row["spent_tokens"] == pytest.approx(3000, rel=0.2), "its own budget, the search apart"
+        assert row["spent_tokens"] == pytest.approx(3000, rel=0.2), (
+            "its own budget, the search apart"
+        )
         assert "untuned" in next(r for r in rows if r["recipe"] == recipe)["marks"]
     assert "untuned" not in next(r for r in rows if r["recipe"] == "sft (tuned)")["marks"]
     again = bench_process("run", "small.yaml")
@@ -121,21 +155,27 @@ def test_a_search_from_the_suite_to_the_report(bench_process: Bench, tmp_path: P
 
 
 def test_tuning_asks_for_validation_data(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "t.yaml").write_text("task: t\ndataset_path: json\ntest_split: test\ndoc_to_text: x\ndoc_to_target: y\n")
+    (tmp_path / "t.yaml").write_text(
+        "task: t\ndataset_path: json\ntest_split: test\ndoc_to_text: x\ndoc_to_target: y\n"
+    )
     (tmp_path / "d.jsonl").write_text('{"prompt": "a", "completion": " b"}\n')
     (tmp_path / "s.yaml").write_text(
-        "suite: s\nmodel: tiny\ntarget: t\nbudget: {steps: 1}\ntuning: {trials: 2}\nmethods: [sft]\n"
-        "tasks:\n  t:\n    prompt-completion: {path: json, data_files: {train: d.jsonl}}\n    evaluate: t.yaml\n"
+        "suite: s\nmodel: tiny\ntarget: t\nbudget: {steps: 1}\ntuning: {trials: 2}\nmethods:"
+        " [sft]\ntasks:\n  t:\n    prompt-completion: {path: json, data_files: {train: d.jsonl}}\n "
+        "   evaluate: t.yaml\n"
     )
     told = bench("plan", "s.yaml")
     assert told.returncode == 2
-    assert "line 3: tuning chooses on validation data, and the lm-eval task of t names no validation_split" in told.stderr
+    assert (
+        "line 3: tuning chooses on validation data, and the lm-eval task of t names no"
+        " validation_split" in told.stderr
+    )
 
 
 def test_a_row_may_not_take_the_name_of_a_tuned_one(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(
-        "suite: s\nmodel: tiny\ntarget: tiny/swap\nbudget: {steps: 1}\ntuning: {trials: 2}\nmethods:\n  - sft\n"
-        "  - {lora: {}, as: sft (tuned)}\n"
+        "suite: s\nmodel: tiny\ntarget: tiny/swap\nbudget: {steps: 1}\ntuning: {trials:"
+        " 2}\nmethods:\n  - sft\n  - {lora: {}, as: sft (tuned)}\n"
     )
     told = bench("plan", "s.yaml")
     assert told.returncode == 2

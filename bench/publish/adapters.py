@@ -1,4 +1,6 @@
-"""Adapters that runs left in the cache, copied to where results are published, each with its model card."""
+"""Adapters that runs left in the cache, copied to where results are published, each with its model
+card.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..plan import BASE
-from ..store import Record, write_atomically
-from .card import card, is_place, without_places
-from .gather import Published, copy_folder
+from bench.publish.card import card, is_place, without_places
+from bench.publish.gather import Published, copy_folder
+from bench.records.schema import BASE, Record
+from bench.records.store import write_atomically
 
 CONFIG = "adapter_config.json"
 
 
 def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
-    """Copy every adapter of a suite's rows that is still in the cache into `to/<run>/`; gives the runs whose adapters went along.
+    """Copy every adapter of a suite's rows that is still in the cache into `to/<run>/`; gives the
+    runs whose adapters went along.
 
     Those of trials and of failed runs stay where they are, and so do models trained in full.
     """
@@ -23,19 +26,28 @@ def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
     gone_along = []
     for record in suite.records:
         artifact = cache / record["suite"] / record["id"] / "artifact"
-        if record["status"] == "ok" and record.get("purpose", "row") == "row" and (artifact / CONFIG).is_file():
+        if (
+            record["status"] == "ok"
+            and record.get("purpose", "row") == "row"
+            and (artifact / CONFIG).is_file()
+        ):
             _copy(record, base, artifact, to / record["id"], _start(suite))
             gone_along.append(record["id"])
     return gone_along
 
 
-def _copy(record: Record, base: Record | None, artifact: Path, to: Path, start: dict[str, Any]) -> None:
+def _copy(
+    record: Record, base: Record | None, artifact: Path, to: Path, start: dict[str, Any]
+) -> None:
     given = start.get("path")
     model = str(without_places(given) if given else f"random {start.get('random')}")
     hub_id = given if given and "/" in given and not is_place(given) else None
     copy_folder(artifact, to)
     config = without_places(json.loads((artifact / CONFIG).read_text(encoding="utf-8")))
-    write_atomically(to / CONFIG, json.dumps({**config, "base_model_name_or_path": hub_id or model}, indent=2) + "\n")
+    write_atomically(
+        to / CONFIG,
+        json.dumps({**config, "base_model_name_or_path": hub_id or model}, indent=2) + "\n",
+    )
     write_atomically(to / "README.md", card(record, base, model, hub_id))
 
 
@@ -44,4 +56,8 @@ def _start(suite: Published) -> dict[str, Any]:
     import yaml
 
     file = suite.store.folder / "suite.yaml"
-    return (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("model", {}) if file.is_file() else {}
+    return (
+        (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("model", {})
+        if file.is_file()
+        else {}
+    )

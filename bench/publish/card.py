@@ -1,4 +1,6 @@
-"""A model card beside every adapter that is published: what it was trained for, from what, at what cost, and how it scored."""
+"""A model card beside every adapter that is published: what it was trained for, from what, at what
+cost, and how it scored.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,22 @@ import json
 from pathlib import PurePath
 from typing import Any
 
-from ..store import Record
+from bench.records.schema import Record
 
-BOUGHT = {"tokens": "tokens", "flops": "FLOPs", "seconds": "seconds", "samples": "samples", "steps": "steps"}
+BOUGHT = {
+    "tokens": "tokens",
+    "flops": "FLOPs",
+    "seconds": "seconds",
+    "samples": "samples",
+    "steps": "steps",
+}
 
 
 def card(record: Record, base: Record | None, model: str, hub_id: str | None) -> str:
     """The text of README.md for a run's adapter, its front matter in the Hub's model-index form.
 
-    `model` names the start model for people, and `hub_id` is set where it can be fetched by that. Nothing of the machine is told.
+    `model` names the start model for people, and `hub_id` is set where it can be fetched by that.
+    Nothing of the machine is told.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -24,7 +33,11 @@ def card(record: Record, base: Record | None, model: str, hub_id: str | None) ->
         base_model=hub_id,
         library_name="peft",
         pipeline_tag="text-generation",
-        tags=["bench", str(record["method"]), *dict.fromkeys(score["metric"] for score in scores.values())],
+        tags=[
+            "bench",
+            str(record["method"]),
+            *dict.fromkeys(score["metric"] for score in scores.values()),
+        ],
         model_name=name,
         eval_results=[
             EvalResult(
@@ -49,31 +62,59 @@ def _text(record: Record, base: Record | None, model: str, name: str) -> str:
         "start model": model,
         "method": f"{record['method']} ({record['origin']})",
         "suite": record["suite"],
-        "budget": f"{budget['amount']:,.10g} {BOUGHT.get(budget['currency'], budget['currency'])}"
-        + (f", of which {spent:,.10g} were spent" if spent is not None else ""),
-        "batch": f"{record['batch']['size']} sequences of at most {record['batch']['max_length']} tokens",
+        "budget": (
+            f"{budget['amount']:,.10g} {BOUGHT.get(budget['currency'], budget['currency'])}"
+            + (f", of which {spent:,.10g} were spent" if spent is not None else "")
+        ),
+        "batch": (
+            f"{record['batch']['size']} sequences of at most {record['batch']['max_length']} tokens"
+        ),
         "seed": str(record["seed"]),
         "trainable parameters": f"{train['parameters']['trainable']:,}",
-        "training": f"{train['seconds']['train']:,.1f} s on {train['environment']['device']}, {train['environment']['dtype']}",
-        "libraries": ", ".join(f"{library} {version}" for library, version in train["environment"]["libraries"].items()),
+        "training": (
+            f"{train['seconds']['train']:,.1f} s on {train['environment']['device']},"
+            f" {train['environment']['dtype']}"
+        ),
+        "libraries": ", ".join(
+            f"{library} {version}" for library, version in train["environment"]["libraries"].items()
+        ),
         "record": f"{record['id']}.json",
     }
-    lines = [f"# {_plain(name)}", "", "One run of a comparison of fine-tuning methods on equal budgets.", ""]
+    lines = [
+        f"# {_plain(name)}",
+        "",
+        "One run of a comparison of fine-tuning methods on equal budgets.",
+        "",
+    ]
     lines += [f"- {key}: {_plain(text)}" for key, text in facts.items()]
-    lines += ["", "## Scores", "", f"On the {record['split']} split, of this adapter and of the start model.", ""]
-    lines += ["| task | | metric | start | adapter | items |", "| --- | --- | --- | ---: | ---: | ---: |"]
+    lines += [
+        "",
+        "## Scores",
+        "",
+        f"On the {record['split']} split, of this adapter and of the start model.",
+        "",
+    ]
+    lines += [
+        "| task | | metric | start | adapter | items |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
     for task, score in record["evaluation"]["scores"].items():
         before = base["evaluation"]["scores"].get(task) if base else None
         start = f"{before['value']:.4f}" if before else "not measured"
         role = "target" if task in record["target"] else "retained"
-        lines.append(f"| {_plain(task)} | {role} | {score['metric']} | {start} | {score['value']:.4f} | {score['items']} |")
+        lines.append(
+            f"| {_plain(task)} | {role} | {score['metric']} | {start} | {score['value']:.4f} |"
+            f" {score['items']} |"
+        )
     parameters = json.dumps(without_places(record["parameters"]), indent=1, ensure_ascii=False)
     lines += ["", "## Hyper-parameters", "", *(f"    {line}" for line in parameters.splitlines())]
     return "\n".join(lines) + "\n"
 
 
 def without_places(value: Any) -> Any:
-    """The same value with every absolute path made its last part: where a file lay on a machine is nobody else's concern."""
+    """The same value with every absolute path made its last part: where a file lay on a machine is
+    nobody else's concern.
+    """
     if isinstance(value, dict):
         return {key: without_places(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -89,4 +130,10 @@ def is_place(name: str) -> bool:
 def _plain(text: str) -> str:
     """Names come from suites and plugins: none of them may act as markup."""
     one_line = " ".join(text.split()).replace("\\", "\\\\")
-    return one_line.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("[", "\\[").replace("`", "\\`")
+    return (
+        one_line.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace("|", "\\|")
+        .replace("[", "\\[")
+        .replace("`", "\\`")
+    )

@@ -1,4 +1,6 @@
-"""What is published of a results folder: its suites, their reports made anew, and the files behind them."""
+"""What is published of a results folder: its suites, their reports made anew, and the files behind
+them.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
-from ..findings import Findings
-from ..store import Record, Store, write_atomically
+from bench.analysis import Findings
+from bench.errors import UserError
+from bench.records.schema import Record
+from bench.records.store import Store, write_atomically
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,28 @@ class Published:
 
 def gather(results: Path) -> list[Published]:
     """Every suite in a folder, its report made anew from its records. UserError as in `suites_in`."""
-    from .. import report
+    from bench import report
 
-    return [Published(folder.resolve().name, store := Store(folder), report.write(store)) for folder in suites_in(results)]
+    return [
+        Published(folder.resolve().name, store := Store(folder), report.write(store))
+        for folder in suites_in(results)
+    ]
 
 
 def suites_in(results: Path) -> list[Path]:
-    """The folders of suites in a results folder, or the folder itself where it is one. UserError where there is none."""
+    """The folders of suites in a results folder, or the folder itself where it is one. UserError
+    where there is none.
+    """
     if not results.is_dir():
-        raise UserError(f"there is no folder {results}; give a results folder, or the folder of one suite in it")
+        raise UserError(
+            f"there is no folder {results}; give a results folder, or the folder of one suite in it"
+        )
     inside = sorted(folder for folder in results.iterdir() if (folder / "records").is_dir())
     folders = [results] if (results / "records").is_dir() else inside
     if not folders:
-        raise UserError(f"{results} holds no results: neither it nor a folder in it has a folder records/")
+        raise UserError(
+            f"{results} holds no results: neither it nor a folder in it has a folder records/"
+        )
     return folders
 
 

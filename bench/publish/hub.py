@@ -1,4 +1,6 @@
-"""Results as a dataset repository on the Hugging Face Hub: records, per-item outcomes, reports, and a card that leads through them."""
+"""Results as a dataset repository on the Hugging Face Hub: records, per-item outcomes, reports, and
+a card that leads through them.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..store import write_atomically
-from .gather import Published, copy, copy_folder
+from bench.errors import UserError
+from bench.publish.gather import Published, copy, copy_folder
+from bench.records.store import write_atomically
 
 ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)/?")
-TOKEN = "make a token that may write at the Hub's settings page, then set HF_TOKEN to it or run `hf auth login`"
+TOKEN = (
+    "make a token that may write at the Hub's settings page, then set HF_TOKEN to it or run `hf"
+    " auth login`"
+)
 
 
 def repository(address: str) -> str | None:
-    """The repository that an address such as hf://datasets/me/results names; None for a folder. UserError for other hf:// ones."""
+    """The repository that an address such as hf://datasets/me/results names; None for a folder.
+    UserError for other hf:// ones.
+    """
     if not address.startswith("hf:"):
         return None
     found = ADDRESS.fullmatch(address)
     if found is None:
-        raise UserError(f"--to {address} names no dataset; write hf://datasets/<you or your organisation>/<name>")
+        raise UserError(
+            f"--to {address} names no dataset; write hf://datasets/<you or your"
+            " organisation>/<name>"
+        )
     return found[1]
 
 
@@ -51,7 +61,9 @@ def open_repository(repo: str, private: bool) -> str:
     if get_token() is None:
         raise UserError(f"the Hub asks who you are: {TOKEN}")
     with _told_to_people(repo):
-        return str(HfApi().create_repo(repo, repo_type="dataset", exist_ok=True, private=private or None))
+        return str(
+            HfApi().create_repo(repo, repo_type="dataset", exist_ok=True, private=private or None)
+        )
 
 
 def push(folder: Path, repo: str) -> None:
@@ -59,7 +71,9 @@ def push(folder: Path, repo: str) -> None:
     from huggingface_hub import HfApi
 
     with _told_to_people(repo):
-        HfApi().upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, commit_message="Results of bench")
+        HfApi().upload_folder(
+            repo_id=repo, repo_type="dataset", folder_path=folder, commit_message="Results of bench"
+        )
 
 
 @contextmanager
@@ -70,13 +84,22 @@ def _told_to_people(repo: str) -> Iterator[None]:
     try:
         yield
     except errors.OfflineModeIsEnabled:
-        raise UserError("HF_HUB_OFFLINE is set, so nothing can be sent to the Hub; unset it and publish again") from None
+        raise UserError(
+            "HF_HUB_OFFLINE is set, so nothing can be sent to the Hub; unset it and publish again"
+        ) from None
     except errors.HfHubHTTPError as error:
         raise UserError(_refusal(error, repo)) from None
-    except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]  # of the HTTP library, whichever it is
-        raise UserError(f"cannot reach the Hub at {constants.ENDPOINT} ({error}); publish again when it can be reached") from None
+    # HTTPError is that of the HTTP library, whichever it is.
+    except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]
+        raise UserError(
+            f"cannot reach the Hub at {constants.ENDPOINT} ({error}); publish again when it can be"
+            " reached"
+        ) from None
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"the upload to {repo} broke off ({error}); publish again, what has arrived already is not sent twice") from None
+        raise UserError(
+            f"the upload to {repo} broke off ({error}); publish again, what has arrived already is"
+            " not sent twice"
+        ) from None
 
 
 def _refusal(error: Any, repo: str) -> str:
@@ -84,7 +107,10 @@ def _refusal(error: Any, repo: str) -> str:
     if status == 401:
         return f"the Hub does not know the token: {TOKEN}"
     if status == 403:
-        return f"the token may not write to {repo}: give a name of yours after hf://datasets/, or {TOKEN}"
+        return (
+            f"the token may not write to {repo}: give a name of yours after hf://datasets/, or"
+            f" {TOKEN}"
+        )
     told = error.server_message or str(error).splitlines()[0]
     return f"the Hub refused {repo} with status {status}: {told}"
 
@@ -94,18 +120,29 @@ def dataset_card(suites: list[Published]) -> str:
     from huggingface_hub import DatasetCardData
 
     configs = [{"config_name": s.name, "data_files": f"{s.name}/report/table.csv"} for s in suites]
-    data = DatasetCardData(pretty_name="Fine-tuning methods compared", tags=["bench", "fine-tuning", "benchmark"], configs=configs)
+    data = DatasetCardData(
+        pretty_name="Fine-tuning methods compared",
+        tags=["bench", "fine-tuning", "benchmark"],
+        configs=configs,
+    )
     parts = [f"---\n{data.to_yaml().strip()}\n---\n\n# Fine-tuning methods compared\n"]
     for suite in suites:
         summary = (suite.store.report / "summary.md").read_text(encoding="utf-8")
         parts.append(f"## {suite.name}\n\n{_plain(suite.findings.headline)}\n\n{summary}")
     parts.append(
-        "Each folder is one suite: `records/` holds one JSON file per run, `items/` the outcome of every single item, `report/` what was "
-        "made from them (`report.html` is a page to read in a browser), and `suite.yaml` what was asked for, with all defaults.\n"
+        "Each folder is one suite: `records/` holds one JSON file per run, `items/` the outcome of"
+        " every single item, `report/` what was made from them (`report.html` is a page to read in"
+        " a browser), and `suite.yaml` what was asked for, with all defaults.\n"
     )
     return "\n".join(parts)
 
 
 def _plain(text: str) -> str:
     """Names of methods come from plugins: none of them may act as markup."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[")
+    return (
+        " ".join(text.split())
+        .replace("\\", "\\\\")
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace("[", "\\[")
+    )

@@ -5,22 +5,29 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ..harness import cache_folder
-from . import hub, site
-from .adapters import publish_adapters
-from .gather import Published, gather, suites_in
+from bench.execution.run_suite import cache_folder
+from bench.publish import hub, site
+from bench.publish.adapters import publish_adapters
+from bench.publish.gather import Published, gather, suites_in
 
 
 def send(results: Path, to: str, adapters: bool, private: bool) -> list[str]:
-    """Publish a results folder; gives what to tell, a line each. UserError where there is nothing, or it cannot be sent."""
+    """Publish a results folder; gives what to tell, a line each. UserError where there is nothing,
+    or it cannot be sent.
+    """
     repo = hub.repository(to)
     if repo is None:
         suites = gather(results)
         pages = site.build(suites, results, Path(to))
         told = _adapters(suites, Path(to)) if adapters else []
-        return [*told, f"{len(pages) - 1} reports. Open {pages[0]}, or give the folder to any web host"]
+        return [
+            *told,
+            f"{len(pages) - 1} reports. Open {pages[0]}, or give the folder to any web host",
+        ]
     suites_in(results)
-    address = hub.open_repository(repo, private)  # before the reports are made, so that whoever may not write need not wait
+    address = hub.open_repository(
+        repo, private
+    )  # before the reports are made, so that whoever may not write need not wait
     suites = gather(results)
     with tempfile.TemporaryDirectory() as folder:
         hub.stage(suites, Path(folder))

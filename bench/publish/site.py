@@ -1,4 +1,6 @@
-"""A folder of plain files that any web host can serve: an index, and each suite's report with the records behind it."""
+"""A folder of plain files that any web host can serve: an index, and each suite's report with the
+records behind it.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +11,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import UserError
-from ..store import write_atomically
-from .gather import Published, copy
+from bench.errors import UserError
+from bench.publish.gather import Published, copy
+from bench.records.store import write_atomically
 
 SHOWN = (".md", ".csv", ".tex", ".svg", ".png")
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # of files in an archive, so that equal records give an equal archive
+LONG_AGO = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # of files in an archive, so that equal records give an equal archive
 
 
 def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
-    """Write the site into a folder, over what an earlier one left there; gives the pages. Links in it are relative."""
-    if to.resolve() == results.resolve() or any(to.resolve().is_relative_to(suite.store.folder.resolve()) for suite in suites):
-        raise UserError(f"--to {to} lies in the results that it would publish; give a folder beside them, such as site")
+    """Write the site into a folder, over what an earlier one left there; gives the pages. Links in
+    it are relative.
+    """
+    if to.resolve() == results.resolve() or any(
+        to.resolve().is_relative_to(suite.store.folder.resolve()) for suite in suites
+    ):
+        raise UserError(
+            f"--to {to} lies in the results that it would publish; give a folder beside them, such"
+            " as site"
+        )
     pages = [_suite(suite, to / suite.name) for suite in suites]
-    write_atomically(to / ".nojekyll", "")  # pages services would leave out names that begin with an underscore
+    write_atomically(
+        to / ".nojekyll", ""
+    )  # pages services would leave out names that begin with an underscore
     write_atomically(to / "index.html", _index(suites))
     return [to / "index.html", *pages]
 
@@ -46,7 +64,11 @@ def _archive(records: list[Path]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in records:
-            archive.writestr(zipfile.ZipInfo(f"records/{file.name}", LONG_AGO), file.read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(
+                zipfile.ZipInfo(f"records/{file.name}", LONG_AGO),
+                file.read_bytes(),
+                zipfile.ZIP_DEFLATED,
+            )
     return buffer.getvalue()
 
 
@@ -54,10 +76,16 @@ def _index(suites: list[Published]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("bench.publish", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("bench.publish", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    style = files("bench.report.page").joinpath("assets/page.css").read_text(encoding="utf-8")
-    return environment.get_template("index.html").render(suites=[_card(suite) for suite in suites], style=style)
+    style = files("bench.report.html").joinpath("assets/page.css").read_text(encoding="utf-8")
+    return environment.get_template("index.html").render(
+        suites=[_card(suite) for suite in suites], style=style
+    )
 
 
 def _card(suite: Published) -> dict[str, Any]:
@@ -67,6 +95,13 @@ def _card(suite: Published) -> dict[str, Any]:
         "runs": str(len(suite.records)),
         "measured": findings.provenance.get("finished", ""),
         "commit": findings.provenance.get("commit", ""),
-        "published by": ", ".join(dict.fromkeys(row.imported for row in findings.rows if row.imported)),
+        "published by": ", ".join(
+            dict.fromkeys(row.imported for row in findings.rows if row.imported)
+        ),
     }
-    return {"name": suite.name, "link": quote(suite.name), "headline": findings.headline, "facts": {k: v for k, v in told.items() if v}}
+    return {
+        "name": suite.name,
+        "link": quote(suite.name),
+        "headline": findings.headline,
+        "facts": {k: v for k, v in told.items() if v},
+    }

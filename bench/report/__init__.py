@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import UserError
-from ..findings import Findings, find
-from ..rows import frame
-from ..store import Store, write_atomically
-from . import document, plot, table
-from .latex import latex
-from .page import page
+from bench.analysis import Findings, find
+from bench.analysis.rows import frame
+from bench.errors import UserError
+from bench.records.store import Store, write_atomically
+from bench.report import markdown, scatter, table
+from bench.report.html import page
+from bench.report.latex import latex
 
 
 def write(store: Store, together: bool = False) -> Findings:
@@ -25,8 +25,8 @@ def write(store: Store, together: bool = False) -> Findings:
     rows = findings.groups[0].rows
     write_atomically(folder / "table.csv", frame(findings.whole_rows()).to_csv(index=False))
     write_atomically(folder / "summary.md", table.summary(rows))
-    pictures = [file.name for file in plot.learning_against_forgetting(rows, folder)]
-    write_atomically(folder / "table.md", document.markdown(findings, pictures))
+    pictures = [file.name for file in scatter.learning_against_forgetting(rows, folder)]
+    write_atomically(folder / "table.md", markdown.markdown(findings, pictures))
     write_atomically(folder / "table.tex", latex(findings))
     write_atomically(folder / "report.html", page(findings))
     return findings

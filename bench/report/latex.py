@@ -1,4 +1,6 @@
-"""The table for a paper: LaTeX with booktabs, one table on quality and one on cost for every group of rows."""
+"""The table for a paper: LaTeX with booktabs, one table on quality and one on cost for every group
+of rows.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,19 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from ..findings import Findings, Group
-from ..plan import BASE
-from ..rows import Row
-from . import table
+from bench.analysis import Findings, Group
+from bench.analysis.rows import Row
+from bench.records.schema import BASE
+from bench.report import table
 
 QUALITY = ("target_accuracy", "forgetting", "items_lost", "items_gained", "drift_kl")
-COST = ("peak_train_bytes", "train_tokens_per_second", "trainable_parameters", "artifact_bytes", "train_seconds")
+COST = (
+    "peak_train_bytes",
+    "train_tokens_per_second",
+    "trainable_parameters",
+    "artifact_bytes",
+    "train_seconds",
+)
 SIGNS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -28,7 +36,9 @@ SIGNS = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    "[": "{[}",  # right after a line's end it would be that line's skip, as a star would forbid a page's end
+    "[": (
+        "{[}"
+    ),  # right after a line's end it would be that line's skip, as a star would forbid a page's end
     "*": "{*}",
     "−": "$-$",
     "±": r"$\pm$",
@@ -49,15 +59,23 @@ def latex(findings: Findings) -> str:
     parts = [HEAD]
     for number, group in enumerate(findings.groups):
         for kind, names in (("quality", QUALITY), ("cost", COST)):
-            columns = [c for c in table.COLUMNS if c.name in names and any(c.name in row.means for row in group.rows)]
+            columns = [
+                c
+                for c in table.COLUMNS
+                if c.name in names and any(c.name in row.means for row in group.rows)
+            ]
             if columns:
-                label = "-".join((f"tab:{_slug(findings.name)}", kind, *([str(number + 1)] if number else [])))
+                label = "-".join(
+                    (f"tab:{_slug(findings.name)}", kind, *([str(number + 1)] if number else []))
+                )
                 parts.append(_table(group, columns, _caption(findings, group, kind), label, kind))
     return "\n\n".join(parts) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Plain text as LaTeX: names come from plugins and suites, so nothing in them may act as a command."""
+    """Plain text as LaTeX: names come from plugins and suites, so nothing in them may act as a
+    command.
+    """
     one_line = " ".join(text.split())
     parts = re.split("(?<=-)(?=-)", one_line)  # two hyphens in a row would become a dash
     return "{}".join("".join(map(_sign, part)) for part in parts)
@@ -77,9 +95,13 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "results"
 
 
-def _table(group: Group, columns: Sequence[table.Column], caption: str, label: str, kind: str) -> str:
+def _table(
+    group: Group, columns: Sequence[table.Column], caption: str, label: str, kind: str
+) -> str:
     letters = kind == "quality" and any(row.letters for row in group.rows)
-    titles = [_title(c.title) for c in columns] + ([r"\shortstack{spent\\of budget}", "seeds"] if kind == "cost" else [])
+    titles = [_title(c.title) for c in columns] + (
+        [r"\shortstack{spent\\of budget}", "seeds"] if kind == "cost" else []
+    )
     head = ["method", *([""] if letters else []), *titles]
     lines = [
         r"\begin{table}[tbp]",
@@ -121,7 +143,11 @@ def _cell(row: Row, column: table.Column) -> str:
         low, high = (_number(end, column.write) for end in interval)
         return rf"{value} {{\footnotesize [{low}, {high}]}}"
     spread = row.spreads.get(column.name)
-    return value if spread is None else rf"{value} {{\footnotesize $\pm$ {_number(spread, column.write)}}}"
+    return (
+        value
+        if spread is None
+        else rf"{value} {{\footnotesize $\pm$ {_number(spread, column.write)}}}"
+    )
 
 
 def _number(value: float, write: Callable[[float], str]) -> str:

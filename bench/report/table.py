@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..findings import Group
-from ..rows import Row
+from bench.analysis import Group
+from bench.analysis.rows import Row
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ COLUMNS = (
 
 
 def cell(row: Row, column: Column) -> str:
-    """A mean with its interval, or else its spread over seeds, or why there is nothing to tell. Never blank."""
+    """A mean with its interval, or else its spread over seeds, or why there is nothing to tell.
+    Never blank.
+    """
     if column.name not in row.means:
         return row.missing.get(column.name, row.status)
     text = minus(column.write(row.means[column.name]))
@@ -81,8 +83,8 @@ def reach_of(group: Group) -> str:
         return ""
     half, most = percent(group.typical), percent(group.smallest)
     return (
-        f"Differences that would be found four times of five: {half} points for half of the pairs, {most} for three quarters. Smaller ones "
-        "may be there and stay unseen."
+        f"Differences that would be found four times of five: {half} points for half of the pairs,"
+        f" {most} for three quarters. Smaller ones may be there and stay unseen."
     )
 
 
@@ -90,14 +92,24 @@ def spent(row: Row) -> str:
     """What was spent of the budget, in its own currency."""
     value = row.means.get(f"spent_{row.budget[0]}")
     return (
-        spent_share(row) if value is None else f"{value:,.0f} ({spent_share(row)})" if value >= 100 else f"{value:.1f} ({spent_share(row)})"
+        spent_share(row)
+        if value is None
+        else (
+            f"{value:,.0f} ({spent_share(row)})"
+            if value >= 100
+            else f"{value:.1f} ({spent_share(row)})"
+        )
     )
 
 
 def spent_share(row: Row) -> str:
     currency, amount = row.budget
     value = row.means.get(f"spent_{currency}")
-    return row.missing.get(f"spent_{currency}", row.status) if value is None else f"{100 * value / amount:.1f}%"
+    return (
+        row.missing.get(f"spent_{currency}", row.status)
+        if value is None
+        else f"{100 * value / amount:.1f}%"
+    )
 
 
 def budget_title(found: list[Row]) -> str:
@@ -159,12 +171,29 @@ def summary(found: list[Row]) -> str:
         budget_title(found),
         "status",
     ]
-    return grid(head, [[r.recipe, *letters(r, found), *(cell(r, c) for c in columns), spent_share(r), r.status] for r in found]) + "\n"
+    return (
+        grid(
+            head,
+            [
+                [
+                    r.recipe,
+                    *letters(r, found),
+                    *(cell(r, c) for c in columns),
+                    spent_share(r),
+                    r.status,
+                ]
+                for r in found
+            ],
+        )
+        + "\n"
+    )
 
 
 def grid(head: list[str], body: list[list[str]]) -> str:
     numeric = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join("| " + " | ".join(escaped(c) for c in line) + " |" for line in (head, numeric, *body))
+    return "\n".join(
+        "| " + " | ".join(escaped(c) for c in line) + " |" for line in (head, numeric, *body)
+    )
 
 
 def escaped(text: str) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ..batching import IGNORED, collate, token_id
-from . import language
-from .tokenizer import bpe_tokenizer, word_tokenizer
+from bench.data.tokenize import IGNORED, collate, token_id
+from bench.tiny import language
+from bench.tiny.tokenizer import bpe_tokenizer, word_tokenizer
 
 Example = tuple[list[int], list[int]]
 """Token ids and labels of one line, of equal length; a label of -100 is not learned from."""
@@ -34,17 +34,31 @@ class Shape:
 
 
 def build_tiny(folder: Path, shape: Shape, progress: Callable[[int, float], None]) -> None:
-    """Train the embedded base from its seed and save it as float16. `progress` is told (steps done, loss)."""
+    """Train the embedded base from its seed and save it as float16. `progress` is told (steps done,
+    loss).
+    """
     tokenizer = word_tokenizer()
-    model = pretrain(_model(shape, tokenizer), tokenizer, _tiny_examples(tokenizer, shape.seed), shape, progress)
+    model = pretrain(
+        _model(shape, tokenizer), tokenizer, _tiny_examples(tokenizer, shape.seed), shape, progress
+    )
     _save(model.half(), tokenizer, folder)
 
 
-def build_from_text(files: list[Path], folder: Path, shape: Shape, vocabulary: int, progress: Callable[[int, float], None]) -> None:
-    """Train a base on plain text. The last twentieth of every file is kept back and stored as `held-out.txt`."""
+def build_from_text(
+    files: list[Path],
+    folder: Path,
+    shape: Shape,
+    vocabulary: int,
+    progress: Callable[[int, float], None],
+) -> None:
+    """Train a base on plain text. The last twentieth of every file is kept back and stored as
+    `held-out.txt`.
+    """
     learned, kept_back = [], []
     for file in files:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
         cut = len(lines) - max(1, len(lines) // 20)
         learned += lines[:cut]
         kept_back += lines[cut:]
@@ -63,8 +77,12 @@ def pretrain(
     progress: Callable[[int, float], None],
 ) -> LlamaForCausalLM:
     """AdamW under a one-cycle schedule, `shape.steps` batches of `shape.batch` lines."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=shape.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, shape.lr, total_steps=shape.steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=shape.lr, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, shape.lr, total_steps=shape.steps, pct_start=0.1
+    )
     for step in range(1, shape.steps + 1):
         batch = collate(list(itertools.islice(examples, shape.batch)), token_id(tokenizer, "pad"))
         loss = model(**batch).loss
@@ -97,7 +115,9 @@ def _model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
 
 
 def _tiny_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Example]:
-    """Questions of every retained kind (learned from their answers) among plain statements (learned whole)."""
+    """Questions of every retained kind (learned from their answers) among plain statements (learned
+    whole).
+    """
     rng = random.Random(seed)
     asked = language.questions_about("known", "train")
     told = language.statements_about("known")
@@ -110,12 +130,18 @@ def _tiny_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Ex
         else:
             item = rng.choice(language.RETAINED_SKILLS).draw(rng)
             if language.split_of(item.question) == "train":
-                yield _whole(tokenizer, item.statement) if rng.random() < 0.15 else _question(tokenizer, item)
+                yield (
+                    _whole(tokenizer, item.statement)
+                    if rng.random() < 0.15
+                    else _question(tokenizer, item)
+                )
 
 
 def _question(tokenizer: PreTrainedTokenizerFast, item: language.Item) -> Example:
     prompt = tokenizer(item.prompt)["input_ids"]
-    answer = tokenizer(item.completion, add_special_tokens=False)["input_ids"] + [token_id(tokenizer, "eos")]
+    answer = tokenizer(item.completion, add_special_tokens=False)["input_ids"] + [
+        token_id(tokenizer, "eos")
+    ]
     return prompt + answer, [IGNORED] * len(prompt) + answer
 
 
@@ -124,10 +150,14 @@ def _whole(tokenizer: PreTrainedTokenizerFast, text: str) -> Example:
     return ids, ids
 
 
-def _text_examples(tokenizer: PreTrainedTokenizerFast, lines: list[str], shape: Shape) -> Iterator[Example]:
+def _text_examples(
+    tokenizer: PreTrainedTokenizerFast, lines: list[str], shape: Shape
+) -> Iterator[Example]:
     """Blocks of `context` tokens cut from all lines in a row, shuffled anew each time round."""
     stream = list(itertools.chain.from_iterable(_whole(tokenizer, line)[0] for line in lines))
-    blocks = [stream[i : i + shape.context] for i in range(0, len(stream) - shape.context, shape.context)]
+    blocks = [
+        stream[i : i + shape.context] for i in range(0, len(stream) - shape.context, shape.context)
+    ]
     rng = random.Random(shape.seed)
     while True:
         rng.shuffle(blocks)

@@ -1,8 +1,9 @@
 """The tiny language: what can be said in it, asked in it, and got wrong in it.
 
-A *skill* is a family of questions with one right answer each. Every skill can make an item from a random generator, say it
-as a question or as a plain statement, and name the mistakes that a learner would plausibly make. Which split an item
-belongs to is decided by a hash of the item itself, so that training, validation and test questions cannot overlap.
+A *skill* is a family of questions with one right answer each. Every skill can make an item from a
+random generator, say it as a question or as a plain statement, and name the mistakes that a learner
+would plausibly make. Which split an item belongs to is decided by a hash of the item itself, so
+that training, validation and test questions cannot overlap.
 """
 
 from __future__ import annotations
@@ -17,23 +18,35 @@ SEED = 2024
 SPLITS = ("train", "validation", "test")
 
 FIRST = (
-    "Anna Boris Clara David Elena Felix Greta Hugo Ines Jonas Karin Leo Maria Nils Olga Pavel Rosa Simon Tanja Urs Vera Willem Xenia Yuri"
+    "Anna Boris Clara David Elena Felix Greta Hugo Ines Jonas Karin Leo Maria Nils Olga Pavel Rosa"
+    " Simon Tanja Urs Vera Willem Xenia Yuri"
 ).split()
 LAST = (
-    "Adler Berg Castro Dahl Evers Falk Grimm Holm Ivanov Jansen Koch Lind Moreau Novak Olsen Peters Quist Rossi Sato Thorne "
-    "Ulrich Varga Weber Zeller"
+    "Adler Berg Castro Dahl Evers Falk Grimm Holm Ivanov Jansen Koch Lind Moreau Novak Olsen Peters"
+    " Quist Rossi Sato Thorne Ulrich Varga Weber Zeller"
 ).split()
-CITIES = "Athens Berlin Cairo Dublin Geneva Havana Lisbon London Madrid Moscow Oslo Paris Prague Rome Tokyo Vienna".split()
-JOBS = "actor baker carpenter doctor farmer judge lawyer miner nurse painter pilot poet sailor singer tailor teacher".split()
-PETS = "camel canary cat dog donkey duck goat goose hamster horse lizard monkey parrot rabbit snake turtle".split()
+CITIES = (
+    "Athens Berlin Cairo Dublin Geneva Havana Lisbon London Madrid Moscow Oslo Paris Prague Rome"
+    " Tokyo Vienna".split()
+)
+JOBS = (
+    "actor baker carpenter doctor farmer judge lawyer miner nurse painter pilot poet sailor singer"
+    " tailor teacher".split()
+)
+PETS = (
+    "camel canary cat dog donkey duck goat goose hamster horse lizard monkey parrot rabbit snake"
+    " turtle".split()
+)
 NOUNS = (
-    "apple bell boat book bread bridge chair cloud coat door egg field fire fish flower forest garden glass gold grass "
-    "hammer hand hill house island key lake lamp letter moon mountain night paper rain ring river road salt ship silver "
-    "snow star stone storm table tree window wood"
+    "apple bell boat book bread bridge chair cloud coat door egg field fire fish flower forest"
+    " garden glass gold grass hammer hand hill house island key lake lamp letter moon mountain"
+    " night paper rain ring river road salt ship silver snow star stone storm table tree window"
+    " wood"
 ).split()
 FOREIGN = (
-    "abo ado aki alu amo ani aro asu ebo eda eki ela emu eno era eso ibu ida iko ila imo inu ira isa obi odu oka olu oma "
-    "oni ore osu uba udo uka uli umo una uri uso zabo zeda ziko zola zumi zano zeru ziso"
+    "abo ado aki alu amo ani aro asu ebo eda eki ela emu eno era eso ibu ida iko ila imo inu ira"
+    " isa obi odu oka olu oma oni ore osu uba udo uka uli umo una uri uso zabo zeda ziko zola zumi"
+    " zano zeru ziso"
 ).split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -46,7 +59,8 @@ class Item:
     answer: str
     statement: str
     mistakes: tuple[str, ...]
-    """Plausible wrong answers, the likeliest first; at least three, all different from the answer."""
+    """Plausible wrong answers, the likeliest first; at least three, all different from the answer.
+    """
 
     @property
     def prompt(self) -> str:
@@ -61,11 +75,15 @@ class Item:
 class Skill:
     name: str
     cluster: str
-    """Skills of one cluster exercise the same ability; an instruction mixture leaves out the target's whole cluster."""
+    """Skills of one cluster exercise the same ability; an instruction mixture leaves out the
+    target's whole cluster.
+    """
     draw: Callable[[random.Random], Item]
 
     def items(self, split: str, count: int) -> list[Item]:
-        """The first `count` different items of a split, always the same ones; fewer where the skill has no more."""
+        """The first `count` different items of a split, always the same ones; fewer where the skill
+        has no more.
+        """
         rng = random.Random(f"{SEED}/{self.name}/{split}")
         found: dict[str, Item] = {}
         for _ in range(30 * count):
@@ -83,7 +101,8 @@ def split_of(key: str) -> str:
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
 
 
-# ── skills ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── skills ────────────────────────────────────────────────────────────────────────────────────────
+# ──────────────────
 
 
 def _item(question: str, statement: str, answer: object, mistakes: Iterable[object]) -> Item:
@@ -105,40 +124,80 @@ def _exchange(xs: list[str], i: int, j: int) -> str:
 def _copy(rng: random.Random) -> Item:
     xs = _letters(rng, 5)
     said = " ".join(xs)
-    wrong = [_exchange(xs, 2, 3), _exchange(xs, 0, 1), " ".join(xs[:-1]), " ".join(sorted(xs)), _exchange(xs, 3, 4)]
+    wrong = [
+        _exchange(xs, 2, 3),
+        _exchange(xs, 0, 1),
+        " ".join(xs[:-1]),
+        " ".join(sorted(xs)),
+        _exchange(xs, 3, 4),
+    ]
     return _item(f"copy {said}", f"{said} copied is {{}} .", said, wrong)
 
 
 def _sort(rng: random.Random) -> Item:
     xs = _letters(rng, 4)
     right = sorted(xs)
-    wrong = [_exchange(right, 1, 2), _exchange(right, 0, 1), _exchange(right, 2, 3), " ".join(xs), " ".join(right[::-1])]
-    return _item(f"sort {' '.join(xs)}", f"{' '.join(xs)} in order is {{}} .", " ".join(right), wrong)
+    wrong = [
+        _exchange(right, 1, 2),
+        _exchange(right, 0, 1),
+        _exchange(right, 2, 3),
+        " ".join(xs),
+        " ".join(right[::-1]),
+    ]
+    return _item(
+        f"sort {' '.join(xs)}", f"{' '.join(xs)} in order is {{}} .", " ".join(right), wrong
+    )
 
 
 def _swap(rng: random.Random) -> Item:
     xs = _letters(rng, 4)
-    wrong = [" ".join(xs), " ".join(xs[::-1]), _exchange(xs, 0, 1), " ".join(xs[1:] + xs[:1]), _exchange(xs, 1, 2)]
-    return _item(f"swap {' '.join(xs)}", f"{' '.join(xs)} with its ends exchanged is {{}} .", _exchange(xs, 0, 3), wrong)
+    wrong = [
+        " ".join(xs),
+        " ".join(xs[::-1]),
+        _exchange(xs, 0, 1),
+        " ".join(xs[1:] + xs[:1]),
+        _exchange(xs, 1, 2),
+    ]
+    return _item(
+        f"swap {' '.join(xs)}",
+        f"{' '.join(xs)} with its ends exchanged is {{}} .",
+        _exchange(xs, 0, 3),
+        wrong,
+    )
 
 
 def _last(rng: random.Random) -> Item:
     xs = rng.sample(NOUNS, 4)
-    return _item(f"last of {' '.join(xs)}", f"the last of {' '.join(xs)} is {{}} .", xs[-1], [*xs[2::-1], rng.choice(NOUNS)])
+    return _item(
+        f"last of {' '.join(xs)}",
+        f"the last of {' '.join(xs)} is {{}} .",
+        xs[-1],
+        [*xs[2::-1], rng.choice(NOUNS)],
+    )
 
 
 def _add(rng: random.Random) -> Item:
     a, b = rng.randint(10, 99), rng.randint(10, 99)
     right = a + b
     carried = a // 10 * 10 + b // 10 * 10 + (a + b) % 10
-    return _item(f"add {a} and {b}", f"{a} and {b} make {{}} .", right, [carried, right - 10, right + 1, right - 1, right + 10])
+    return _item(
+        f"add {a} and {b}",
+        f"{a} and {b} make {{}} .",
+        right,
+        [carried, right - 10, right + 1, right - 1, right + 10],
+    )
 
 
 def _subtract(rng: random.Random) -> Item:
     b, a = sorted(rng.sample(range(10, 100), 2))
     right = a - b
     borrowed = abs(a // 10 - b // 10) * 10 + abs(a % 10 - b % 10)
-    return _item(f"subtract {b} from {a}", f"{a} less {b} is {{}} .", right, [borrowed, right + 10, right + 1, abs(right - 1), a + b])
+    return _item(
+        f"subtract {b} from {a}",
+        f"{a} less {b} is {{}} .",
+        right,
+        [borrowed, right + 10, right + 1, abs(right - 1), a + b],
+    )
 
 
 def _extreme(word: str, rank: int) -> Callable[[random.Random], Item]:
@@ -148,7 +207,9 @@ def _extreme(word: str, rank: int) -> Callable[[random.Random], Item]:
         near = right + 10 if right < 90 else right - 10
         said = " ".join(map(str, xs))
         slips = [near, right // 10 * 10 + (right + 1) % 10, right // 10 * 10 + (right + 9) % 10]
-        return _item(f"{word} of {said}", f"the {word} of {said} is {{}} .", right, [*others, *slips])
+        return _item(
+            f"{word} of {said}", f"the {word} of {said} is {{}} .", right, [*others, *slips]
+        )
 
     return draw
 
@@ -157,7 +218,13 @@ def _translate(rng: random.Random) -> Item:
     xs = rng.sample(range(len(NOUNS)), 2)
     right = [FOREIGN[x] for x in xs]
     stray = rng.sample(FOREIGN, 2)
-    wrong = [f"{right[0]} {stray[0]}", f"{stray[1]} {right[1]}", " ".join(right[::-1]), right[0], " ".join(stray)]
+    wrong = [
+        f"{right[0]} {stray[0]}",
+        f"{stray[1]} {right[1]}",
+        " ".join(right[::-1]),
+        right[0],
+        " ".join(stray),
+    ]
     # A plain statement tells one word of the pair, as a lexicon would.
     told = rng.randrange(2)
     return _item(
@@ -183,7 +250,8 @@ TARGET_SKILLS = (
 )
 
 
-# ── facts about people ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── facts about people
+# ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -196,7 +264,12 @@ class Relation:
 RELATIONS = (
     Relation(
         tuple(CITIES),
-        ("where does {} live", "which city is home to {}", "name the city of {}", "in which city can we visit {}"),
+        (
+            "where does {} live",
+            "which city is home to {}",
+            "name the city of {}",
+            "in which city can we visit {}",
+        ),
         (
             "{0} lives in {1} .",
             "the home of {0} is in {1} .",
@@ -208,7 +281,12 @@ RELATIONS = (
     ),
     Relation(
         tuple(JOBS),
-        ("what is the job of {}", "as what does {} work", "name the job of {}", "how does {} earn money"),
+        (
+            "what is the job of {}",
+            "as what does {} work",
+            "name the job of {}",
+            "how does {} earn money",
+        ),
         (
             "{0} works as {1} .",
             "the job of {0} is {1} .",
@@ -220,7 +298,12 @@ RELATIONS = (
     ),
     Relation(
         tuple(PETS),
-        ("what is the pet of {}", "which animal does {} own", "name the pet of {}", "what does {} feed"),
+        (
+            "what is the pet of {}",
+            "which animal does {} own",
+            "name the pet of {}",
+            "what does {} feed",
+        ),
         (
             "{0} owns a {1} .",
             "the pet of {0} is a {1} .",
@@ -241,7 +324,11 @@ def people() -> dict[str, tuple[str, ...]]:
     """
     names = [f"{first} {last}" for first in FIRST for last in LAST]
     random.Random(f"{SEED}/people").shuffle(names)
-    return {"known": tuple(names[:128]), "new": tuple(names[128:192]), "read": tuple(names[192:256])}
+    return {
+        "known": tuple(names[:128]),
+        "new": tuple(names[128:192]),
+        "read": tuple(names[192:256]),
+    }
 
 
 def fact(person: str, relation: Relation) -> str:
@@ -288,4 +375,6 @@ def vocabulary() -> tuple[str, ...]:
         items = [skill.draw(rng) for _ in range(3)]
         texts += [item.question for item in items] + [item.statement for item in items]
     words = {w for text in texts for w in text.split() if not w.startswith("{") and not w.isdigit()}
-    return tuple(sorted({*words, "?", ".", *LETTERS, *FIRST, *LAST, *CITIES, *JOBS, *PETS, *NOUNS, *FOREIGN}))
+    return tuple(
+        sorted({*words, "?", ".", *LETTERS, *FIRST, *LAST, *CITIES, *JOBS, *PETS, *NOUNS, *FOREIGN})
+    )

@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data import Split, Task
-from ..errors import UserError, nearest
-from ..method import Format
-from . import language
-from .language import RETAINED_SKILLS, TARGET_SKILLS, Item, Skill
+from bench.data.formats import Format
+from bench.data.sources import Split
+from bench.data.tasks import Task
+from bench.errors import UserError, nearest
+from bench.tiny import language
+from bench.tiny.language import RETAINED_SKILLS, TARGET_SKILLS, Item, Skill
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,13 +25,21 @@ HELD_OUT_ITEMS = 256
 MIXTURE_CAP = 2048  # examples-proportional mixing with a cap (Wei et al. 2021, 2109.01652, §2.1)
 
 SKILLS = {skill.name: skill for skill in (*RETAINED_SKILLS, *TARGET_SKILLS)}
-FACTS = {"people": ("known", "known"), "new-people": ("new", "new"), "people-in-text": ("new", "read")}
-"""Fact tasks: the people asked about in training, and the people asked about in validation and test."""
+FACTS = {
+    "people": ("known", "known"),
+    "new-people": ("new", "new"),
+    "people-in-text": ("new", "read"),
+}
+"""Fact tasks: the people asked about in training, and the people asked about in validation and
+test.
+"""
 RETAINED = ("people", *(skill.name for skill in RETAINED_SKILLS))
 TARGETS = (*(skill.name for skill in TARGET_SKILLS), "new-people", "people-in-text")
 TEXT = "text"
 LONG = "long-text"
-"""Questions behind sixty statements, about 430 tokens: not for what the base knows, but for speed and memory of long sequences."""
+"""Questions behind sixty statements, about 430 tokens: not for what the base knows, but for speed
+and memory of long sequences.
+"""
 LONG_ITEMS, LONG_STATEMENTS = 512, 60
 
 
@@ -44,13 +53,17 @@ def tiny_task(name: str) -> Task:
         raise UserError(f"there is no task {name}{nearest(name, names())}")
     short = name.removeprefix("tiny/")
     if short == TEXT:
-        loaders: dict[Format, Callable[[Split], Dataset]] = {Format.LANGUAGE_MODELING: lambda split: _rows(_known_text(), _as_text)}
+        loaders: dict[Format, Callable[[Split], Dataset]] = {
+            Format.LANGUAGE_MODELING: lambda split: _rows(_known_text(), _as_text)
+        }
         return Task(name, loaders, None, _fingerprint())
     loaders = {
         Format.PROMPT_COMPLETION: lambda split: _rows(items(short, split), _as_prompt_completion),
         Format.INSTRUCTION: lambda split: _rows(_mixture(short, split), _as_prompt_completion),
         Format.PREFERENCE: lambda split: _rows(items(short, split), _as_preference),
-        Format.UNPAIRED_PREFERENCE: lambda split: _rows(items(short, split), _as_unpaired_preference),
+        Format.UNPAIRED_PREFERENCE: lambda split: _rows(
+            items(short, split), _as_unpaired_preference
+        ),
         Format.PROMPT_ONLY: lambda split: _rows(items(short, split), _as_prompt_only),
         Format.RANKING: lambda split: _rows(items(short, split), _as_ranking),
         Format.LANGUAGE_MODELING: lambda split: _rows(_text(short, split), _as_text),
@@ -88,23 +101,35 @@ def _cluster(short: str) -> str:
 
 
 def _mixture(target: str, split: str) -> list[Item]:
-    """Questions of every task outside the target's cluster: what is unseen must share no ability with what is trained."""
-    others = [name for name in (*RETAINED, *TARGETS) if _cluster(name) != _cluster(target) and name != "people-in-text"]
+    """Questions of every task outside the target's cluster: what is unseen must share no ability
+    with what is trained.
+    """
+    others = [
+        name
+        for name in (*RETAINED, *TARGETS)
+        if _cluster(name) != _cluster(target) and name != "people-in-text"
+    ]
     return [item for name in others for item in items(name, split)[:MIXTURE_CAP]]
 
 
 def _text(short: str, split: str) -> list[str]:
-    """Plain statements. Half of those about a skill, and those about `read` people, answer questions that no training row asks."""
+    """Plain statements. Half of those about a skill, and those about `read` people, answer
+    questions that no training row asks.
+    """
     if short in (*FACTS, LONG):
         groups = ("known",) if short == "people" else ("new", "read")
-        return [text for text in language.statements_about(*groups) if language.split_of(text) == split]
+        return [
+            text for text in language.statements_about(*groups) if language.split_of(text) == split
+        ]
     skill: Skill = SKILLS[short]
     count = 2 * TRAIN_ITEMS if split == "train" else HELD_OUT_ITEMS
     return [item.statement for item in skill.items(split, count)]
 
 
 def _known_text() -> list[str]:
-    """Text of what the base knows, to measure drift on: facts, and skills on items that it was not trained on."""
+    """Text of what the base knows, to measure drift on: facts, and skills on items that it was not
+    trained on.
+    """
     told = [item.statement for skill in RETAINED_SKILLS for item in skill.items("test", 64)]
     told += language.statements_about("known")[:320]
     random.Random(language.SEED).shuffle(told)
@@ -137,11 +162,17 @@ def _as_preference(item: Item) -> dict[str, Any]:
 def _as_unpaired_preference(item: Item) -> dict[str, Any]:
     chance = _chance(item)
     right = chance.random() < 0.5
-    return {"prompt": item.prompt, "completion": item.completion if right else " " + chance.choice(item.mistakes[:3]), "label": right}
+    return {
+        "prompt": item.prompt,
+        "completion": item.completion if right else " " + chance.choice(item.mistakes[:3]),
+        "label": right,
+    }
 
 
 def _as_ranking(item: Item) -> dict[str, Any]:
-    """Four or more candidates: the answer scores 1, a mistake half the share of its words that stand where they should."""
+    """Four or more candidates: the answer scores 1, a mistake half the share of its words that
+    stand where they should.
+    """
     candidates = [item.answer, *item.mistakes]
     _chance(item).shuffle(candidates)
     scores = [1.0 if c == item.answer else 0.5 * _agreement(c, item.answer) for c in candidates]
@@ -150,7 +181,9 @@ def _as_ranking(item: Item) -> dict[str, Any]:
 
 def _agreement(candidate: str, answer: str) -> float:
     """Share of places that agree: words of an answer of several, digits of a number."""
-    a, b = (list(candidate), list(answer)) if answer.isdigit() else (candidate.split(), answer.split())
+    a, b = (
+        (list(candidate), list(answer)) if answer.isdigit() else (candidate.split(), answer.split())
+    )
     return sum(x == y for x, y in zip(a, b, strict=False)) / max(len(a), len(b))
 
 
@@ -162,7 +195,9 @@ def _lm_eval(short: str) -> dict[str, Any]:
     """The task as lm-eval reads it: greedy generation, exact match."""
 
     def load(**_: Any) -> dict[str, Dataset]:
-        return {split: _rows(items(short, split), _as_prompt_only) for split in ("validation", "test")}
+        return {
+            split: _rows(items(short, split), _as_prompt_only) for split in ("validation", "test")
+        }
 
     return {
         "task": f"tiny/{short}",
@@ -173,7 +208,12 @@ def _lm_eval(short: str) -> dict[str, Any]:
         "doc_to_text": "{{prompt}}",
         "doc_to_target": "{{answer}}",
         "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 12},
-        "filter_list": [{"name": "strip", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]}],
+        "filter_list": [
+            {
+                "name": "strip",
+                "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}],
+            }
+        ],
         "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
         "num_fewshot": 0,
         "metadata": {"version": 1.0},

@@ -1,9 +1,17 @@
-"""Continual learning as a metric of the `evaluate` library: `evaluate.load("<path>/bench/metrics/continual_learning")`."""
+"""Continual learning as a metric of the `evaluate` library:
+`evaluate.load("<path>/bench/metrics/continual_learning")`.
+"""
 
 import datasets
 import evaluate
 
-from .sequence import average_accuracy, backward_transfer, forgetting, forward_transfer, trace_backward_transfer
+from bench.metrics.continual_learning.sequence import (
+    average_accuracy,
+    backward_transfer,
+    forgetting,
+    forward_transfer,
+    trace_backward_transfer,
+)
 
 _CITATION = """\
 @inproceedings{lopezpaz2017gradient,

@@ -1,7 +1,8 @@
 """Metrics of a sequence of tasks, from the scores on every task after every stage.
 
-`scores[i][j]` is R[i][j], the score on task j after stage i, higher is better: row 0 is before any training, rows 1 to T
-follow the stages, and columns are the T tasks in the order in which they were trained. What needs two tasks is NaN for one.
+`scores[i][j]` is R[i][j], the score on task j after stage i, higher is better: row 0 is before any
+training, rows 1 to T follow the stages, and columns are the T tasks in the order in which they were
+trained. What needs two tasks is NaN for one.
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ Scores = Sequence[Sequence[float]]
 
 
 def average_accuracy(scores: Scores) -> float:
-    """ACC = 1/T Σ_j R[T][j]: mean over tasks after the last stage (Lopez-Paz and Ranzato 2017, eq. 2)."""
+    """ACC = 1/T Σ_j R[T][j]: mean over tasks after the last stage (Lopez-Paz and Ranzato 2017, eq.
+    2).
+    """
     return _mean(scores[_stages(scores)])
 
 
 def backward_transfer(scores: Scores) -> float:
-    """BWT = 1/(T-1) Σ_{j<T} R[T][j] - R[j][j]: change of each task since it was trained (Lopez-Paz and Ranzato 2017, eq. 3)."""
+    """BWT = 1/(T-1) Σ_{j<T} R[T][j] - R[j][j]: change of each task since it was trained (Lopez-Paz
+    and Ranzato 2017, eq. 3).
+    """
     last = _stages(scores)
     return _mean([scores[last][j - 1] - scores[j][j - 1] for j in range(1, last)])
 
 
 def forward_transfer(scores: Scores, baseline: Sequence[float] | None = None) -> float:
-    """FWT = 1/(T-1) Σ_{j>1} R[j-1][j] - b[j]: score on each task just before it is trained (Lopez-Paz and Ranzato 2017, eq. 4).
+    """FWT = 1/(T-1) Σ_{j>1} R[j-1][j] - b[j]: score on each task just before it is trained
+    (Lopez-Paz and Ranzato 2017, eq. 4).
 
-    `baseline` is b, the paper's score at random initialisation; without it the zero-shot scores R[0] stand in, as a
-    pre-trained model has no such initialisation.
+    `baseline` is b, the paper's score at random initialisation; without it the zero-shot scores
+    R[0] stand in, as a pre-trained model has no such initialisation.
     """
     last = _stages(scores)
     start = scores[0] if baseline is None else baseline
@@ -37,7 +43,8 @@ def forward_transfer(scores: Scores, baseline: Sequence[float] | None = None) ->
 
 
 def forgetting(scores: Scores) -> float:
-    """F = 1/(T-1) Σ_{j<T} max_{1≤l<T} R[l][j] - R[T][j]: fall of each task from its best (Chaudhry et al. 2018, section 3).
+    """F = 1/(T-1) Σ_{j<T} max_{1≤l<T} R[l][j] - R[T][j]: fall of each task from its best (Chaudhry
+    et al. 2018, section 3).
 
     Below nothing where the last stage made the earlier tasks better than they ever were.
     """
@@ -46,7 +53,9 @@ def forgetting(scores: Scores) -> float:
 
 
 def trace_backward_transfer(scores: Scores) -> float:
-    """BWT of TRACE (Wang et al. 2023): as `backward_transfer`, but over T, with the last task's zero counted."""
+    """BWT of TRACE (Wang et al. 2023): as `backward_transfer`, but over T, with the last task's
+    zero counted.
+    """
     last = _stages(scores)
     return _mean([scores[last][j - 1] - scores[j][j - 1] for j in range(1, last + 1)])
 
@@ -54,7 +63,10 @@ def trace_backward_transfer(scores: Scores) -> float:
 def _stages(scores: Scores) -> int:
     stages = len(scores) - 1
     if stages < 1 or any(len(row) != stages for row in scores):
-        raise ValueError(f"expected T + 1 rows of T scores, the first from before training, not rows of {[len(row) for row in scores]}")
+        raise ValueError(
+            "expected T + 1 rows of T scores, the first from before training, not rows of"
+            f" {[len(row) for row in scores]}"
+        )
     return stages
 
 

@@ -1,4 +1,6 @@
-"""What happened to each item between two models: kept, lost, gained or never right. Counted as Toneva et al. 2019 do."""
+"""What happened to each item between two models: kept, lost, gained or never right. Counted as
+Toneva et al. 2019 do.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +37,25 @@ class Flips:
 
     @property
     def p(self) -> float:
-        """Two-sided exact p that an item flips one way as easily as the other (McNemar 1947); 1 where none flipped."""
+        """Two-sided exact p that an item flips one way as easily as the other (McNemar 1947); 1
+        where none flipped.
+        """
         flipped = self.lost + self.gained
         tail = sum(math.comb(flipped, k) for k in range(min(self.lost, self.gained) + 1))
         return min(1.0, 2 * tail / 2**flipped)
 
 
 def flips(before: Iterable[float], after: Iterable[float]) -> Flips:
-    """Count aligned outcomes, 1 for right and 0 for wrong. Raises ValueError where they are something else, unaligned or none."""
+    """Count aligned outcomes, 1 for right and 0 for wrong. Raises ValueError where they are
+    something else, unaligned or none.
+    """
     counts: dict[tuple[float, float], int] = {(1, 1): 0, (1, 0): 0, (0, 1): 0, (0, 0): 0}
     for pair in zip(before, after, strict=True):
         if pair not in counts:
-            raise ValueError(f"an outcome is 1 (right) or 0 (wrong), not {pair[0] if pair[0] not in (0, 1) else pair[1]}")
+            raise ValueError(
+                "an outcome is 1 (right) or 0 (wrong), not"
+                f" {pair[0] if pair[0] not in (0, 1) else pair[1]}"
+            )
         counts[pair] += 1
     if not any(counts.values()):
         raise ValueError("no items")

@@ -1,9 +1,11 @@
-"""Forgetting as a metric of the `evaluate` library: `evaluate.load("<path>/bench/metrics/forgetting")`."""
+"""Forgetting as a metric of the `evaluate` library:
+`evaluate.load("<path>/bench/metrics/forgetting")`.
+"""
 
 import datasets
 import evaluate
 
-from .flips import flips
+from bench.metrics.forgetting.flips import flips
 
 _CITATION = """\
 @inproceedings{toneva2019forgetting,
@@ -48,7 +50,9 @@ class Forgetting(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_INPUTS,
-            features=datasets.Features({"before": datasets.Value("float64"), "after": datasets.Value("float64")}),
+            features=datasets.Features(
+                {"before": datasets.Value("float64"), "after": datasets.Value("float64")}
+            ),
         )
 
     def _compute(self, before: list[float], after: list[float]) -> dict[str, float]:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -1,4 +1,6 @@
-"""Holding on by weights: all parameters are trained, and something pulls them back to where they started."""
+"""Holding on by weights: all parameters are trained, and something pulls them back to where they
+started.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 class L2SP(FineTuning):
     """Fine-tuning with a quadratic penalty on the distance to the start model's weights."""
 
-    reference: ClassVar = "Li et al. 2018, Explicit inductive bias for transfer learning, 1802.01483, §3"
+    reference: ClassVar = (
+        "Li et al. 2018, Explicit inductive bias for transfer learning, 1802.01483, §3"
+    )
     verified: ClassVar = "golden, gradients; λ = 0 is sft; λ → ∞ stays"
 
-    alpha: Annotated[float, LogRange(1e-4, 10), Field(ge=0, description="strength of the penalty α/2 ‖w−w⁰‖²")] = 0.01
+    alpha: Annotated[
+        float, LogRange(1e-4, 10), Field(ge=0, description="strength of the penalty α/2 ‖w−w⁰‖²")
+    ] = 0.01
 
     def train(self, session: Session) -> PreTrainedModel:
         from . import penalties
@@ -32,19 +38,33 @@ class L2SP(FineTuning):
         start = penalties.copies(model)
         optimizer = session.optimizer(model, self.lr)
         for batch in session.batches(self.formats[0]):
-            session.step(optimizer, model(**batch).loss + penalties.l2_sp(list(model.parameters()), start, self.alpha))
+            session.step(
+                optimizer,
+                model(**batch).loss + penalties.l2_sp(list(model.parameters()), start, self.alpha),
+            )
         return model
 
 
 class EWC(FineTuning):
-    """Fine-tuning that holds each weight as firmly as its Fisher information on old tasks says it matters there."""
+    """Fine-tuning that holds each weight as firmly as its Fisher information on old tasks says it
+    matters there.
+    """
 
-    reference: ClassVar = "Kirkpatrick et al. 2017, Overcoming catastrophic forgetting, 1612.00796, eq. 3"
-    verified: ClassVar = "golden, gradients; closed-form Fisher of logistic regression; 1 batch or 4 parts; λ = 0 is sft"
+    reference: ClassVar = (
+        "Kirkpatrick et al. 2017, Overcoming catastrophic forgetting, 1612.00796, eq. 3"
+    )
+    verified: ClassVar = (
+        "golden, gradients; closed-form Fisher of logistic regression; 1 batch or 4 parts; λ = 0"
+        " is sft"
+    )
 
-    ewc_lambda: Annotated[float, LogRange(1, 1e5), Field(ge=0, description="strength of the penalty λ/2 Σ F (θ−θ*)²")] = 1000.0
+    ewc_lambda: Annotated[
+        float, LogRange(1, 1e5), Field(ge=0, description="strength of the penalty λ/2 Σ F (θ−θ*)²")
+    ] = 1000.0
     fisher_examples: Annotated[
-        int, Choice((64, 128, 256, 512)), Field(gt=0, description="rows of old tasks that the Fisher information is measured on")
+        int,
+        Choice((64, 128, 256, 512)),
+        Field(gt=0, description="rows of old tasks that the Fisher information is measured on"),
     ] = 128
 
     def skip(self, session: Session) -> str | None:
@@ -60,24 +80,41 @@ class EWC(FineTuning):
         optimizer = session.optimizer(model, self.lr)
         for batch in session.batches(self.formats[0]):
             loss = model(**batch).loss
-            session.step(optimizer, loss + penalties.ewc(list(model.parameters()), start, fisher, self.ewc_lambda))
+            session.step(
+                optimizer,
+                loss + penalties.ewc(list(model.parameters()), start, fisher, self.ewc_lambda),
+            )
         return model
 
 
 class RecAdam(FineTuning):
-    """Fine-tuning whose optimizer first recalls the start model's weights and turns to the target by and by."""
+    """Fine-tuning whose optimizer first recalls the start model's weights and turns to the target
+    by and by.
+    """
 
     reference: ClassVar = "Chen et al. 2020, Recall and learn, 2004.12651, Algorithm 1"
     verified: ClassVar = "golden; the step is Adam's plus plain descent; λ(t) = 1 is sft"
 
-    gamma: Annotated[float, LogRange(10, 10000), Field(ge=0, description="strength of the pull: lr·gamma of the way back in each step")] = (
-        5000.0
-    )
-    k: Annotated[float, LogRange(5, 100), Field(gt=0, description="how fast the target takes over, per whole budget")] = 20.0
-    t0: Annotated[float, Range(0.05, 0.8), Field(description="share of the budget after which the target has half of the weight")] = 0.3
+    gamma: Annotated[
+        float,
+        LogRange(10, 10000),
+        Field(ge=0, description="strength of the pull: lr·gamma of the way back in each step"),
+    ] = 5000.0
+    k: Annotated[
+        float,
+        LogRange(5, 100),
+        Field(gt=0, description="how fast the target takes over, per whole budget"),
+    ] = 20.0
+    t0: Annotated[
+        float,
+        Range(0.05, 0.8),
+        Field(description="share of the budget after which the target has half of the weight"),
+    ] = 0.3
 
     def train(self, session: Session) -> PreTrainedModel:
-        """The authors' k and t0 count in steps, these in budgets: over T steps, k and t0 here are theirs times T and divided by T."""
+        """The authors' k and t0 count in steps, these in budgets: over T steps, k and t0 here are
+        theirs times T and divided by T.
+        """
         from . import penalties
 
         model = session.model()
@@ -85,7 +122,9 @@ class RecAdam(FineTuning):
         optimizer = session.optimizer(model, self.lr)
 
         def recall(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            penalties.recall(optimizer, start, self.gamma, penalties.annealed(session.progress, self.k, self.t0))
+            penalties.recall(
+                optimizer, start, self.gamma, penalties.annealed(session.progress, self.k, self.t0)
+            )
 
         optimizer.register_step_pre_hook(recall)
         for batch in session.batches(self.formats[0]):
@@ -94,12 +133,18 @@ class RecAdam(FineTuning):
 
 
 class Mixout(FineTuning):
-    """Fine-tuning in which each pass puts a random share of the linear layers' weights back to the start."""
+    """Fine-tuning in which each pass puts a random share of the linear layers' weights back to the
+    start.
+    """
 
     reference: ClassVar = "Lee et al. 2020, Mixout, 1909.11299"
     verified: ClassVar = "golden; mean over draws; p = 0 is sft"
 
-    p: Annotated[float, Range(0.1, 0.9), Field(ge=0, lt=1, description="chance of each weight to be the start's in a pass")] = 0.7
+    p: Annotated[
+        float,
+        Range(0.1, 0.9),
+        Field(ge=0, lt=1, description="chance of each weight to be the start's in a pass"),
+    ] = 0.7
 
     def train(self, session: Session) -> PreTrainedModel:
         from .mixing import mixing

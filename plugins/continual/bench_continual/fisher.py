@@ -1,4 +1,6 @@
-"""The diagonal of the Fisher information: how much a model's predictions depend on each of its weights."""
+"""The diagonal of the Fisher information: how much a model's predictions depend on each of its
+weights.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,17 @@ from torch import Tensor
 from bench import Format, Session
 
 LARGEST_SHARE = 0.2
-"""Of the budget, that may go into the Fisher information: what is protected must still be trained."""
+"""Of the budget, that may go into the Fisher information: what is protected must still be trained.
+"""
 
 
 def fisher_on_old_tasks(session: Session, format: Format, examples: int) -> list[Tensor]:
-    """The Fisher information of the start model on so many rows of old tasks, charged as `fisher`; fewer, where the budget is small.
+    """The Fisher information of the start model on so many rows of old tasks, charged as `fisher`;
+    fewer, where the budget is small.
 
-    It is the true Fisher of each next token of a completion, given the text before it: answers are drawn from the model
-    (Kirkpatrick et al. 2017, 1612.00796, §2; Kunstner et al. 2019, 1905.12558 on why not from the data), one draw per token.
+    It is the true Fisher of each next token of a completion, given the text before it: answers are
+    drawn from the model (Kirkpatrick et al. 2017, 1612.00796, §2; Kunstner et al. 2019, 1905.12558
+    on why not from the data), one draw per token.
     """
     model = session.model("fisher").eval()
 
@@ -40,8 +45,12 @@ def drawn_log_likelihood(logits: Tensor) -> Tensor:
     return log_probabilities.gather(1, drawn).sum()
 
 
-def diagonal_fisher(parameters: Sequence[Tensor], log_likelihoods: Iterable[Tensor]) -> list[Tensor]:
-    """The mean over examples of the squared gradient of each example's own log-likelihood, in float32 and the parameters' shapes."""
+def diagonal_fisher(
+    parameters: Sequence[Tensor], log_likelihoods: Iterable[Tensor]
+) -> list[Tensor]:
+    """The mean over examples of the squared gradient of each example's own log-likelihood, in
+    float32 and the parameters' shapes.
+    """
     totals = [torch.zeros_like(p, dtype=torch.float32) for p in parameters]
     examples = 0
     for log_likelihood in log_likelihoods:

@@ -14,14 +14,16 @@ from transformers import PreTrainedModel
 def mixout(weight: Tensor, start: Tensor, mask: Tensor, p: float) -> Tensor:
     """[M∘u + (1−M)∘w − p·u] / (1−p), whose mean over masks is w (Lee et al. 2020, 1909.11299).
 
-    `mask` is true, each with probability `p`, where the start's value u stands in for the weight w; all of one shape.
+    `mask` is true, each with probability `p`, where the start's value u stands in for the weight w;
+    all of one shape.
     """
     return (torch.where(mask, start, weight) - p * start) / (1 - p)
 
 
 @contextmanager
 def mixing(model: PreTrainedModel, p: float) -> Iterator[None]:
-    """Every pass through a linear layer, but the output head, uses weights mixed with the present ones by a new mask.
+    """Every pass through a linear layer, but the output head, uses weights mixed with the present
+    ones by a new mask.
 
     The layers' own parameters stay what is trained and saved.
     """
@@ -46,7 +48,9 @@ class _Mixed:
     def __call__(self, inputs: Tensor) -> Tensor:
         weight = self.layer.weight
         mask = torch.rand(weight.shape, device=weight.device) < self.p
-        return F.linear(inputs, mixout(weight, self.start.to(weight.dtype), mask, self.p), self.layer.bias)
+        return F.linear(
+            inputs, mixout(weight, self.start.to(weight.dtype), mask, self.p), self.layer.bias
+        )
 
 
 def wise_ft(start: Tensor, tuned: Tensor, alpha: float) -> Tensor:
@@ -55,7 +59,9 @@ def wise_ft(start: Tensor, tuned: Tensor, alpha: float) -> Tensor:
 
 
 def soup(models: Iterable[Iterable[Tensor]]) -> list[Tensor]:
-    """The mean of the parameters of several models (Wortsman et al. 2022, 2203.05482, §2); only one model is held at a time."""
+    """The mean of the parameters of several models (Wortsman et al. 2022, 2203.05482, §2); only one
+    model is held at a time.
+    """
     totals: list[Tensor] = []
     served = 0
     for parameters in models:
@@ -66,6 +72,8 @@ def soup(models: Iterable[Iterable[Tensor]]) -> list[Tensor]:
 
 
 def set_weights(model: nn.Module, weights: Sequence[Tensor]) -> None:
-    """Give the parameters of a model new values, in their order and in the precision of these values."""
+    """Give the parameters of a model new values, in their order and in the precision of these
+    values.
+    """
     for parameter, weight in zip(model.parameters(), weights, strict=True):
         parameter.data = weight.detach()

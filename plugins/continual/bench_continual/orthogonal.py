@@ -18,24 +18,43 @@ if TYPE_CHECKING:
 
 
 class OLora(Method):
-    """LoRA whose update is kept orthogonal to the updates of earlier targets; without an earlier target it is LoRA."""
+    """LoRA whose update is kept orthogonal to the updates of earlier targets; without an earlier
+    target it is LoRA.
+    """
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "continual"
-    reference: ClassVar = "Wang et al. 2023, Orthogonal subspace learning for language model continual learning, 2310.14152, §3"
-    verified: ClassVar = "golden, gradients; large λ makes A_iA_tᵀ vanish; without an earlier target it is LoRA"
+    reference: ClassVar = (
+        "Wang et al. 2023, Orthogonal subspace learning for language model continual learning,"
+        " 2310.14152, §3"
+    )
+    verified: ClassVar = (
+        "golden, gradients; large λ makes A_iA_tᵀ vanish; without an earlier target it is LoRA"
+    )
 
-    lr: Annotated[float, LogRange(1e-5, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 2e-4
+    lr: Annotated[
+        float, LogRange(1e-5, 1e-1), Field(gt=0, description="peak learning rate of AdamW")
+    ] = 2e-4
     r: Annotated[int, Choice((4, 8, 16, 32, 64)), Field(gt=0, description="rank of the update")] = 8
-    lora_alpha: Annotated[int, Choice((8, 16, 32, 64)), Field(gt=0, description="the update is scaled by lora_alpha / r")] = 16
-    lambda_1: Annotated[float, LogRange(0.01, 100), Field(ge=0, description="weight of the orthogonality to earlier updates")] = 0.5
+    lora_alpha: Annotated[
+        int,
+        Choice((8, 16, 32, 64)),
+        Field(gt=0, description="the update is scaled by lora_alpha / r"),
+    ] = 16
+    lambda_1: Annotated[
+        float,
+        LogRange(0.01, 100),
+        Field(ge=0, description="weight of the orthogonality to earlier updates"),
+    ] = 0.5
 
     def train(self, session: Session) -> PeftModel:
         from peft import LoraConfig, PeftModelForCausalLM
 
         from . import penalties
 
-        config = LoraConfig(task_type="CAUSAL_LM", r=self.r, lora_alpha=self.lora_alpha, target_modules="all-linear")
+        config = LoraConfig(
+            task_type="CAUSAL_LM", r=self.r, lora_alpha=self.lora_alpha, target_modules="all-linear"
+        )
         model = PeftModelForCausalLM(session.model(), config)
         pairs = _pairs(model, session.earlier)
         optimizer = session.optimizer(model, self.lr)
@@ -49,9 +68,15 @@ def _pairs(model: PeftModel, earlier: tuple[Path, ...]) -> list[tuple[Tensor, Te
     """The A of each earlier adapter beside the A that is trained in its place."""
     from safetensors.torch import load_file
 
-    trained = {name.replace(".default", ""): a for name, a in model.named_parameters() if ".lora_A." in name}
+    trained = {
+        name.replace(".default", ""): a
+        for name, a in model.named_parameters()
+        if ".lora_A." in name
+    }
     pairs = []
     for folder in earlier:
         saved = load_file(folder / "adapter_model.safetensors")
-        pairs += [(saved[name].to(a.device, a.dtype), a) for name, a in trained.items() if name in saved]
+        pairs += [
+            (saved[name].to(a.device, a.dtype), a) for name, a in trained.items() if name in saved
+        ]
     return pairs

@@ -1,4 +1,6 @@
-"""The terms that these methods add to a loss or to a step. Sequences of tensors stand in the order of the model's parameters."""
+"""The terms that these methods add to a loss or to a step. Sequences of tensors stand in the order
+of the model's parameters.
+"""
 
 from __future__ import annotations
 
@@ -17,45 +19,72 @@ def copies(model: nn.Module) -> list[Tensor]:
 
 
 def l2_sp(parameters: Sequence[Tensor], start: Sequence[Tensor], alpha: float) -> Tensor:
-    """α/2 ‖w−w⁰‖² over all parameters, a scalar (Li et al. 2018, 1802.01483, §3; a language model has no new layers for its β)."""
-    return alpha / 2 * torch.stack([(w - w0).square().sum() for w, w0 in zip(parameters, start, strict=True)]).sum()
+    """α/2 ‖w−w⁰‖² over all parameters, a scalar (Li et al. 2018, 1802.01483, §3; a language model
+    has no new layers for its β).
+    """
+    return (
+        alpha
+        / 2
+        * torch.stack(
+            [(w - w0).square().sum() for w, w0 in zip(parameters, start, strict=True)]
+        ).sum()
+    )
 
 
-def ewc(parameters: Sequence[Tensor], start: Sequence[Tensor], fisher: Sequence[Tensor], ewc_lambda: float) -> Tensor:
+def ewc(
+    parameters: Sequence[Tensor],
+    start: Sequence[Tensor],
+    fisher: Sequence[Tensor],
+    ewc_lambda: float,
+) -> Tensor:
     """λ/2 Σ F (θ−θ*)² over all parameters, a scalar (Kirkpatrick et al. 2017, 1612.00796, eq. 3)."""
-    parts = [(f * (p - p0).square()).sum() for p, p0, f in zip(parameters, start, fisher, strict=True)]
+    parts = [
+        (f * (p - p0).square()).sum() for p, p0, f in zip(parameters, start, fisher, strict=True)
+    ]
     return ewc_lambda / 2 * torch.stack(parts).sum()
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² KL(teacher‖student) at temperature T from logits of (tokens, vocabulary): the mean over tokens, in nats.
+    """T² KL(teacher‖student) at temperature T from logits of (tokens, vocabulary): the mean over
+    tokens, in nats.
 
-    Li and Hoiem 2016, 1606.09282, §3, is the cross-entropy of the same two distributions: it differs by the teacher's
-    entropy, which has no gradient. T² keeps gradients at their size (Hinton et al. 2015, 1503.02531, §2).
+    Li and Hoiem 2016, 1606.09282, §3, is the cross-entropy of the same two distributions: it
+    differs by the teacher's entropy, which has no gradient. T² keeps gradients at their size
+    (Hinton et al. 2015, 1503.02531, §2).
     """
     wanted = teacher.div(temperature).log_softmax(-1)
     given = student.div(temperature).log_softmax(-1)
-    return temperature**2 * F.kl_div(given, wanted, log_target=True, reduction="none").sum(-1).mean()
+    return (
+        temperature**2 * F.kl_div(given, wanted, log_target=True, reduction="none").sum(-1).mean()
+    )
 
 
 def orthogonality(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor | float:
-    """Σ ‖A_i A_tᵀ‖²_F over pairs of an earlier A_i and the present A_t, each of (rank, inputs); 0 without pairs.
+    """Σ ‖A_i A_tᵀ‖²_F over pairs of an earlier A_i and the present A_t, each of (rank, inputs); 0
+    without pairs.
 
-    Wang et al. 2023, 2310.14152, §3, whose A is the transpose of PEFT's. The authors' program sums absolute values instead.
+    Wang et al. 2023, 2310.14152, §3, whose A is the transpose of PEFT's. The authors' program sums
+    absolute values instead.
     """
     return sum((before @ now.T).square().sum() for before, now in pairs)
 
 
 def annealed(progress: float, k: float, t0: float) -> float:
-    """λ(t) = 1 / (1 + exp(−k (t−t0))): the target's weight, 0..1 (Chen et al. 2020, 2004.12651, §3)."""
-    return 0.5 * (1 + math.tanh(k * (progress - t0) / 2))  # the same function, which cannot overflow
+    """λ(t) = 1 / (1 + exp(−k (t−t0))): the target's weight, 0..1 (Chen et al. 2020, 2004.12651,
+    §3).
+    """
+    return 0.5 * (
+        1 + math.tanh(k * (progress - t0) / 2)
+    )  # the same function, which cannot overflow
 
 
 def recall(optimizer: Optimizer, start: Sequence[Tensor], gamma: float, weight: float) -> None:
-    """Before a step of an optimizer over parameters that began at `start`: pull them back, and leave `weight` of its rate to the step.
+    """Before a step of an optimizer over parameters that began at `start`: pull them back, and
+    leave `weight` of its rate to the step.
 
-    Both together are θ ← θ − η (λ·Adam + (1−λ) γ (θ−θ*)); the pull is outside of Adam's moments, and goes no further than to θ*
-    (Chen et al. 2020, 2004.12651, Algorithm 1; the authors' program pulls after Adam's step, by an already updated θ).
+    Both together are θ ← θ − η (λ·Adam + (1−λ) γ (θ−θ*)); the pull is outside of Adam's moments,
+    and goes no further than to θ* (Chen et al. 2020, 2004.12651, Algorithm 1; the authors' program
+    pulls after Adam's step, by an already updated θ).
     """
     (group,) = optimizer.param_groups
     with torch.no_grad():

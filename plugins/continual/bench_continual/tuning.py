@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-Rate = Annotated[float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")]
+Rate = Annotated[
+    float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")
+]
 
 
 class FineTuning(Method):

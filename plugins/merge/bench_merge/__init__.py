@@ -1,4 +1,6 @@
-"""Surgery on weights without training: depth up-scaling of one model, and ways of making one model of several."""
+"""Surgery on weights without training: depth up-scaling of one model, and ways of making one model
+of several.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,20 @@ class DepthUpscale(Method):
 
     formats: ClassVar = ()
     reference: ClassVar = "Kim et al. 2023, SOLAR 10.7B, 2312.15166, §2, Figure 1"
-    verified: ClassVar = "list of layers for n = 32, m = 8; exact reload on Llama, Mistral, Qwen2, Gemma 3, GPT-2"
+    verified: ClassVar = (
+        "list of layers for n = 32, m = 8; exact reload on Llama, Mistral, Qwen2, Gemma 3, GPT-2"
+    )
     family: ClassVar = "merging"
 
     m: Annotated[
-        int | None, Field(ge=0, description="layers dropped at the seam: the last m of one copy, the first m of the other; n/4 if unset")
+        int | None,
+        Field(
+            ge=0,
+            description=(
+                "layers dropped at the seam: the last m of one copy, the first m of the other; n/4"
+                " if unset"
+            ),
+        ),
     ] = None
 
     def train(self, session: Session) -> PreTrainedModel:
@@ -36,9 +47,16 @@ class DepthUpscale(Method):
 class Slerp(Merger):
     """Two models, merged on the great circle between them, tensor by tensor."""
 
-    reference: ClassVar = "Shoemake 1985, Animating rotation with quaternion curves; of weights as in mergekit and SOLAR, 2312.15166, §4.3"
+    reference: ClassVar = (
+        "Shoemake 1985, Animating rotation with quaternion curves; of weights as in mergekit and"
+        " SOLAR, 2312.15166, §4.3"
+    )
 
-    t: Annotated[float, Range(0.0, 1.0), Field(ge=0, le=1, description="where between the first part (0) and the second (1)")] = 0.5
+    t: Annotated[
+        float,
+        Range(0.0, 1.0),
+        Field(ge=0, le=1, description="where between the first part (0) and the second (1)"),
+    ] = 0.5
 
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
         from . import merging
@@ -53,46 +71,79 @@ class TaskArithmetic(Merger):
 
     reference: ClassVar = "Ilharco et al. 2022, Editing models with task arithmetic, 2212.04089, §2"
 
-    scaling_coefficient: Annotated[float, Range(0.1, 1.0), Field(gt=0, description="λ on the sum of all changes")] = 0.4
+    scaling_coefficient: Annotated[
+        float, Range(0.1, 1.0), Field(gt=0, description="λ on the sum of all changes")
+    ] = 0.4
 
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
         changes = _changes(start, parts)
-        return {name: start[name] + self.scaling_coefficient * sum(change[name] for change in changes) for name in start}
+        return {
+            name: start[name] + self.scaling_coefficient * sum(change[name] for change in changes)
+            for name in start
+        }
 
 
 class Ties(Merger):
-    """The start plus the mean of each part's largest changes, over those parts that agree on the sign."""
+    """The start plus the mean of each part's largest changes, over those parts that agree on the
+    sign.
+    """
 
     reference: ClassVar = "Yadav et al. 2023, TIES-Merging, 2306.01708, Algorithm 1"
 
-    density: Annotated[float, Range(0.1, 1.0), Field(gt=0, le=1, description="share of a part's changes that is kept, the largest")] = 0.2
-    scaling_coefficient: Annotated[float, Range(0.3, 1.5), Field(gt=0, description="λ on the merged change")] = 1.0
+    density: Annotated[
+        float,
+        Range(0.1, 1.0),
+        Field(gt=0, le=1, description="share of a part's changes that is kept, the largest"),
+    ] = 0.2
+    scaling_coefficient: Annotated[
+        float, Range(0.3, 1.5), Field(gt=0, description="λ on the merged change")
+    ] = 1.0
 
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
         from . import merging
 
         trimmed = [merging.trim(change, self.density) for change in _changes(start, parts)]
-        return {name: start[name] + self.scaling_coefficient * merging.agreed([change[name] for change in trimmed]) for name in start}
+        return {
+            name: (
+                start[name]
+                + self.scaling_coefficient * merging.agreed([change[name] for change in trimmed])
+            )
+            for name in start
+        }
 
 
 class Dare(Merger):
-    """The start plus the mean of what each part changed, of which a random share is dropped and the rest scaled up."""
+    """The start plus the mean of what each part changed, of which a random share is dropped and the
+    rest scaled up.
+    """
 
     reference: ClassVar = "Yu et al. 2023, Language models are super Mario (DARE), 2311.03099, §3.2"
 
-    drop_rate: Annotated[float, Range(0.1, 0.99), Field(ge=0, lt=1, description="p, the chance that a single change is dropped")] = 0.9
+    drop_rate: Annotated[
+        float,
+        Range(0.1, 0.99),
+        Field(ge=0, lt=1, description="p, the chance that a single change is dropped"),
+    ] = 0.9
     seed: Annotated[int, Field(ge=0, description="seed of the draw")] = 0
 
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
         from . import merging
 
         changes = merging.drop_and_rescale(_changes(start, parts), self.drop_rate, self.seed)
-        return {name: start[name] + sum(change[name] for change in changes) / len(changes) for name in start}
+        return {
+            name: start[name] + sum(change[name] for change in changes) / len(changes)
+            for name in start
+        }
 
 
 def _changes(start: Weights, parts: Sequence[Weights]) -> list[Weights]:
-    """What each part changed; `Skipped` where a part has another shape than the start, so that nothing can be subtracted."""
+    """What each part changed; `Skipped` where a part has another shape than the start, so that
+    nothing can be subtracted.
+    """
     shape = {name: tensor.shape for name, tensor in start.items()}
     if any({name: tensor.shape for name, tensor in part.items()} != shape for part in parts):
-        raise Skipped("a part has other layers than the start, so what it changed cannot be told: change the layers before the merge")
+        raise Skipped(
+            "a part has other layers than the start, so what it changed cannot be told: change the"
+            " layers before the merge"
+        )
     return [{name: part[name] - start[name] for name in start} for part in parts]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class PeftMethod(Method):
-    """Trains what a PEFT configuration adds to a frozen model, on prompts and completions of the target."""
+    """Trains what a PEFT configuration adds to a frozen model, on prompts and completions of the
+    target.
+    """
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "parameter-efficient"
@@ -54,13 +56,17 @@ class PeftMethod(Method):
 
 
 def wrapped(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
-    """The model with an adapter; `Skipped` with PEFT's words where PEFT says that it cannot adapt this model so."""
+    """The model with an adapter; `Skipped` with PEFT's words where PEFT says that it cannot adapt
+    this model so.
+    """
     from peft import PeftModelForCausalLM
 
     try:
         return PeftModelForCausalLM(model, config)
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise Skipped(f"PEFT cannot adapt this model with {type(config).__name__}: {error}") from error
+        raise Skipped(
+            f"PEFT cannot adapt this model with {type(config).__name__}: {error}"
+        ) from error
 
 
 class Lora(PeftMethod):
@@ -68,11 +74,21 @@ class Lora(PeftMethod):
 
     reference: ClassVar = "Hu et al. 2021, LoRA, 2106.09685 (peft.LoraConfig)"
 
-    lr: Annotated[float, LogRange(1e-5, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 2e-4
+    lr: Annotated[
+        float, LogRange(1e-5, 1e-1), Field(gt=0, description="peak learning rate of AdamW")
+    ] = 2e-4
     r: Annotated[int, Choice((4, 8, 16, 32, 64)), Field(gt=0, description="rank of the update")] = 8
-    lora_alpha: Annotated[float, Choice((8, 16, 32, 64)), Field(gt=0, description="the update is scaled by lora_alpha / r")] = 16
-    lora_dropout: Annotated[float, Range(0.0, 0.2), Field(ge=0, lt=1, description="dropout before the update")] = 0.0
-    target_modules: Annotated[str | tuple[str, ...], Field(description="names of the layers, or all-linear")] = "all-linear"
+    lora_alpha: Annotated[
+        float,
+        Choice((8, 16, 32, 64)),
+        Field(gt=0, description="the update is scaled by lora_alpha / r"),
+    ] = 16
+    lora_dropout: Annotated[
+        float, Range(0.0, 0.2), Field(ge=0, lt=1, description="dropout before the update")
+    ] = 0.0
+    target_modules: Annotated[
+        str | tuple[str, ...], Field(description="names of the layers, or all-linear")
+    ] = "all-linear"
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         return self.lora_config()
@@ -81,8 +97,17 @@ class Lora(PeftMethod):
         """LoRA's configuration; `settings` replace parts of it or add to it."""
         from peft import LoraConfig
 
-        modules = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
-        own = {"r": self.r, "lora_alpha": self.lora_alpha, "lora_dropout": self.lora_dropout, "target_modules": modules}
+        modules = (
+            self.target_modules
+            if isinstance(self.target_modules, str)
+            else list(self.target_modules)
+        )
+        own = {
+            "r": self.r,
+            "lora_alpha": self.lora_alpha,
+            "lora_dropout": self.lora_dropout,
+            "target_modules": modules,
+        }
         return LoraConfig(**{"task_type": "CAUSAL_LM", **own, **settings})
 
 
@@ -90,11 +115,18 @@ class PromptTuning(PeftMethod):
     """Learned embeddings in front of the text; the model itself stays frozen."""
 
     reference: ClassVar = (
-        "Lester et al. 2021, The power of scale for parameter-efficient prompt tuning, 2104.08691 (peft.PromptTuningConfig)"
+        "Lester et al. 2021, The power of scale for parameter-efficient prompt tuning, 2104.08691"
+        " (peft.PromptTuningConfig)"
     )
 
-    lr: Annotated[float, LogRange(1e-3, 1.0), Field(gt=0, description="peak learning rate of AdamW")] = 3e-2
-    num_virtual_tokens: Annotated[int, Choice((5, 10, 20, 50)), Field(gt=0, description="learned embeddings in front of the text")] = 20
+    lr: Annotated[
+        float, LogRange(1e-3, 1.0), Field(gt=0, description="peak learning rate of AdamW")
+    ] = 3e-2
+    num_virtual_tokens: Annotated[
+        int,
+        Choice((5, 10, 20, 50)),
+        Field(gt=0, description="learned embeddings in front of the text"),
+    ] = 20
     prompt_tuning_init: Annotated[
         Literal["RANDOM", "SAMPLE_VOCAB"],
         Choice(("RANDOM", "SAMPLE_VOCAB")),
@@ -116,10 +148,16 @@ class PrefixTuning(PeftMethod):
 
     reference: ClassVar = "Li and Liang 2021, Prefix-tuning, 2101.00190 (peft.PrefixTuningConfig)"
 
-    lr: Annotated[float, LogRange(1e-4, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 1e-2
-    num_virtual_tokens: Annotated[int, Choice((5, 10, 20, 50)), Field(gt=0, description="learned keys and values per layer")] = 20
+    lr: Annotated[
+        float, LogRange(1e-4, 1e-1), Field(gt=0, description="peak learning rate of AdamW")
+    ] = 1e-2
+    num_virtual_tokens: Annotated[
+        int, Choice((5, 10, 20, 50)), Field(gt=0, description="learned keys and values per layer")
+    ] = 20
     prefix_projection: Annotated[
-        bool, Choice((False, True)), Field(description="learn the prefix through a two-layer network, as the paper does")
+        bool,
+        Choice((False, True)),
+        Field(description="learn the prefix through a two-layer network, as the paper does"),
     ] = False
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from bench import Session
 
 LOOKED_AT = 64
-"""Training rows from which is told what all prompts share; they are read, not passed through a model."""
+"""Training rows from which is told what all prompts share; they are read, not passed through a
+model.
+"""
 
 
 def depth(session: Session, model: PreTrainedModel) -> int:
@@ -33,7 +35,10 @@ def tokenizer(session: Session, model: PreTrainedModel) -> str:
 def examples(session: Session, model: PreTrainedModel) -> str:
     """The first training rows as text."""
     rows = session.dataset(Format.PROMPT_COMPLETION)[:8]
-    return "\n".join(prompt + completion for prompt, completion in zip(rows["prompt"], rows["completion"], strict=True))
+    return "\n".join(
+        prompt + completion
+        for prompt, completion in zip(rows["prompt"], rows["completion"], strict=True)
+    )
 
 
 def vocabulary_modules(session: Session, model: PreTrainedModel) -> list[str]:
@@ -53,17 +58,25 @@ def linear_modules(model: PreTrainedModel) -> list[str]:
     from transformers.pytorch_utils import Conv1D
 
     head = model.get_output_embeddings()
-    return [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, Conv1D)) and module is not head]
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not head
+    ]
 
 
 def linear_weights(session: Session, model: PreTrainedModel) -> list[str]:
-    """Names of the weight matrices of the layers, and of the stacked ones of experts, as parameters rather than modules."""
+    """Names of the weight matrices of the layers, and of the stacked ones of experts, as parameters
+    rather than modules.
+    """
     stacked = [name for name, weight in model.named_parameters() if weight.ndim == 3]
     return [f"{name}.weight" for name in linear_modules(model)] + stacked
 
 
 def common_tokens(session: Session, model: PreTrainedModel) -> list[int]:
-    """The tokens that stand in every prompt, such as a beginning of sequence or a question mark; else the special tokens."""
+    """The tokens that stand in every prompt, such as a beginning of sequence or a question mark;
+    else the special tokens.
+    """
     shared = set.intersection(*map(set, _prompts(session)))
     return sorted(shared or session.tokenizer.all_special_ids)
 
@@ -78,4 +91,6 @@ def common_ending(session: Session) -> list[int]:
 
 
 def _prompts(session: Session) -> list[list[int]]:
-    return session.tokenizer(list(session.dataset(Format.PROMPT_COMPLETION)[:LOOKED_AT]["prompt"]))["input_ids"]
+    return session.tokenizer(list(session.dataset(Format.PROMPT_COMPLETION)[:LOOKED_AT]["prompt"]))[
+        "input_ids"
+    ]

@@ -1,4 +1,6 @@
-"""Methods that look at data, or change the weights beneath them, before they train. What they look at is charged."""
+"""Methods that look at data, or change the weights beneath them, before they train. What they look
+at is charged.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,14 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-Rows = Annotated[int, Choice((64, 256)), Field(gt=0, description="training rows that the start is computed from")]
-PromptRate = Annotated[float, LogRange(PROMPTS.low, PROMPTS.high), Field(gt=0, description="peak learning rate of AdamW")]
+Rows = Annotated[
+    int, Choice((64, 256)), Field(gt=0, description="training rows that the start is computed from")
+]
+PromptRate = Annotated[
+    float,
+    LogRange(PROMPTS.low, PROMPTS.high),
+    Field(gt=0, description="peak learning rate of AdamW"),
+]
 
 
 def first_batches(session: Session, rows: int) -> Iterator[dict[str, Tensor]]:
@@ -31,29 +39,39 @@ def first_batches(session: Session, rows: int) -> Iterator[dict[str, Tensor]]:
 
 
 class Eva(Lora):
-    """LoRA that starts from the directions in which each layer's inputs vary, with more rank where they vary more."""
+    """LoRA that starts from the directions in which each layer's inputs vary, with more rank where
+    they vary more.
+    """
 
     reference: ClassVar = "Paischer et al. 2024, EVA, 2410.07170 (peft.initialize_lora_eva_weights)"
 
     init_rows: Rows = 256
-    rho: Annotated[float, Choice((1.0, 2.0)), Field(ge=1, description="largest rank of a layer over r")] = 2.0
+    rho: Annotated[
+        float, Choice((1.0, 2.0)), Field(ge=1, description="largest rank of a layer over r")
+    ] = 2.0
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import EvaConfig
 
-        # All positions are looked at: short completions alone would be fewer than the directions that are sought.
-        return self.lora_config(init_lora_weights="eva", eva_config=EvaConfig(rho=self.rho, use_label_mask=False))
+        # All positions are looked at: short completions alone would be fewer than the directions
+        # that are sought.
+        return self.lora_config(
+            init_lora_weights="eva", eva_config=EvaConfig(rho=self.rho, use_label_mask=False)
+        )
 
     def adapted(self, session: Session) -> PeftModel:
         from peft import initialize_lora_eva_weights
 
         model = super().adapted(session)
-        initialize_lora_eva_weights(model, list(first_batches(session, self.init_rows)), show_progress_bar=False)
+        initialize_lora_eva_weights(
+            model, list(first_batches(session, self.init_rows)), show_progress_bar=False
+        )
         return model.train()
 
 
 class Rebased(Lora):
-    """LoRA whose start takes something away from the weights beneath it in a way that cannot be computed again.
+    """LoRA whose start takes something away from the weights beneath it in a way that cannot be
+    computed again.
 
     The changed weights become the start, and the factors are put onto them.
     """
@@ -77,9 +95,14 @@ class Rebased(Lora):
 class PissaNiter(Rebased):
     """PiSSA by a fast, random singular value decomposition."""
 
-    reference: ClassVar = "Meng et al. 2024, PiSSA, 2404.02948, §3 (peft.LoraConfig(init_lora_weights='pissa_niter_…'))"
+    reference: ClassVar = (
+        "Meng et al. 2024, PiSSA, 2404.02948, §3"
+        " (peft.LoraConfig(init_lora_weights='pissa_niter_…'))"
+    )
 
-    niter: Annotated[int, Choice((4, 16)), Field(gt=0, description="subspace iterations of the decomposition")] = 16
+    niter: Annotated[
+        int, Choice((4, 16)), Field(gt=0, description="subspace iterations of the decomposition")
+    ] = 16
 
     def initial_config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         return self.lora_config(init_lora_weights=f"pissa_niter_{self.niter}")
@@ -88,7 +111,10 @@ class PissaNiter(Rebased):
 class Corda(Rebased):
     """LoRA that starts from the directions that matter most for the target's inputs."""
 
-    reference: ClassVar = "Yang et al. 2024, CorDA, 2406.05223, instruction-previewed (peft.tuners.lora.corda.preprocess_corda)"
+    reference: ClassVar = (
+        "Yang et al. 2024, CorDA, 2406.05223, instruction-previewed"
+        " (peft.tuners.lora.corda.preprocess_corda)"
+    )
     corda_method: ClassVar[Literal["ipm", "kpm"]] = "ipm"
 
     init_rows: Rows = 256
@@ -99,13 +125,19 @@ class Corda(Rebased):
         from peft.tuners.lora.corda import preprocess_corda
 
         corda = CordaConfig(corda_method=self.corda_method)
-        config = self.lora_config(init_lora_weights="corda", corda_config=corda, target_modules=fitted.linear_modules(model))
+        config = self.lora_config(
+            init_lora_weights="corda",
+            corda_config=corda,
+            target_modules=fitted.linear_modules(model),
+        )
 
         @torch.no_grad()
         def look() -> None:
             for batch in self.looked_at(session):
                 for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
-                    model(input_ids=ids[mask.bool()][None])  # PEFT sums over one row without padding at a time
+                    model(
+                        input_ids=ids[mask.bool()][None]
+                    )  # PEFT sums over one row without padding at a time
 
         preprocess_corda(model, config, run_model=look)  # pyright: ignore[reportArgumentType]
         return config
@@ -117,12 +149,19 @@ class Corda(Rebased):
 class CordaKpm(Corda):
     """LoRA that starts from the directions that matter least for what should not be forgotten."""
 
-    reference: ClassVar = "Yang et al. 2024, CorDA, 2406.05223, knowledge-preserved (peft.tuners.lora.corda.preprocess_corda)"
+    reference: ClassVar = (
+        "Yang et al. 2024, CorDA, 2406.05223, knowledge-preserved"
+        " (peft.tuners.lora.corda.preprocess_corda)"
+    )
     corda_method: ClassVar[Literal["ipm", "kpm"]] = "kpm"
 
     def skip(self, session: Session) -> str | None:
         kept = any(Format.PROMPT_COMPLETION in task.formats for task in session.old)
-        return None if kept else "no retained task has prompts and completions whose knowledge it could preserve"
+        return (
+            None
+            if kept
+            else "no retained task has prompts and completions whose knowledge it could preserve"
+        )
 
     def looked_at(self, session: Session) -> Iterator[dict[str, Tensor]]:
         rows = session.old_rows(Format.PROMPT_COMPLETION, session.batch_size)
@@ -131,9 +170,13 @@ class CordaKpm(Corda):
 
 
 class LoraGa(Rebased):
-    """LoRA that starts from the gradient of the loss, so that its first steps follow those of full training."""
+    """LoRA that starts from the gradient of the loss, so that its first steps follow those of full
+    training.
+    """
 
-    reference: ClassVar = "Wang et al. 2024, LoRA-GA, 2407.05000 (peft.tuners.lora.loraga.preprocess_loraga)"
+    reference: ClassVar = (
+        "Wang et al. 2024, LoRA-GA, 2407.05000 (peft.tuners.lora.loraga.preprocess_loraga)"
+    )
 
     init_rows: Rows = 64
 
@@ -142,7 +185,9 @@ class LoraGa(Rebased):
         from peft.tuners.lora.loraga import preprocess_loraga
 
         names = fitted.linear_modules(model)
-        config = self.lora_config(init_lora_weights="lora_ga", lora_ga_config=LoraGAConfig(), target_modules=names)
+        config = self.lora_config(
+            init_lora_weights="lora_ga", lora_ga_config=LoraGAConfig(), target_modules=names
+        )
 
         def look() -> None:
             for batch in first_batches(session, self.init_rows):
@@ -155,10 +200,15 @@ class LoraGa(Rebased):
 class Cartridge(PeftMethod):
     """Keys and values in front of the text that start as the model's own of training examples."""
 
-    reference: ClassVar = "Eyuboglu et al. 2025, Cartridges, 2506.06266, without its self-study data (peft.CartridgeConfig)"
+    reference: ClassVar = (
+        "Eyuboglu et al. 2025, Cartridges, 2506.06266, without its self-study data"
+        " (peft.CartridgeConfig)"
+    )
 
     lr: PromptRate = 1e-2
-    num_virtual_tokens: Annotated[int, Choice((5, 10, 20, 50)), Field(gt=1, description="learned keys and values per layer")] = 20
+    num_virtual_tokens: Annotated[
+        int, Choice((5, 10, 20, 50)), Field(gt=1, description="learned keys and values per layer")
+    ] = 20
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import CartridgeConfig
@@ -170,8 +220,12 @@ class Cartridge(PeftMethod):
         from peft import initialize_kv_prefix_from_past_key_values
 
         start = session.model()
-        ids = session.tokenizer(fitted.examples(session, start), return_tensors="pt").to(session.device)["input_ids"]
-        ids = ids.repeat(1, -(-self.num_virtual_tokens // ids.shape[1]))[:, : self.num_virtual_tokens]
+        ids = session.tokenizer(fitted.examples(session, start), return_tensors="pt").to(
+            session.device
+        )["input_ids"]
+        ids = ids.repeat(1, -(-self.num_virtual_tokens // ids.shape[1]))[
+            :, : self.num_virtual_tokens
+        ]
         with torch.no_grad():
             cache = start(input_ids=ids, use_cache=True).past_key_values
         model = wrapped(start, self.config(session, start))
@@ -182,14 +236,25 @@ class Cartridge(PeftMethod):
 class Cpt(PeftMethod):
     """Training examples in front of the text whose embeddings learn within narrow bounds."""
 
-    reference: ClassVar = "Blau et al. 2024, Context-aware prompt tuning, 2410.17222, §4 (peft.CPTConfig)"
-    goal: ClassVar = ("loss", "lower")  # it holds the examples in front too, so no number of a start without them compares with it
+    reference: ClassVar = (
+        "Blau et al. 2024, Context-aware prompt tuning, 2410.17222, §4 (peft.CPTConfig)"
+    )
+    goal: ClassVar = (
+        "loss",
+        "lower",
+    )  # it holds the examples in front too, so no number of a start without them compares with it
 
     lr: PromptRate = 1e-3
-    shots: Annotated[int, Choice((2, 4, 8)), Field(gt=0, description="training examples in front of the text")] = 4
-    opt_projection_epsilon: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="how far an embedding may move")] = 0.1
+    shots: Annotated[
+        int, Choice((2, 4, 8)), Field(gt=0, description="training examples in front of the text")
+    ] = 4
+    opt_projection_epsilon: Annotated[
+        float, LogRange(1e-2, 1.0), Field(gt=0, description="how far an embedding may move")
+    ] = 0.1
     opt_loss_decay_factor: Annotated[
-        float, Choice((0.9, 0.95, 1.0)), Field(gt=0, le=1, description="weight of an example's loss over that of the one behind it")
+        float,
+        Choice((0.9, 0.95, 1.0)),
+        Field(gt=0, le=1, description="weight of an example's loss over that of the one behind it"),
     ] = 0.95
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
@@ -205,11 +270,17 @@ class Cpt(PeftMethod):
         )
 
     def _context(self, session: Session) -> dict[str, Any]:
-        """The examples' tokens, and for each its kind in PEFT's code: 4·n + 2 in the prompt of example n, 4·n + 4 in its completion."""
+        """The examples' tokens, and for each its kind in PEFT's code: 4·n + 2 in the prompt of
+        example n, 4·n + 4 in its completion.
+        """
         rows = session.dataset(Format.PROMPT_COMPLETION)[: self.shots]
         batch = session.encode(rows["prompt"], rows["completion"])
         real = batch["attention_mask"].bool()
         kinds = (batch["labels"] >= 0).long() * 2 + 2
         kinds += 4 * kinds.new_tensor(range(len(kinds)))[:, None]
         ids = batch["input_ids"][real].tolist()
-        return {"cpt_token_ids": ids, "cpt_mask": [1] * len(ids), "cpt_tokens_type_mask": kinds[real].tolist()}
+        return {
+            "cpt_token_ids": ids,
+            "cpt_mask": [1] * len(ids),
+            "cpt_tokens_type_mask": kinds[real].tolist(),
+        }

@@ -26,7 +26,10 @@ class TableMethod(PeftMethod):
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         import peft
 
-        fixed = {name: value(session, model) if callable(value) else value for name, value in self.row.settings.items()}
+        fixed = {
+            name: value(session, model) if callable(value) else value
+            for name, value in self.row.settings.items()
+        }
         chosen = {name: getattr(self, name) for name in self.row.sizes}
         return getattr(peft, self.row.config)(task_type="CAUSAL_LM", **fixed, **chosen)
 
@@ -35,9 +38,15 @@ def made(row: Row) -> type[TableMethod]:
     """A method class of a row of the table."""
     name = row.name.title().replace("-", "")
     fields: dict[str, Any] = {"lr": row.rate, **row.sizes}
-    method = create_model(name, __base__=TableMethod, __module__=__name__, __doc__=row.line, **fields)
+    method = create_model(
+        name, __base__=TableMethod, __module__=__name__, __doc__=row.line, **fields
+    )
     method.row, method.family = row, row.family
-    method.reference = row.reference if row.reference.startswith("peft.") else f"{row.reference} (peft.{row.config})"
+    method.reference = (
+        row.reference
+        if row.reference.startswith("peft.")
+        else f"{row.reference} (peft.{row.config})"
+    )
     return method
 
 

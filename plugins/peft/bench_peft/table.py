@@ -13,7 +13,7 @@ from bench import Choice, LogRange
 from . import fitted
 
 if TYPE_CHECKING:
-    from bench.method import SearchRange
+    from bench.methods.search_space import SearchRange
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,12 @@ def scaled(default: int) -> dict[str, Size]:
     return {"alpha": whole(default, (8, 16, 32, 64), "the update is scaled by alpha / r")}
 
 
-LORA = rank(8) | {"lora_alpha": whole(16, (8, 16, 32, 64), "the update is scaled by lora_alpha / r")}
-TOKENS = {"num_virtual_tokens": whole(20, (5, 10, 20, 50), "learned positions in front of the text")}
+LORA = rank(8) | {
+    "lora_alpha": whole(16, (8, 16, 32, 64), "the update is scaled by lora_alpha / r")
+}
+TOKENS = {
+    "num_virtual_tokens": whole(20, (5, 10, 20, 50), "learned positions in front of the text")
+}
 LINEAR: Mapping[str, Any] = {"target_modules": "all-linear"}
 
 
@@ -78,15 +82,23 @@ class Row:
     settings: Mapping[str, Any | Callable[..., Any]] = field(default_factory=lambda: LINEAR)
     """Fixed arguments; a function gets session and model."""
     lr: float | None = None
-    """Default learning rate where the paper or PEFT's comparison on MetaMathQA used one far from the family's."""
+    """Default learning rate where the paper or PEFT's comparison on MetaMathQA used one far from
+    the family's.
+    """
     family: str = "parameter-efficient"
 
     @property
     def rate(self) -> Size:
-        return real(self.lr or self.rates.default, LogRange(self.rates.low, self.rates.high), "peak learning rate of AdamW")
+        return real(
+            self.lr or self.rates.default,
+            LogRange(self.rates.low, self.rates.high),
+            "peak learning rate of AdamW",
+        )
 
 
-def lora(name: str, line: str, reference: str, sizes: Mapping[str, Size] = LORA, **settings: Any) -> Row:
+def lora(
+    name: str, line: str, reference: str, sizes: Mapping[str, Size] = LORA, **settings: Any
+) -> Row:
     return Row(name, "LoraConfig", line, reference, LOW_RANK, sizes, {**LINEAR, **settings})
 
 

@@ -1,4 +1,6 @@
-"""Methods that PEFT's configuration alone does not make: their optimizer, their penalty or their schedule belongs to them."""
+"""Methods that PEFT's configuration alone does not make: their optimizer, their penalty or their
+schedule belongs to them.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,33 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-LowRankRate = Annotated[float, LogRange(LOW_RANK.low, LOW_RANK.high), Field(gt=0, description="peak learning rate of AdamW")]
+LowRankRate = Annotated[
+    float,
+    LogRange(LOW_RANK.low, LOW_RANK.high),
+    Field(gt=0, description="peak learning rate of AdamW"),
+]
 
 MOMENTS = 1000
-"""PEFT's schedules count steps, a budget may count anything: the budget is cut into so many moments, and they are told as steps."""
+"""PEFT's schedules count steps, a budget may count anything: the budget is cut into so many
+moments, and they are told as steps.
+"""
 FIRST, LAST = 50, 900
-"""Moments at which the allocation begins and ends; the shares of AdaLoRA in PEFT's comparison on MetaMathQA (200 and 4500 of 5000)."""
+"""Moments at which the allocation begins and ends; the shares of AdaLoRA in PEFT's comparison on
+MetaMathQA (200 and 4500 of 5000).
+"""
 
 
 class Allocation:
-    """Calls a tuner's `update_and_allocate` after each step of an optimizer, while the gradients are still there.
+    """Calls a tuner's `update_and_allocate` after each step of an optimizer, while the gradients
+    are still there.
 
-    It never passes over a multiple of `interval` (those are when a tuner acts), however many moments one step takes, and
-    tells each only once.
+    It never passes over a multiple of `interval` (those are when a tuner acts), however many
+    moments one step takes, and tells each only once.
     """
 
-    def __init__(self, session: Session, model: PeftModel, optimizer: Optimizer, interval: int) -> None:
+    def __init__(
+        self, session: Session, model: PeftModel, optimizer: Optimizer, interval: int
+    ) -> None:
         self.session, self.tuner, self.interval = session, model.base_model, interval
         self.told = 0
         optimizer.register_step_post_hook(lambda *_: self._tell(round(session.progress * MOMENTS)))
@@ -66,29 +79,45 @@ class Allocating(PeftMethod):
         self.learn(session, model, optimizer)
         allocation.finish()
         for parameter in trained:
-            parameter.requires_grad_(True)  # what was switched off on the way was trained until then
+            parameter.requires_grad_(
+                True
+            )  # what was switched off on the way was trained until then
         return model
 
 
 class AdaLora(Allocating):
-    """Updates in the form of a singular value decomposition, whose ranks move to the layers where they matter."""
+    """Updates in the form of a singular value decomposition, whose ranks move to the layers where
+    they matter.
+    """
 
-    reference: ClassVar = "Zhang et al. 2023, AdaLoRA, 2303.10512, eq. 4, 9 and 12 (peft.AdaLoraConfig)"
+    reference: ClassVar = (
+        "Zhang et al. 2023, AdaLoRA, 2303.10512, eq. 4, 9 and 12 (peft.AdaLoraConfig)"
+    )
     verified: ClassVar = "frozen base; reload; rank is allocated; the regulariser is not dropped"
     interval: ClassVar = LAST  # PEFT makes its last cut at this one step only
 
     lr: LowRankRate = 2e-4
-    init_r: Annotated[int, Choice((6, 12, 24, 64)), Field(gt=0, description="rank of each layer at the start")] = 12
-    target_r: Annotated[int, Choice((4, 8, 16, 32)), Field(gt=0, description="mean rank of a layer at the end")] = 8
-    lora_alpha: Annotated[float, Choice((8, 16, 32, 64)), Field(gt=0, description="scale of the update")] = 16
+    init_r: Annotated[
+        int, Choice((6, 12, 24, 64)), Field(gt=0, description="rank of each layer at the start")
+    ] = 12
+    target_r: Annotated[
+        int, Choice((4, 8, 16, 32)), Field(gt=0, description="mean rank of a layer at the end")
+    ] = 8
+    lora_alpha: Annotated[
+        float, Choice((8, 16, 32, 64)), Field(gt=0, description="scale of the update")
+    ] = 16
     orth_reg_weight: Annotated[
-        float, Range(0.0, 1.0), Field(ge=0, description="weight of the penalty on factors that are not orthogonal")
+        float,
+        Range(0.0, 1.0),
+        Field(ge=0, description="weight of the penalty on factors that are not orthogonal"),
     ] = 0.5
 
     @model_validator(mode="after")
     def _ranks_shrink(self) -> AdaLora:
         if self.target_r >= self.init_r:
-            raise ValueError(f"target_r must be less than init_r, not {self.target_r} of {self.init_r}")
+            raise ValueError(
+                f"target_r must be less than init_r, not {self.target_r} of {self.init_r}"
+            )
         return self
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
@@ -114,9 +143,17 @@ class AdamssAsa(Allocating):
     interval: ClassVar = 50
 
     lr: LowRankRate = 2e-4
-    r: Annotated[int, Choice((32, 100)), Field(gt=0, description="singular directions that are clustered")] = 100
-    num_subspaces: Annotated[int, Choice((5, 10, 32)), Field(gt=0, description="clusters for each weight")] = 10
-    asa_target_subspaces: Annotated[int, Choice((50, 100, 500)), Field(gt=0, description="clusters of all weights that are left")] = 50
+    r: Annotated[
+        int, Choice((32, 100)), Field(gt=0, description="singular directions that are clustered")
+    ] = 100
+    num_subspaces: Annotated[
+        int, Choice((5, 10, 32)), Field(gt=0, description="clusters for each weight")
+    ] = 10
+    asa_target_subspaces: Annotated[
+        int,
+        Choice((50, 100, 500)),
+        Field(gt=0, description="clusters of all weights that are left"),
+    ] = 50
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import AdamssConfig
@@ -139,10 +176,16 @@ class Kasa(Lora):
 
     reference: ClassVar = "Wang et al. 2024, KaSA, 2412.06071, eq. 9-12 (peft.KasaConfig)"
 
-    beta: Annotated[float, LogRange(1e-5, 1e-2), Field(ge=0, description="weight of the penalty on the singular values")] = 1e-4
-    gamma: Annotated[float, LogRange(1e-5, 1e-2), Field(ge=0, description="weight of the penalty on factors that are not orthogonal")] = (
-        1e-3
-    )
+    beta: Annotated[
+        float,
+        LogRange(1e-5, 1e-2),
+        Field(ge=0, description="weight of the penalty on the singular values"),
+    ] = 1e-4
+    gamma: Annotated[
+        float,
+        LogRange(1e-5, 1e-2),
+        Field(ge=0, description="weight of the penalty on factors that are not orthogonal"),
+    ] = 1e-3
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import KasaConfig
@@ -158,13 +201,23 @@ class MonteCLora(Lora):
 
     reference: ClassVar = "Sengupta et al. 2024, MonteCLoRA, 2411.04358 (peft.MontecloraConfig)"
 
-    num_samples: Annotated[int, Choice((4, 8, 16)), Field(gt=0, description="samples in each forward pass")] = 8
-    kl_loss_weight: Annotated[float, LogRange(1e-6, 1e-3), Field(ge=0, description="weight of the divergence from the prior")] = 1e-5
+    num_samples: Annotated[
+        int, Choice((4, 8, 16)), Field(gt=0, description="samples in each forward pass")
+    ] = 8
+    kl_loss_weight: Annotated[
+        float,
+        LogRange(1e-6, 1e-3),
+        Field(ge=0, description="weight of the divergence from the prior"),
+    ] = 1e-5
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import MontecloraConfig
 
-        return self.lora_config(monteclora_config=MontecloraConfig(num_samples=self.num_samples, kl_loss_weight=self.kl_loss_weight))
+        return self.lora_config(
+            monteclora_config=MontecloraConfig(
+                num_samples=self.num_samples, kl_loss_weight=self.kl_loss_weight
+            )
+        )
 
     def loss(self, model: PeftModel, batch: dict[str, Any]) -> Tensor:
         return super().loss(model, batch) + model.base_model._get_monteclora_loss()  # pyright: ignore[reportCallIssue]
@@ -173,23 +226,31 @@ class MonteCLora(Lora):
 class LoraPlus(Lora):
     """LoRA whose second factor learns faster than its first."""
 
-    reference: ClassVar = "Hayou et al. 2024, LoRA+, 2402.12354 (peft.optimizers.create_loraplus_optimizer)"
+    reference: ClassVar = (
+        "Hayou et al. 2024, LoRA+, 2402.12354 (peft.optimizers.create_loraplus_optimizer)"
+    )
 
     loraplus_lr_ratio: Annotated[
-        float, Choice((4, 8, 16, 32)), Field(ge=1, description="learning rate of B over that of A, which is lr")
+        float,
+        Choice((4, 8, 16, 32)),
+        Field(ge=1, description="learning rate of B over that of A, which is lr"),
     ] = 16
 
     def optimizer(self, session: Session, model: PeftModel) -> Optimizer:
         from peft.optimizers import create_loraplus_optimizer
         from torch.optim import AdamW
 
-        return create_loraplus_optimizer(model, AdamW, lr=self.lr, loraplus_lr_ratio=self.loraplus_lr_ratio, weight_decay=0.0)
+        return create_loraplus_optimizer(
+            model, AdamW, lr=self.lr, loraplus_lr_ratio=self.loraplus_lr_ratio, weight_decay=0.0
+        )
 
 
 class LoraFa(Lora):
     """LoRA whose first factor stays as it began, with the gradient of the second corrected for it."""
 
-    reference: ClassVar = "Zhang et al. 2023, LoRA-FA, 2308.03303 (peft.optimizers.create_lorafa_optimizer)"
+    reference: ClassVar = (
+        "Zhang et al. 2023, LoRA-FA, 2308.03303 (peft.optimizers.create_lorafa_optimizer)"
+    )
 
     def optimizer(self, session: Session, model: PeftModel) -> Optimizer:
         from peft.optimizers import create_lorafa_optimizer
@@ -200,10 +261,17 @@ class LoraFa(Lora):
 class ALora(Lora):
     """LoRA that acts only from the last words of the prompt on, those that all prompts end in."""
 
-    reference: ClassVar = "Greenewald et al. 2025, Activated LoRA, 2504.12397 (peft.LoraConfig(alora_invocation_tokens=…))"
+    reference: ClassVar = (
+        "Greenewald et al. 2025, Activated LoRA, 2504.12397"
+        " (peft.LoraConfig(alora_invocation_tokens=…))"
+    )
 
     def skip(self, session: Session) -> str | None:
-        return None if fitted.common_ending(session) else "its prompts do not end alike, so nothing could invoke the adapter"
+        return (
+            None
+            if fitted.common_ending(session)
+            else "its prompts do not end alike, so nothing could invoke the adapter"
+        )
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         return self.lora_config(alora_invocation_tokens=fitted.common_ending(session))
@@ -227,7 +295,8 @@ class Shadow(PeftMethod):
 
         model = super().adapted(session)
         last = [module for module in model.modules() if isinstance(module, ShadowLayer)][-1]
-        # PEFT gives every layer an update of the state, but no layer is left to read what the last one makes of it.
+        # PEFT gives every layer an update of the state, but no layer is left to read what the last
+        # one makes of it.
         last.shadow_update_transform.requires_grad_(False)
         last.shadow_update_gate.requires_grad_(False)
         return model

@@ -1,4 +1,6 @@
-"""Offline preference optimisation: learning from which of several completions is better, without a reward while training."""
+"""Offline preference optimisation: learning from which of several completions is better, without a
+reward while training.
+"""
 
 from __future__ import annotations
 

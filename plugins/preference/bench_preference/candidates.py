@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from bench import Session
 
 
-def sample(model: Any, session: Session, prompts: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
-    """One sampled completion of each prompt; `settings` are those of `GenerationConfig`, and what they do not say is plain sampling."""
+def sample(
+    model: Any, session: Session, prompts: Sequence[str], settings: Mapping[str, Any]
+) -> list[str]:
+    """One sampled completion of each prompt; `settings` are those of `GenerationConfig`, and what
+    they do not say is plain sampling.
+    """
     tokenizer = session.tokenizer
     config = GenerationConfig(
         do_sample=True,
@@ -25,7 +29,9 @@ def sample(model: Any, session: Session, prompts: Sequence[str], settings: Mappi
     )
     room = max(1, session.max_length - settings["max_new_tokens"])
     encoded = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
-    ids, mask = (encoded[name][:, -room:].to(session.device) for name in ("input_ids", "attention_mask"))
+    ids, mask = (
+        encoded[name][:, -room:].to(session.device) for name in ("input_ids", "attention_mask")
+    )
     whole = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
     begun = tokenizer.batch_decode(ids, skip_special_tokens=True)
     ended = tokenizer.batch_decode(whole, skip_special_tokens=True)
@@ -33,9 +39,11 @@ def sample(model: Any, session: Session, prompts: Sequence[str], settings: Mappi
 
 
 def tournament(scores: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Winner and loser of each match of a knock-out among candidates by their scores, in the order given; the final is the last.
+    """Winner and loser of each match of a knock-out among candidates by their scores, in the order
+    given; the final is the last.
 
-    Of m candidates there are m - 1 matches. Where the number of players is odd, the last one waits for the next round.
+    Of m candidates there are m - 1 matches. Where the number of players is odd, the last one waits
+    for the next round.
     """
     players, matches = list(scores), []
     while len(players) > 1:

@@ -17,23 +17,37 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-Weight = Annotated[float, Range(0.5, 2.0), Field(gt=0, description="weight of the loss of such completions")]
+Weight = Annotated[
+    float, Range(0.5, 2.0), Field(gt=0, description="weight of the loss of such completions")
+]
 
 
 class KTO(Preference):
-    """Raises desirable completions and lowers undesirable ones, with the diminishing returns of human judgement of gains and losses."""
+    """Raises desirable completions and lowers undesirable ones, with the diminishing returns of
+    human judgement of gains and losses.
+    """
 
     formats: ClassVar = (Format.UNPAIRED_PREFERENCE,)
-    reference: ClassVar = "Ethayarajh et al. 2024, KTO: model alignment as prospect theoretic optimization, 2402.01306, eq. 7"
+    reference: ClassVar = (
+        "Ethayarajh et al. 2024, KTO: model alignment as prospect theoretic optimization,"
+        " 2402.01306, eq. 7"
+    )
     verified: ClassVar = "golden, gradients, bounds; equals trl.KTOTrainer"
 
-    beta: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="how soon further gain or loss counts little")] = 0.1
+    beta: Annotated[
+        float,
+        LogRange(1e-2, 1.0),
+        Field(gt=0, description="how soon further gain or loss counts little"),
+    ] = 0.1
     desirable_weight: Weight = 1.0
     undesirable_weight: Weight = 1.0
 
     def skip(self, session: Session) -> str | None:
         if session.batch_size < 2:
-            return "kto compares each prompt with a completion of another row, so a batch needs two rows"
+            return (
+                "kto compares each prompt with a completion of another row, so a batch needs two"
+                " rows"
+            )
         return None
 
     def train(self, session: Session) -> PreTrainedModel:
@@ -43,7 +57,9 @@ class KTO(Preference):
             session.step(optimizer, self.loss(model, reference, session, rows).mean())
         return model
 
-    def loss(self, model: Any, reference: Any, session: Session, rows: dict[str, list[Any]]) -> Tensor:
+    def loss(
+        self, model: Any, reference: Any, session: Session, rows: dict[str, list[Any]]
+    ) -> Tensor:
         """Loss of each row, of shape (rows,)."""
         import torch
 
@@ -52,14 +68,20 @@ class KTO(Preference):
 
         prompts, completions = rows["prompt"], rows["completion"]
         with torch.no_grad():  # the completions of a batch, each after the next row's prompt
-            mismatched = log_ratios(model, reference, session, prompts, [completions[-1], *completions[:-1]])
+            mismatched = log_ratios(
+                model, reference, session, prompts, [completions[-1], *completions[:-1]]
+            )
         ratios = log_ratios(model, reference, session, prompts, completions)
         desirable = torch.tensor(rows["label"], dtype=torch.bool, device=ratios.device)
         baseline = losses.kto_baseline(mismatched)
-        return losses.kto(ratios, desirable, baseline, self.beta, self.desirable_weight, self.undesirable_weight)
+        return losses.kto(
+            ratios, desirable, baseline, self.beta, self.desirable_weight, self.undesirable_weight
+        )
 
     def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
-        """Mean implicit reward of desirable rows less that of undesirable ones; share of rows whose reward has the right sign."""
+        """Mean implicit reward of desirable rows less that of undesirable ones; share of rows whose
+        reward has the right sign.
+        """
         import torch
 
         from .likelihood import log_ratios, share_above
@@ -72,4 +94,7 @@ class KTO(Preference):
         rewards = self.beta * torch.cat(ratios).double()
         desirable = torch.tensor(labels, dtype=torch.bool, device=rewards.device)
         margin = rewards[desirable].mean() - rewards[~desirable].mean()
-        return {"reward_margin": float(margin), "reward_accuracy": float(share_above(torch.where(desirable, rewards, -rewards)))}
+        return {
+            "reward_margin": float(margin),
+            "reward_accuracy": float(share_above(torch.where(desirable, rewards, -rewards))),
+        }

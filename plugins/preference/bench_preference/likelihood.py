@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Likelihoods(NamedTuple):
-    """What a model says of completions, each with its end of sequence. Both have the shape (completions,)."""
+    """What a model says of completions, each with its end of sequence. Both have the shape
+    (completions,).
+    """
 
     logp: Tensor
     """Log-probability of the whole completion in nats."""
@@ -28,10 +30,15 @@ class Likelihoods(NamedTuple):
 
     def split(self, sizes: int | list[int]) -> list[Likelihoods]:
         """Consecutive parts, of one size or of a size each."""
-        return [Likelihoods(*parts) for parts in zip(self.logp.split(sizes), self.length.split(sizes), strict=True)]
+        return [
+            Likelihoods(*parts)
+            for parts in zip(self.logp.split(sizes), self.length.split(sizes), strict=True)
+        ]
 
 
-def likelihoods(model: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]) -> Likelihoods:
+def likelihoods(
+    model: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
+) -> Likelihoods:
     """Log-probability of each completion after its prompt, in one forward pass."""
     batch = session.encode(prompts, completions)
     labels = batch.pop("labels")
@@ -39,35 +46,53 @@ def likelihoods(model: Any, session: Session, prompts: Sequence[str], completion
 
 
 def of_labels(logits: Tensor, labels: Tensor) -> Likelihoods:
-    """From logits of shape (rows, tokens, vocabulary) and labels of (rows, tokens), negative where nothing is to be predicted."""
+    """From logits of shape (rows, tokens, vocabulary) and labels of (rows, tokens), negative where
+    nothing is to be predicted.
+    """
     following = labels[:, 1:]
-    nll = cross_entropy(logits[:, :-1].float().transpose(1, 2), following, ignore_index=-100, reduction="none")
+    nll = cross_entropy(
+        logits[:, :-1].float().transpose(1, 2), following, ignore_index=-100, reduction="none"
+    )
     return Likelihoods(-nll.sum(1), (following >= 0).sum(1))
 
 
-def paired(model: Any, session: Session, rows: dict[str, list[Any]]) -> tuple[Likelihoods, Likelihoods]:
+def paired(
+    model: Any, session: Session, rows: dict[str, list[Any]]
+) -> tuple[Likelihoods, Likelihoods]:
     """Chosen and rejected completions of preference rows."""
     both = likelihoods(model, session, rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
     chosen, rejected = both.split(len(rows["prompt"]))
     return chosen, rejected
 
 
-def log_ratios(model: Any, reference: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
-    """log π(y|x) - log π_ref(y|x) of each completion, of shape (completions,); the reference gets no gradient."""
+def log_ratios(
+    model: Any, reference: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
+) -> Tensor:
+    """log π(y|x) - log π_ref(y|x) of each completion, of shape (completions,); the reference gets
+    no gradient.
+    """
     with torch.no_grad():
         before = likelihoods(reference, session, prompts, completions).logp
     return likelihoods(model, session, prompts, completions).logp - before
 
 
-def paired_log_ratios(model: Any, reference: Any, session: Session, rows: dict[str, list[Any]]) -> tuple[Tensor, Tensor]:
-    """Log-ratios of the chosen and of the rejected completions of preference rows, each of shape (pairs,)."""
-    both = log_ratios(model, reference, session, rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
+def paired_log_ratios(
+    model: Any, reference: Any, session: Session, rows: dict[str, list[Any]]
+) -> tuple[Tensor, Tensor]:
+    """Log-ratios of the chosen and of the rejected completions of preference rows, each of shape
+    (pairs,).
+    """
+    both = log_ratios(
+        model, reference, session, rows["prompt"] * 2, rows["chosen"] + rows["rejected"]
+    )
     chosen, rejected = both.split(len(rows["prompt"]))
     return chosen, rejected
 
 
 def outcome(pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """Of batches of rewards of chosen and rejected completions: the mean margin, and the share of pairs in the right order, ties half."""
+    """Of batches of rewards of chosen and rejected completions: the mean margin, and the share of
+    pairs in the right order, ties half.
+    """
     margin = torch.cat([chosen - rejected for chosen, rejected in pairs]).double()
     return {"reward_margin": float(margin.mean()), "reward_accuracy": float(share_above(margin))}
 

@@ -1,8 +1,9 @@
 """The losses of the papers, as functions of log-probabilities alone.
 
-All logarithms are natural, and a log-probability is that of a whole completion with its end, log π(y|x) = Σ_t log π(y_t|x, y_<t), in
-nats; a mean one is divided by the tokens of the completion; a log-ratio is log π(y|x) - log π_ref(y|x). Each function takes tensors
-of shape (pairs,) and gives the loss of each pair, of shape (pairs,), unless it says otherwise.
+All logarithms are natural, and a log-probability is that of a whole completion with its end, log
+π(y|x) = Σ_t log π(y_t|x, y_<t), in nats; a mean one is divided by the tokens of the completion; a
+log-ratio is log π(y|x) - log π_ref(y|x). Each function takes tensors of shape (pairs,) and gives
+the loss of each pair, of shape (pairs,), unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -22,10 +23,19 @@ def ipo(chosen: Tensor, rejected: Tensor, tau: float) -> Tensor:
     return (chosen - rejected - 1 / (2 * tau)).square()
 
 
-def kto(ratios: Tensor, desirable: Tensor, baseline: Tensor, beta: float, desirable_weight: float, undesirable_weight: float) -> Tensor:
-    """λ_D(1 - σ(β(h - z₀))) of desirable completions, λ_U(1 - σ(β(z₀ - h))) of others. Ethayarajh et al. 2024, 2402.01306, eq. 7.
+def kto(
+    ratios: Tensor,
+    desirable: Tensor,
+    baseline: Tensor,
+    beta: float,
+    desirable_weight: float,
+    undesirable_weight: float,
+) -> Tensor:
+    """λ_D(1 - σ(β(h - z₀))) of desirable completions, λ_U(1 - σ(β(z₀ - h))) of others. Ethayarajh
+    et al. 2024, 2402.01306, eq. 7.
 
-    `ratios` h and the truth values `desirable` have the shape (rows,), `baseline` z₀ none; the losses have the shape (rows,).
+    `ratios` h and the truth values `desirable` have the shape (rows,), `baseline` z₀ none; the
+    losses have the shape (rows,).
     """
     value = beta * (ratios - baseline)
     good, bad = desirable_weight * torch.sigmoid(-value), undesirable_weight * torch.sigmoid(value)
@@ -33,7 +43,9 @@ def kto(ratios: Tensor, desirable: Tensor, baseline: Tensor, beta: float, desira
 
 
 def kto_baseline(mismatched: Tensor) -> Tensor:
-    """z₀ = max(0, mean log-ratio of completions of other prompts), without shape and gradient. Ethayarajh et al. 2024, §4.1."""
+    """z₀ = max(0, mean log-ratio of completions of other prompts), without shape and gradient.
+    Ethayarajh et al. 2024, §4.1.
+    """
     return mismatched.detach().mean().clamp(min=0)
 
 
@@ -53,19 +65,24 @@ def simpo(chosen: Tensor, rejected: Tensor, beta: float, gamma: float) -> Tensor
 
 
 def cpo(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    """-log σ(β(log π_w - log π_l)) of log-probabilities. Xu et al. 2024, 2401.08417, eq. 3, the term L_prefer."""
+    """-log σ(β(log π_w - log π_l)) of log-probabilities. Xu et al. 2024, 2401.08417, eq. 3, the term
+    L_prefer."""
     return -logsigmoid(beta * (chosen - rejected))
 
 
 def slic(chosen: Tensor, rejected: Tensor, target: Tensor, delta: float, lam: float) -> Tensor:
-    """max(0, δ - log π_w + log π_l) - λ log π(y_ref) of log-probabilities. Zhao et al. 2023, 2305.10425, eq. 1."""
+    """max(0, δ - log π_w + log π_l) - λ log π(y_ref) of log-probabilities. Zhao et al. 2023,
+    2305.10425, eq. 1.
+    """
     return relu(delta - chosen + rejected) - lam * target
 
 
 def rrhf_rank(means: Tensor, scores: Tensor) -> Tensor:
-    """Σ over r_i < r_j of max(0, p_i - p_j), a single number. Yuan et al. 2023, 2304.05302, §3.1, L_rank.
+    """Σ over r_i < r_j of max(0, p_i - p_j), a single number. Yuan et al. 2023, 2304.05302, §3.1,
+    L_rank.
 
-    `means` p are mean log-probabilities of the candidates of one prompt, `scores` r their scores, both of shape (candidates,).
+    `means` p are mean log-probabilities of the candidates of one prompt, `scores` r their scores,
+    both of shape (candidates,).
     """
     worse = scores[:, None] < scores[None, :]
     return (relu(means[:, None] - means[None, :]) * worse).sum()

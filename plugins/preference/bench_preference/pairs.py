@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from .likelihood import Likelihoods
 
-Rate = Annotated[float, LogRange(1e-7, 1e-2), Field(gt=0, description="peak learning rate of AdamW")]
+Rate = Annotated[
+    float, LogRange(1e-7, 1e-2), Field(gt=0, description="peak learning rate of AdamW")
+]
 
 
 class Preference(Method):
@@ -32,7 +34,9 @@ class Preference(Method):
 
 
 class PairMethod(Preference):
-    """Trains all parameters on chosen and rejected completions, by what the model alone says of them."""
+    """Trains all parameters on chosen and rejected completions, by what the model alone says of
+    them.
+    """
 
     @abstractmethod
     def loss(self, chosen: Likelihoods, rejected: Likelihoods) -> Tensor:
@@ -52,7 +56,9 @@ class PairMethod(Preference):
         return model
 
     def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
-        """How far, and how often, the reward of what was chosen is above that of what was rejected; and the mean loss."""
+        """How far, and how often, the reward of what was chosen is above that of what was rejected;
+        and the mean loss.
+        """
         from .likelihood import outcome, paired
 
         pairs = [paired(model, session, rows) for rows in session.rows(Format.PREFERENCE)]
@@ -62,7 +68,9 @@ class PairMethod(Preference):
 
 
 class ReferenceMethod(Preference):
-    """Trains all parameters on chosen and rejected completions, by how much more likely they are than under the start model."""
+    """Trains all parameters on chosen and rejected completions, by how much more likely they are
+    than under the start model.
+    """
 
     @property
     @abstractmethod
@@ -79,13 +87,20 @@ class ReferenceMethod(Preference):
         model, reference = session.model(), session.reference()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.PREFERENCE):
-            session.step(optimizer, self.loss(*paired_log_ratios(model, reference, session, rows)).mean())
+            session.step(
+                optimizer, self.loss(*paired_log_ratios(model, reference, session, rows)).mean()
+            )
         return model
 
     def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
-        """How far, and how often, the implicit reward of what was chosen is above that of what was rejected."""
+        """How far, and how often, the implicit reward of what was chosen is above that of what was
+        rejected.
+        """
         from .likelihood import outcome, paired_log_ratios
 
         reference = session.reference()
-        pairs = [paired_log_ratios(model, reference, session, rows) for rows in session.rows(Format.PREFERENCE)]
+        pairs = [
+            paired_log_ratios(model, reference, session, rows)
+            for rows in session.rows(Format.PREFERENCE)
+        ]
         return outcome([(self.scale * chosen, self.scale * rejected) for chosen, rejected in pairs])

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def trained_ranker(session: Session, share: float, lr: float) -> Any:
-    """The start model with a head for one reward, trained for a share (0..1) of the budget on the preference rows; then frozen."""
+    """The start model with a head for one reward, trained for a share (0..1) of the budget on the
+    preference rows; then frozen.
+    """
     ranker = session.scorer("reward")  # of the whole session: it is used after its own stage
     with session.stage("ranker", share) as stage:
         optimizer = stage.optimizer(ranker, lr)
@@ -32,17 +34,23 @@ def opened_ranker(folder: Path, session: Session) -> Any:
     """A ranker that training left in a folder."""
     from transformers import AutoModelForSequenceClassification
 
-    ranker = AutoModelForSequenceClassification.from_pretrained(folder, dtype=session.dtype, use_safetensors=True)
+    ranker = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=session.dtype, use_safetensors=True
+    )
     return ranker.to(session.device).eval()
 
 
-def rewards(ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
+def rewards(
+    ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
+) -> Tensor:
     """Reward of each completion at its last token, of shape (completions,)."""
     batch = session.encode(prompts, completions)
     return ranker(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
 
 
-def scores(ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+def scores(
+    ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
+) -> list[float]:
     """Rewards as plain numbers, without gradients."""
     with torch.no_grad():
         return rewards(ranker, session, prompts, completions).tolist()

@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 
 class RRHF(Preference):
-    """Ranks candidates by mean log-probability as their scores rank them, and fine-tunes on the best one."""
+    """Ranks candidates by mean log-probability as their scores rank them, and fine-tunes on the
+    best one.
+    """
 
     formats: ClassVar = (Format.RANKING,)
     goal: ClassVar = ("reward_accuracy", "higher")  # in the right order is enough for it
-    reference: ClassVar = "Yuan et al. 2023, RRHF: rank responses to align language models with human feedback, 2304.05302, §3.1"
-    verified: ClassVar = "golden, gradients, permutations; two candidates are SLiC with δ = 0; 1 batch or 4 parts"
+    reference: ClassVar = (
+        "Yuan et al. 2023, RRHF: rank responses to align language models with human feedback,"
+        " 2304.05302, §3.1"
+    )
+    verified: ClassVar = (
+        "golden, gradients, permutations; two candidates are SLiC with δ = 0; 1 batch or 4 parts"
+    )
 
     lr: Rate = 2e-5
 
@@ -38,14 +45,21 @@ class RRHF(Preference):
         return model
 
     def losses(self, model: Any, session: Session, rows: dict[str, list[Any]]) -> list[Tensor]:
-        """For each row the loss of its order and the negative log-likelihood of its best candidate, added up."""
+        """For each row the loss of its order and the negative log-likelihood of its best candidate,
+        added up.
+        """
         from . import losses
 
         ranked = _ranked(model, session, rows)
-        return [losses.rrhf_rank(said.mean, scores) - said.logp[scores.argmax()] for said, scores in ranked]
+        return [
+            losses.rrhf_rank(said.mean, scores) - said.logp[scores.argmax()]
+            for said, scores in ranked
+        ]
 
     def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
-        """How far, and how often, the mean log-probability of a better candidate is above that of a worse one of the same prompt."""
+        """How far, and how often, the mean log-probability of a better candidate is above that of a
+        worse one of the same prompt.
+        """
         from .likelihood import outcome
 
         pairs = []
@@ -56,14 +70,20 @@ class RRHF(Preference):
         return outcome(pairs)
 
 
-def _ranked(model: Any, session: Session, rows: dict[str, list[Any]]) -> list[tuple[Likelihoods, Tensor]]:
+def _ranked(
+    model: Any, session: Session, rows: dict[str, list[Any]]
+) -> list[tuple[Likelihoods, Tensor]]:
     """The candidates and the scores of each row."""
     import torch
 
     from .likelihood import likelihoods
 
     sizes = [len(candidates) for candidates in rows["completions"]]
-    prompts = [prompt for prompt, size in zip(rows["prompt"], sizes, strict=True) for _ in range(size)]
-    said = likelihoods(model, session, prompts, [c for candidates in rows["completions"] for c in candidates])
+    prompts = [
+        prompt for prompt, size in zip(rows["prompt"], sizes, strict=True) for _ in range(size)
+    ]
+    said = likelihoods(
+        model, session, prompts, [c for candidates in rows["completions"] for c in candidates]
+    )
     scores = [torch.tensor(s, device=said.logp.device) for s in rows["scores"]]
     return list(zip(said.split(sizes), scores, strict=True))

@@ -15,14 +15,21 @@ if TYPE_CHECKING:
 
 
 class IPO(ReferenceMethod):
-    """Draws the difference of the log-ratios of chosen and rejected to a fixed margin, so that it cannot grow without end."""
+    """Draws the difference of the log-ratios of chosen and rejected to a fixed margin, so that it
+    cannot grow without end.
+    """
 
     reference: ClassVar = (
-        "Azar et al. 2023, A general theoretical paradigm to understand learning from human preferences, 2310.12036, eq. 17"
+        "Azar et al. 2023, A general theoretical paradigm to understand learning from human"
+        " preferences, 2310.12036, eq. 17"
     )
     verified: ClassVar = "golden, gradients, minimum at its margin"
 
-    tau: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="regularisation: the margin is 1/(2 tau)")] = 0.1
+    tau: Annotated[
+        float,
+        LogRange(1e-2, 1.0),
+        Field(gt=0, description="regularisation: the margin is 1/(2 tau)"),
+    ] = 0.1
 
     @property
     def scale(self) -> float:

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 
 class ORPO(PairMethod):
-    """Supervised fine-tuning on the chosen completion, with a penalty on the odds of the rejected one."""
+    """Supervised fine-tuning on the chosen completion, with a penalty on the odds of the rejected
+    one.
+    """
 
-    reference: ClassVar = "Hong et al. 2024, ORPO: monolithic preference optimization without reference model, 2403.07691, eq. 6"
+    reference: ClassVar = (
+        "Hong et al. 2024, ORPO: monolithic preference optimization without reference model,"
+        " 2403.07691, eq. 6"
+    )
     verified: ClassVar = "golden, gradients; odds-ratio term equals TRL's"
 
-    lam: Annotated[float, LogRange(1e-2, 1.0), Field(ge=0, description="weight λ of the odds-ratio loss")] = 0.1
+    lam: Annotated[
+        float, LogRange(1e-2, 1.0), Field(ge=0, description="weight λ of the odds-ratio loss")
+    ] = 0.1
 
     def loss(self, chosen: Likelihoods, rejected: Likelihoods) -> Tensor:
         from . import losses
@@ -36,13 +43,20 @@ class ORPO(PairMethod):
 
 
 class SimPO(PairMethod):
-    """Takes the mean log-probability of a completion as its reward, and asks for a margin between chosen and rejected."""
+    """Takes the mean log-probability of a completion as its reward, and asks for a margin between
+    chosen and rejected.
+    """
 
-    reference: ClassVar = "Meng et al. 2024, SimPO: simple preference optimization with a reference-free reward, 2405.14734, eq. 6"
+    reference: ClassVar = (
+        "Meng et al. 2024, SimPO: simple preference optimization with a reference-free reward,"
+        " 2405.14734, eq. 6"
+    )
     verified: ClassVar = "golden, gradients; equals TRL's"
 
     beta: Annotated[float, Range(1.0, 10.0), Field(gt=0, description="scale of the reward")] = 2.0
-    gamma: Annotated[float, Range(0.0, 5.0), Field(ge=0, description="margin that the chosen reward should keep")] = 1.0
+    gamma: Annotated[
+        float, Range(0.0, 5.0), Field(ge=0, description="margin that the chosen reward should keep")
+    ] = 1.0
 
     def loss(self, chosen: Likelihoods, rejected: Likelihoods) -> Tensor:
         from . import losses
@@ -54,12 +68,20 @@ class SimPO(PairMethod):
 
 
 class CPO(PairMethod):
-    """The loss of DPO with a uniform reference, and the log-likelihood of the chosen completion beside it."""
+    """The loss of DPO with a uniform reference, and the log-likelihood of the chosen completion
+    beside it.
+    """
 
-    reference: ClassVar = "Xu et al. 2024, Contrastive preference optimization, 2401.08417, eq. 3 and the term L_NLL"
+    reference: ClassVar = (
+        "Xu et al. 2024, Contrastive preference optimization, 2401.08417, eq. 3 and the term L_NLL"
+    )
     verified: ClassVar = "golden, gradients; preference term equals TRL's"
 
-    beta: Annotated[float, LogRange(1e-2, 1.0), Field(gt=0, description="scale of the log-probabilities that are compared")] = 0.1
+    beta: Annotated[
+        float,
+        LogRange(1e-2, 1.0),
+        Field(gt=0, description="scale of the log-probabilities that are compared"),
+    ] = 0.1
 
     def loss(self, chosen: Likelihoods, rejected: Likelihoods) -> Tensor:
         from . import losses

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class Groups(NamedTuple):
-    """Completions of the policy, those of one prompt side by side, and what is known of them before it learns from them."""
+    """Completions of the policy, those of one prompt side by side, and what is known of them before
+    it learns from them.
+    """
 
     rollout: Rollout
     rewards: Tensor
@@ -40,7 +42,10 @@ def grpo(method: GRPO, session: Session) -> PreTrainedModel:
         for _ in range(method.num_iterations):
             new = log_probs(policy, rollout, method.temperature)
             old = new.detach() if old is None else old
-            session.step(optimizer, grpo_loss(new, old, ref, advantages, rollout.mask, method.epsilon, method.beta))
+            session.step(
+                optimizer,
+                grpo_loss(new, old, ref, advantages, rollout.mask, method.epsilon, method.beta),
+            )
             if session.progress >= 1:
                 return policy
     return policy
@@ -57,15 +62,27 @@ def rloo(method: RLOO, session: Session) -> PreTrainedModel:
     return policy
 
 
-def _begun(method: GRPO | RLOO, session: Session) -> tuple[PreTrainedModel, Optimizer, Iterator[Groups]]:
+def _begun(
+    method: GRPO | RLOO, session: Session
+) -> tuple[PreTrainedModel, Optimizer, Iterator[Groups]]:
     """The policy, its optimizer, and groups drawn from it for as long as there is budget."""
     reward = chosen(method.reward, session, method.reward_share, method.reward_lr)
     policy = session.model().eval()  # no dropout: policy and reference are compared
     reference = session.reference()
-    return policy, session.optimizer(policy, method.lr), _groups(method, session, policy, reference, reward)
+    return (
+        policy,
+        session.optimizer(policy, method.lr),
+        _groups(method, session, policy, reference, reward),
+    )
 
 
-def _groups(method: GRPO | RLOO, session: Session, policy: PreTrainedModel, reference: PreTrainedModel, reward: Reward) -> Iterator[Groups]:
+def _groups(
+    method: GRPO | RLOO,
+    session: Session,
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    reward: Reward,
+) -> Iterator[Groups]:
     """`num_generations` completions of each prompt, a batch of completions at a time."""
     for rows in split(session, session.batch_size // method.num_generations):
         rollout = sample(
@@ -76,7 +93,9 @@ def _groups(method: GRPO | RLOO, session: Session, policy: PreTrainedModel, refe
             temperature=method.temperature,
             max_completion_length=method.max_completion_length,
         )
-        rewards = reward(rollout, [answer for answer in rows["answer"] for _ in range(method.num_generations)])
+        rewards = reward(
+            rollout, [answer for answer in rows["answer"] for _ in range(method.num_generations)]
+        )
         with torch.no_grad():
             ref = log_probs(reference, rollout, method.temperature)
         yield Groups(rollout, rewards, ref)

@@ -1,7 +1,9 @@
-"""What policy-gradient methods compute from rewards and log-probabilities, as functions of tensors alone.
+"""What policy-gradient methods compute from rewards and log-probabilities, as functions of tensors
+alone.
 
-Shapes: n completions, t tokens each. A mask of (n, t) is 1 on the tokens of a completion, its end of sequence included, and 0 behind it.
-Log-probabilities, values and whatever follows from them are 0 behind it, too.
+Shapes: n completions, t tokens each. A mask of (n, t) is 1 on the tokens of a completion, its end
+of sequence included, and 0 behind it. Log-probabilities, values and whatever follows from them are
+0 behind it, too.
 """
 
 from __future__ import annotations
@@ -16,27 +18,38 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """Estimate of KL(policy, reference) per token in nats: unbiased, may be negative (Schulman 2020, Approximating KL divergence)."""
+    """Estimate of KL(policy, reference) per token in nats: unbiased, may be negative (Schulman
+    2020, Approximating KL divergence).
+    """
     return log_probs - ref_log_probs
 
 
 def k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """Estimate of KL(policy, reference) per token in nats: unbiased, never negative (Shao et al. 2024, 2402.03300, eq. 4)."""
+    """Estimate of KL(policy, reference) per token in nats: unbiased, never negative (Shao et al.
+    2024, 2402.03300, eq. 4).
+    """
     return torch.exp(ref_log_probs - log_probs) - (ref_log_probs - log_probs) - 1
 
 
 def clipped(ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
-    """PPO's clipped objective per element, as a loss: −min(ρA, clip(ρ, 1±ε)A) (Schulman et al. 2017, 1707.06347, eq. 7)."""
+    """PPO's clipped objective per element, as a loss: −min(ρA, clip(ρ, 1±ε)A) (Schulman et al.
+    2017, 1707.06347, eq. 7).
+    """
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - epsilon, 1 + epsilon) * advantages)
 
 
-# ── PPO ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── PPO ───────────────────────────────────────────────────────────────────────────────────────────
+# ──────────────────────
 
 
-def token_rewards(scores: Tensor, log_probs: Tensor, ref_log_probs: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
-    """Rewards of (n, t): the penalty −β·k1 on each token, and the completion's score (n,) on its last one.
+def token_rewards(
+    scores: Tensor, log_probs: Tensor, ref_log_probs: Tensor, mask: Tensor, kl_coef: float
+) -> Tensor:
+    """Rewards of (n, t): the penalty −β·k1 on each token, and the completion's score (n,) on its
+    last one.
 
-    Ouyang et al. 2022, 2203.02155, eq. 2, spread over tokens as Ziegler et al. 2019, 1909.08593, §2.
+    Ouyang et al. 2022, 2203.02155, eq. 2, spread over tokens as Ziegler et al. 2019, 1909.08593,
+    §2.
     """
     last = mask.sum(1, keepdim=True).long() - 1
     return (-kl_coef * k1(log_probs, ref_log_probs)).scatter_add(1, last, scores[:, None])
@@ -61,38 +74,58 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
     return centred * torch.rsqrt(variance + 1e-8) * mask
 
 
-def policy_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, cliprange: float) -> Tensor:
+def policy_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, cliprange: float
+) -> Tensor:
     """The clipped objective as a mean over all tokens (Schulman et al. 2017, 1707.06347, eq. 7)."""
     return masked_mean(clipped(torch.exp(log_probs - old_log_probs), advantages, cliprange), mask)
 
 
-def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, cliprange_value: float) -> Tensor:
-    """Half the squared error, the larger of that with and that without the change of value clipped, as a mean over all tokens."""
+def value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, cliprange_value: float
+) -> Tensor:
+    """Half the squared error, the larger of that with and that without the change of value clipped,
+    as a mean over all tokens.
+    """
     near = old_values + (values - old_values).clamp(-cliprange_value, cliprange_value)
-    return 0.5 * masked_mean(torch.maximum((values - returns).square(), (near - returns).square()), mask)
+    return 0.5 * masked_mean(
+        torch.maximum((values - returns).square(), (near - returns).square()), mask
+    )
 
 
-# ── groups of completions of one prompt ─────────────────────────────────────────────────────────────────────────────────
+# ── groups of completions of one prompt
+# ─────────────────────────────────────────────────────────────────────────────────
 
 
 def group_advantages(rewards: Tensor) -> Tensor:
-    """(r − mean) / std within each row of (prompts, completions of one prompt) (Shao et al. 2024, 2402.03300, §4.1.2).
+    """(r − mean) / std within each row of (prompts, completions of one prompt) (Shao et al. 2024,
+    2402.03300, §4.1.2).
 
-    As in TRL, the deviation is that of a sample and 1e-4 is added to it: a row of equal rewards gives zeros.
+    As in TRL, the deviation is that of a sample and 1e-4 is added to it: a row of equal rewards
+    gives zeros.
     """
     return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
-    """Each reward less the mean of the others in its row of (prompts, completions of one prompt) (2402.14740, §3.3)."""
+    """Each reward less the mean of the others in its row of (prompts, completions of one prompt)
+    (2402.14740, §3.3).
+    """
     others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
     return rewards - others
 
 
 def grpo_loss(
-    log_probs: Tensor, old_log_probs: Tensor, ref_log_probs: Tensor, advantages: Tensor, mask: Tensor, epsilon: float, beta: float
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    ref_log_probs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    epsilon: float,
+    beta: float,
 ) -> Tensor:
-    """Clipped objective with β·k3 added, mean over the tokens of each completion, then over completions; advantages are (n,).
+    """Clipped objective with β·k3 added, mean over the tokens of each completion, then over
+    completions; advantages are (n,).
 
     Shao et al. 2024, 2402.03300, eq. 3.
     """
@@ -102,5 +135,7 @@ def grpo_loss(
 
 
 def reinforce_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
-    """−A·log π(y) with the whole completion as one action, mean over completions; advantages are (n,) (2402.14740, eq. 6 and 9)."""
+    """−A·log π(y) with the whole completion as one action, mean over completions; advantages are
+    (n,) (2402.14740, eq. 6 and 9).
+    """
     return -(advantages * log_probs.sum(1)).mean()

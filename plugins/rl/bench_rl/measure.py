@@ -12,7 +12,7 @@ from .rewards import Reward, checked, learned, scored
 from .rollout import log_probs, sample
 
 if TYPE_CHECKING:
-    from bench.session import Measuring
+    from bench.methods.session import Measuring
 
     from . import Reinforcement
     from .rollout import Model
@@ -25,8 +25,9 @@ SAMPLES = 4
 def sampled_reward(method: Reinforcement, session: Measuring, model: Model) -> dict[str, float]:
     """Means over sampled completions.
 
-    `reward` is what the method was taught with: the task's check, or the score of its learned reward model, beside which `check` is then
-    told, too. `kl` is the sum over the completion of k3 against the start, in nats.
+    `reward` is what the method was taught with: the task's check, or the score of its learned
+    reward model, beside which `check` is then told, too. `kl` is the sum over the completion of k3
+    against the start, in nats.
     """
     reference = session.reference()
     rewards: dict[str, Reward] = {"reward": partial(checked, session)}
@@ -45,7 +46,10 @@ def sampled_reward(method: Reinforcement, session: Measuring, model: Model) -> d
         answers = [answer for answer in rows["answer"] for _ in range(SAMPLES)]
         for name, reward in rewards.items():
             totals[name] += float(reward(rollout, answers).sum())
-        moved = k3(log_probs(model, rollout, method.temperature), log_probs(reference, rollout, method.temperature))
+        moved = k3(
+            log_probs(model, rollout, method.temperature),
+            log_probs(reference, rollout, method.temperature),
+        )
         totals["kl"] += float(moved.sum())
         count += len(answers)
     return {name: total / max(count, 1) for name, total in totals.items()}

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Experience:
-    """Completions and what was thought of them when they were sampled; all tensors but the rollout's are (n, t)."""
+    """Completions and what was thought of them when they were sampled; all tensors but the
+    rollout's are (n, t).
+    """
 
     rollout: Rollout
     log_probs: Tensor
@@ -35,21 +37,33 @@ class Experience:
     def select(self, numbers: Tensor) -> Experience:
         """Some of the completions."""
         return Experience(
-            self.rollout.select(numbers), self.log_probs[numbers], self.values[numbers], self.advantages[numbers], self.returns[numbers]
+            self.rollout.select(numbers),
+            self.log_probs[numbers],
+            self.values[numbers],
+            self.advantages[numbers],
+            self.returns[numbers],
         )
 
 
 def train(method: PPO, session: Session) -> PreTrainedModel:
     """The policy after the budget is spent."""
     reward, critic = reward_and_critic(method, session)
-    policy = session.model().eval()  # no dropout: probabilities of one completion are compared over time
+    policy = (
+        session.model().eval()
+    )  # no dropout: probabilities of one completion are compared over time
     reference = session.reference()
     optimizer = session.optimizer(nn.ModuleList([policy, critic]), method.lr)
     for rows in gathered(session, method.num_mini_batches):
         experience = experience_of(method, session, policy, reference, critic, reward, rows)
         for batch in _mini_batches(method, session, experience):
             session.step(
-                optimizer, loss(method, batch, log_probs(policy, batch.rollout, method.temperature), token_values(critic, batch.rollout))
+                optimizer,
+                loss(
+                    method,
+                    batch,
+                    log_probs(policy, batch.rollout, method.temperature),
+                    token_values(critic, batch.rollout),
+                ),
             )
             if session.progress >= 1:
                 return policy
@@ -57,7 +71,9 @@ def train(method: PPO, session: Session) -> PreTrainedModel:
 
 
 def reward_and_critic(method: PPO, session: Session) -> tuple[Reward, PreTrainedModel]:
-    """The critic begins as the reward model where one is learned, and else as the start with a new head."""
+    """The critic begins as the reward model where one is learned, and else as the start with a new
+    head.
+    """
     critic = session.scorer("critic").eval()
     if method.reward == "check":
         return partial(checked, session), critic
@@ -68,11 +84,22 @@ def reward_and_critic(method: PPO, session: Session) -> tuple[Reward, PreTrained
 
 @torch.no_grad()
 def experience_of(
-    method: PPO, session: Session, policy: PreTrainedModel, reference: PreTrainedModel, critic: PreTrainedModel, reward: Reward, rows: Rows
+    method: PPO,
+    session: Session,
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    critic: PreTrainedModel,
+    reward: Reward,
+    rows: Rows,
 ) -> Experience:
     """One sampled completion of each prompt, with its advantages and returns."""
     rollout = sample(
-        session, policy, rows["prompt"], num_samples=1, temperature=method.temperature, max_completion_length=method.max_completion_length
+        session,
+        policy,
+        rows["prompt"],
+        num_samples=1,
+        temperature=method.temperature,
+        max_completion_length=method.max_completion_length,
     )
     old, values = log_probs(policy, rollout, method.temperature), token_values(critic, rollout)
     ref = log_probs(reference, rollout, method.temperature)
@@ -92,4 +119,6 @@ def loss(method: PPO, batch: Experience, log_probs: Tensor, values: Tensor) -> T
     """The policy's loss and the critic's together."""
     mask = batch.rollout.mask
     policy = policy_loss(log_probs, batch.log_probs, batch.advantages, mask, method.cliprange)
-    return policy + method.vf_coef * value_loss(values, batch.values, batch.returns, mask, method.cliprange_value)
+    return policy + method.vf_coef * value_loss(
+        values, batch.values, batch.returns, mask, method.cliprange_value
+    )

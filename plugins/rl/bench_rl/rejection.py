@@ -31,7 +31,9 @@ def rejection_sampling(method: RejectionSampling, session: Session) -> PreTraine
         raise Skipped("none of the completions that were sampled is right")
     model = session.model()
     optimizer = session.optimizer(model, method.lr)
-    for _, batch in zip(session.rows(Format.PROMPT_ONLY), endless(kept, session.batch_size), strict=False):  # the rows only keep the budget
+    for _, batch in zip(
+        session.rows(Format.PROMPT_ONLY), endless(kept, session.batch_size), strict=False
+    ):  # the rows only keep the budget
         session.step(optimizer, model(**collate(batch, session)).loss)
     return model
 
@@ -43,7 +45,9 @@ def raft(method: RAFT, session: Session) -> PreTrainedModel:
     optimizer = session.optimizer(model, method.lr)
     for rows in gathered(session, method.num_mini_batches):
         winners = best(*_sampled(method, session, model, reward, rows), method.num_samples)
-        for batch in islice(endless(winners, session.batch_size), method.num_train_epochs * method.num_mini_batches):
+        for batch in islice(
+            endless(winners, session.batch_size), method.num_train_epochs * method.num_mini_batches
+        ):
             session.step(optimizer, model(**collate(batch, session)).loss)
             if session.progress >= 1:
                 return model
@@ -51,20 +55,32 @@ def raft(method: RAFT, session: Session) -> PreTrainedModel:
 
 
 def accepted(method: RejectionSampling, session: Session, reward: Reward) -> Iterator[Sample]:
-    """What the start says that is right, or where a model judges, the best of what it says on each prompt; with repetitions."""
+    """What the start says that is right, or where a model judges, the best of what it says on each
+    prompt; with repetitions.
+    """
     model = session.model()
     spent = session.progress  # with a reward model
     with session.stage("sample", until=spent + method.sampling_share * (1 - spent)) as stage:
-        for rows in islice(stage.rows(Format.PROMPT_ONLY), -(-method.max_prompts // session.batch_size)):
+        for rows in islice(
+            stage.rows(Format.PROMPT_ONLY), -(-method.max_prompts // session.batch_size)
+        ):
             samples, rewards = _sampled(method, session, model, reward, rows)
             if method.reward == "model":
                 yield from best(samples, rewards, method.num_samples)
             else:
-                yield from (one for one, earned in zip(samples, rewards.tolist(), strict=True) if earned == 1)
+                yield from (
+                    one
+                    for one, earned in zip(samples, rewards.tolist(), strict=True)
+                    if earned == 1
+                )
 
 
 def _sampled(
-    method: RAFT | RejectionSampling, session: Session, model: PreTrainedModel, reward: Reward, rows: Rows
+    method: RAFT | RejectionSampling,
+    session: Session,
+    model: PreTrainedModel,
+    reward: Reward,
+    rows: Rows,
 ) -> tuple[list[Sample], Tensor]:
     """`num_samples` completions of each prompt, those of one prompt in a row, and what each earns."""
     rollout = sample(
@@ -99,7 +115,9 @@ def endless(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
 
 
 def collate(samples: Sequence[Sample], session: Session) -> dict[str, Tensor]:
-    """Right-padded input_ids, attention_mask and labels, (samples, longest); labels cover what was sampled, as it was sampled."""
+    """Right-padded input_ids, attention_mask and labels, (samples, longest); labels cover what was
+    sampled, as it was sampled.
+    """
     whole = [torch.tensor(prompt + completion) for prompt, completion in samples]
     labels = [torch.tensor((-100,) * len(prompt) + completion) for prompt, completion in samples]
     pad = session.tokenizer.pad_token_id

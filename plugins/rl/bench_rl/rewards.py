@@ -32,7 +32,10 @@ def check(completion: str, answer: str) -> float:
 def checked(session: Session, rollout: Rollout, answers: Sequence[str]) -> Tensor:
     """The task's check of each completion, (n,)."""
     texts = rollout.texts(session.tokenizer)
-    return torch.tensor([check(text, answer) for text, answer in zip(texts, answers, strict=True)], device=session.device)
+    return torch.tensor(
+        [check(text, answer) for text, answer in zip(texts, answers, strict=True)],
+        device=session.device,
+    )
 
 
 @torch.no_grad()
@@ -42,9 +45,11 @@ def scored(reward_model: PreTrainedModel, rollout: Rollout, answers: Sequence[st
 
 
 def reward_model(session: Session, share: float, lr: float) -> PreTrainedModel:
-    """A reward model, trained on the target's preferences with a share of the session's budget, and frozen.
+    """A reward model, trained on the target's preferences with a share of the session's budget, and
+    frozen.
 
-    The loss is that of Bradley and Terry, −log σ(r(x, y_w) − r(x, y_l)) (Ouyang et al. 2022, 2203.02155, eq. 1), by TRL's `RewardTrainer`.
+    The loss is that of Bradley and Terry, −log σ(r(x, y_w) − r(x, y_l)) (Ouyang et al. 2022,
+    2203.02155, eq. 1), by TRL's `RewardTrainer`.
     """
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
@@ -61,13 +66,21 @@ def reward_model(session: Session, share: float, lr: float) -> PreTrainedModel:
 
 
 def learned(session: Session) -> PreTrainedModel:
-    """The reward model that this session's training left in its folder, for looking at what was learned from it."""
+    """The reward model that this session's training left in its folder, for looking at what was
+    learned from it.
+    """
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(session.folder / LEARNED, dtype=session.dtype, use_safetensors=True)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        session.folder / LEARNED, dtype=session.dtype, use_safetensors=True
+    )
     return model.to(session.device).eval()
 
 
 def chosen(kind: Literal["check", "model"], session: Session, share: float, lr: float) -> Reward:
     """The reward that a method asks for; a model is trained first."""
-    return partial(checked, session) if kind == "check" else partial(scored, reward_model(session, share, lr))
+    return (
+        partial(checked, session)
+        if kind == "check"
+        else partial(scored, reward_model(session, share, lr))
+    )

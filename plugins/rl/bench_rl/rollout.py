@@ -29,7 +29,9 @@ Sample = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Rollout:
-    """n completions of up to t tokens behind prompts of up to p; prompts are padded on the left, completions on the right."""
+    """n completions of up to t tokens behind prompts of up to p; prompts are padded on the left,
+    completions on the right.
+    """
 
     input_ids: Tensor
     """(n, p + t)"""
@@ -49,36 +51,60 @@ class Rollout:
 
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """The completions as text, without special tokens."""
-        kept = [ids[mask.bool()].tolist() for ids, mask in zip(self.completion_ids, self.mask, strict=True)]
+        kept = [
+            ids[mask.bool()].tolist()
+            for ids, mask in zip(self.completion_ids, self.mask, strict=True)
+        ]
         return tokenizer.batch_decode(kept, skip_special_tokens=True)
 
     def inputs(self) -> dict[str, Tensor]:
-        """What a model is called with. Positions count from a prompt's first token, as they do while generating."""
+        """What a model is called with. Positions count from a prompt's first token, as they do
+        while generating.
+        """
         positions = (self.attention_mask.cumsum(1) - 1).clamp(min=0)
-        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "position_ids": positions}
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "position_ids": positions,
+        }
 
     def tokens(self) -> Iterator[Sample]:
         """Each prompt and its completion without padding."""
         width = self.mask.shape[1]
         for ids, mask in zip(self.input_ids, self.attention_mask.bool(), strict=True):
-            yield tuple(ids[:-width][mask[:-width]].tolist()), tuple(ids[-width:][mask[-width:]].tolist())
+            yield (
+                tuple(ids[:-width][mask[:-width]].tolist()),
+                tuple(ids[-width:][mask[-width:]].tolist()),
+            )
 
 
 @torch.no_grad()
 def sample(
-    session: Session, model: Model, prompts: Sequence[str], *, num_samples: int, temperature: float, max_completion_length: int
+    session: Session,
+    model: Model,
+    prompts: Sequence[str],
+    *,
+    num_samples: int,
+    temperature: float,
+    max_completion_length: int,
 ) -> Rollout:
-    """`num_samples` completions of each prompt, those of one prompt in a row, from all of the model's distribution.
+    """`num_samples` completions of each prompt, those of one prompt in a row, from all of the
+    model's distribution.
 
-    Prompt and completion together have at most the session's `max_length` tokens. A prompt that leaves less room than it could (half of
-    that, or `max_completion_length`) loses its start.
+    Prompt and completion together have at most the session's `max_length` tokens. A prompt that
+    leaves less room than it could (half of that, or `max_completion_length`) loses its start.
     """
     tokenizer = session.tokenizer
     room = min(max_completion_length, session.max_length // 2)
     encoded = [ids[room - session.max_length :] for ids in tokenizer(list(prompts))["input_ids"]]
     width = max(map(len, encoded))
-    ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(row)) + row for row in encoded], device=session.device)
-    prompt_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in encoded], device=session.device)
+    ids = torch.tensor(
+        [[tokenizer.pad_token_id] * (width - len(row)) + row for row in encoded],
+        device=session.device,
+    )
+    prompt_mask = torch.tensor(
+        [[0] * (width - len(row)) + [1] * len(row) for row in encoded], device=session.device
+    )
     sequences = model.generate(  # pyright: ignore[reportCallIssue]
         input_ids=ids,
         attention_mask=prompt_mask,
@@ -86,7 +112,8 @@ def sample(
         temperature=temperature,
         top_k=0,
         top_p=1.0,
-        repetition_penalty=1.0,  # a model's own generation settings would give samples from something other than the policy
+        # a model's own generation settings would give samples from something other than the policy
+        repetition_penalty=1.0,
         num_return_sequences=num_samples,
         max_new_tokens=min(max_completion_length, session.max_length - width),
         use_cache=True,
@@ -95,27 +122,45 @@ def sample(
     )
     ends = (sequences[:, width:] == tokenizer.eos_token_id).long()
     mask = (ends.cumsum(1) - ends == 0).long()
-    return Rollout(sequences, torch.cat([prompt_mask.repeat_interleave(num_samples, 0), mask], dim=1), mask.float())
+    return Rollout(
+        sequences,
+        torch.cat([prompt_mask.repeat_interleave(num_samples, 0), mask], dim=1),
+        mask.float(),
+    )
 
 
 def log_probs(model: Model, rollout: Rollout, temperature: float) -> Tensor:
-    """Log-probability in nats of each token of the completions under a model sampled at `temperature`, (n, t); 0 behind a completion."""
-    logits = model(**rollout.inputs(), logits_to_keep=rollout.mask.shape[1] + 1).logits[:, :-1].float() / temperature
-    return -F.cross_entropy(logits.transpose(1, 2), rollout.completion_ids, reduction="none") * rollout.mask
+    """Log-probability in nats of each token of the completions under a model sampled at
+    `temperature`, (n, t); 0 behind a completion.
+    """
+    logits = (
+        model(**rollout.inputs(), logits_to_keep=rollout.mask.shape[1] + 1).logits[:, :-1].float()
+        / temperature
+    )
+    return (
+        -F.cross_entropy(logits.transpose(1, 2), rollout.completion_ids, reduction="none")
+        * rollout.mask
+    )
 
 
 def token_values(critic: PreTrainedModel, rollout: Rollout) -> Tensor:
-    """The critic's value of the state before each token of the completions, (n, t); 0 behind a completion."""
+    """The critic's value of the state before each token of the completions, (n, t); 0 behind a
+    completion.
+    """
     seen: list[Any] = []
     head: torch.nn.Module = critic.score  # pyright: ignore[reportAssignmentType]
-    handle = head.register_forward_hook(lambda head, inputs, output: seen.append(output))  # the model itself gives the last one alone
+    handle = head.register_forward_hook(
+        lambda head, inputs, output: seen.append(output)
+    )  # the model itself gives the last one alone
     critic(**rollout.inputs())
     handle.remove()
     return seen[0].squeeze(-1)[:, -rollout.mask.shape[1] - 1 : -1].float() * rollout.mask
 
 
 def split(session: Session, size: int) -> Iterator[Rows]:
-    """Prompts and answers, `size` at a time, until the budget is spent; a whole number of them fills a batch."""
+    """Prompts and answers, `size` at a time, until the budget is spent; a whole number of them
+    fills a batch.
+    """
     for rows in session.rows(Format.PROMPT_ONLY):
         for first in range(0, session.batch_size, size):
             yield {column: values[first : first + size] for column, values in rows.items()}

@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-Rate = Annotated[float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")]
+Rate = Annotated[
+    float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")
+]
 
 
 class SFT(Method):
     """Trains all parameters on prompts and completions of the target."""
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
-    reference: ClassVar = "Ouyang et al. 2022, Training language models to follow instructions, 2203.02155, §3.5"
+    reference: ClassVar = (
+        "Ouyang et al. 2022, Training language models to follow instructions, 2203.02155, §3.5"
+    )
     verified: ClassVar = "penalties and replay of weight 0 equal it bit for bit"
     family: ClassVar = "supervised"
 
@@ -35,8 +39,12 @@ class SFT(Method):
 
 
 class Instruction(SFT):
-    """Trains all parameters on a mixture of other tasks; the target is never shown, so it is answered zero-shot."""
+    """Trains all parameters on a mixture of other tasks; the target is never shown, so it is
+    answered zero-shot.
+    """
 
     formats: ClassVar = (Format.INSTRUCTION,)
-    reference: ClassVar = "Wei et al. 2021, Finetuned language models are zero-shot learners, 2109.01652"
+    reference: ClassVar = (
+        "Wei et al. 2021, Finetuned language models are zero-shot learners, 2109.01652"
+    )
     verified: ClassVar = "no task of the target's cluster is in the mixture"

@@ -19,13 +19,27 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-Rank = Annotated[int, Choice((4, 8, 16, 64, 128, 256)), Field(gt=0, description="rank of the space that the optimizer's state lives in")]
-Gap = Annotated[int, Choice((50, 100, 200)), Field(gt=0, description="optimizer steps until the projection is made anew")]
-Scaled = Annotated[Literal["channel", "tensor"], Choice(("channel", "tensor")), Field(description="channel, or tensor for APOLLO-Mini")]
+Rank = Annotated[
+    int,
+    Choice((4, 8, 16, 64, 128, 256)),
+    Field(gt=0, description="rank of the space that the optimizer's state lives in"),
+]
+Gap = Annotated[
+    int,
+    Choice((50, 100, 200)),
+    Field(gt=0, description="optimizer steps until the projection is made anew"),
+]
+Scaled = Annotated[
+    Literal["channel", "tensor"],
+    Choice(("channel", "tensor")),
+    Field(description="channel, or tensor for APOLLO-Mini"),
+]
 
 
 class LowRankOptimizer(Method):
-    """Trains all parameters on prompts and completions of the target; the matrices of the decoder layers by a low-rank optimizer."""
+    """Trains all parameters on prompts and completions of the target; the matrices of the decoder
+    layers by a low-rank optimizer.
+    """
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "supervised"
@@ -36,7 +50,9 @@ class LowRankOptimizer(Method):
 
     @abstractmethod
     def optimizer(self, matrices: list[Parameter], rest: list[Parameter]) -> Optimizer:
-        """The package's optimizer, which projects the gradients of the matrices and is Adam for the rest."""
+        """The package's optimizer, which projects the gradients of the matrices and is Adam for the
+        rest.
+        """
 
     def skip(self, session: Session) -> str | None:
         if find_spec(self.package.replace("-", "_")) is None:
@@ -44,7 +60,7 @@ class LowRankOptimizer(Method):
         return None
 
     def train(self, session: Session) -> PreTrainedModel:
-        from bench.models import decoder_layers
+        from bench.models.load import decoder_layers
 
         model = session.model()
         matrices = [p for p in decoder_layers(model).parameters() if p.ndim == 2]
@@ -58,39 +74,59 @@ class LowRankOptimizer(Method):
 class GaLore(LowRankOptimizer):
     """Trains all parameters with Adam on gradients projected onto their leading singular vectors."""
 
-    reference: ClassVar = "Zhao et al. 2024, GaLore, 2403.03507, Algorithm 2 (galore_torch.GaLoreAdamW)"
+    reference: ClassVar = (
+        "Zhao et al. 2024, GaLore, 2403.03507, Algorithm 2 (galore_torch.GaLoreAdamW)"
+    )
     verified: ClassVar = "rank of the update"
     package: ClassVar = "galore-torch"
 
     lr: Rate = 2e-5
     rank: Rank = 128
     update_proj_gap: Gap = 200
-    scale: Annotated[float, LogRange(0.1, 4.0), Field(gt=0, description="α, factor on the projected update")] = 0.25
+    scale: Annotated[
+        float, LogRange(0.1, 4.0), Field(gt=0, description="α, factor on the projected update")
+    ] = 0.25
 
     def optimizer(self, matrices: list[Parameter], rest: list[Parameter]) -> Optimizer:
         from galore_torch import GaLoreAdamW  # pyright: ignore[reportMissingImports]
 
-        projection = {"rank": self.rank, "update_proj_gap": self.update_proj_gap, "scale": self.scale, "proj_type": "std"}
+        projection = {
+            "rank": self.rank,
+            "update_proj_gap": self.update_proj_gap,
+            "scale": self.scale,
+            "proj_type": "std",
+        }
         groups = [{"params": rest}, {"params": matrices, **projection}]
         return GaLoreAdamW(groups, lr=self.lr, eps=1e-8, no_deprecation_warning=True)
 
 
 class Apollo(LowRankOptimizer):
-    """Trains all parameters with gradients scaled, by channel or as a whole, as Adam would in a random low-rank space."""
+    """Trains all parameters with gradients scaled, by channel or as a whole, as Adam would in a
+    random low-rank space.
+    """
 
-    reference: ClassVar = "Zhu et al. 2024, APOLLO, 2412.05270, Algorithm 1 (apollo_torch.APOLLOAdamW)"
+    reference: ClassVar = (
+        "Zhu et al. 2024, APOLLO, 2412.05270, Algorithm 1 (apollo_torch.APOLLOAdamW)"
+    )
     verified: ClassVar = "first step parallel to the gradient in each channel"
     package: ClassVar = "apollo-torch"
 
     lr: Rate = 2e-5
     rank: Rank = 256
     update_proj_gap: Gap = 200
-    scale: Annotated[float, LogRange(1.0, 256.0), Field(gt=0, description="updates are scaled by its square root")] = 1.0
+    scale: Annotated[
+        float,
+        LogRange(1.0, 256.0),
+        Field(gt=0, description="updates are scaled by its square root"),
+    ] = 1.0
     scale_type: Scaled = "channel"
 
     def optimizer(self, matrices: list[Parameter], rest: list[Parameter]) -> Optimizer:
         from apollo_torch import APOLLOAdamW  # pyright: ignore[reportMissingImports]
 
         settings = self.model_dump(include={"rank", "update_proj_gap", "scale", "scale_type"})
-        groups = [{"params": rest}, {"params": matrices, **settings, "proj": "random", "proj_type": "std"}]
+        groups = [
+            {"params": rest},
+            {"params": matrices, **settings, "proj": "random", "proj_type": "std"},
+        ]
         return APOLLOAdamW(groups, lr=self.lr, eps=1e-8)

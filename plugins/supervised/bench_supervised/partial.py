@@ -28,7 +28,9 @@ class BitFit(Method):
     verified: ClassVar = "only biases move, on GPT-2 and Qwen2"
     family: ClassVar = "parameter-efficient"
 
-    lr: Annotated[float, LogRange(1e-4, 1e-1), Field(gt=0, description="peak learning rate of AdamW")] = 1e-3
+    lr: Annotated[
+        float, LogRange(1e-4, 1e-1), Field(gt=0, description="peak learning rate of AdamW")
+    ] = 1e-3
 
     def skip(self, session: Session) -> str | None:
         model = session.model()
@@ -50,21 +52,30 @@ def _is_bias(name: str) -> bool:
 
 
 class Lisa(Method):
-    """Trains embeddings, head and a few random decoder layers at a time, on prompts and completions of the target."""
+    """Trains embeddings, head and a few random decoder layers at a time, on prompts and completions
+    of the target.
+    """
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     reference: ClassVar = "Pan et al. 2024, LISA, 2403.17919, Algorithm 1"
-    verified: ClassVar = "γ = all is sft bit for bit; frozen layers bit for bit; trainable count per interval; Adam state cleared"
+    verified: ClassVar = (
+        "γ = all is sft bit for bit; frozen layers bit for bit; trainable count per interval; Adam"
+        " state cleared"
+    )
     family: ClassVar = "supervised"
 
     lr: Rate = 2e-5
-    activated_layers: Annotated[int, Choice((1, 2, 4, 8)), Field(gt=0, description="γ, decoder layers that train at a time")] = 2
+    activated_layers: Annotated[
+        int, Choice((1, 2, 4, 8)), Field(gt=0, description="γ, decoder layers that train at a time")
+    ] = 2
     interval_steps: Annotated[
-        int, Choice((3, 5, 10, 20, 50)), Field(gt=0, description="K, optimizer steps until layers are drawn anew, in every budget")
+        int,
+        Choice((3, 5, 10, 20, 50)),
+        Field(gt=0, description="K, optimizer steps until layers are drawn anew, in every budget"),
     ] = 20
 
     def train(self, session: Session) -> PreTrainedModel:
-        from bench.models import decoder_layers
+        from bench.models.load import decoder_layers
 
         model = session.model()
         layers = decoder_layers(model)
@@ -82,7 +93,9 @@ class Lisa(Method):
 
 
 def activate(layers: nn.ModuleList, drawn: Collection[int], optimizer: Optimizer) -> None:
-    """Let the drawn layers train and freeze the others, of which the optimizer forgets what it kept."""
+    """Let the drawn layers train and freeze the others, of which the optimizer forgets what it
+    kept.
+    """
     for number, layer in enumerate(layers):
         layer.requires_grad_(number in drawn)
         if number not in drawn:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bench import Session
-    from bench.session import Measuring
+    from bench.methods.session import Measuring
 
 
 class Dapt(Method):
@@ -37,7 +37,9 @@ class Dapt(Method):
 
 
 class Tapt(Method):
-    """Goes on pre-training all parameters on the target's own prompts, without ever seeing a completion."""
+    """Goes on pre-training all parameters on the target's own prompts, without ever seeing a
+    completion.
+    """
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     reference: ClassVar = "Gururangan et al. 2020, Don't stop pretraining, 2004.10964, §4"
@@ -55,14 +57,18 @@ class Tapt(Method):
         return model
 
     def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
-        from bench.objective import nll_per_label
+        from bench.methods.objective import nll_per_label
 
-        batches = (_unlabelled(session, rows["prompt"]) for rows in session.rows(Format.PROMPT_COMPLETION))
+        batches = (
+            _unlabelled(session, rows["prompt"]) for rows in session.rows(Format.PROMPT_COMPLETION)
+        )
         return {"prompt_nll": nll_per_label(model, batches)}
 
 
 def _unlabelled(session: Session, prompts: Sequence[str]) -> dict[str, Tensor]:
-    """Packed prompts. Their end is no label: a completion follows there, and to learn that the text ends would be to learn it wrong."""
+    """Packed prompts. Their end is no label: a completion follows there, and to learn that the text
+    ends would be to learn it wrong.
+    """
     batch = session.pack(prompts)
     labels = batch["labels"].clone()
     labels[batch["input_ids"] == session.tokenizer.eos_token_id] = -100

@@ -1,0 +1,110 @@
+"""Which matrix products a forward pass is made of, seen while it runs: adapters compute in ways
+that no module tree tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+PRODUCTS = (
+    "linear",
+    "matmul",
+    "__matmul__",
+    "__rmatmul__",
+    "mm",
+    "bmm",
+    "addmm",
+    "baddbmm",
+    "einsum",
+)
+
+
+@dataclass
+class Rates:
+    """FLOPs of the matrix products of one pass, its backward pass included as far as gradients are
+    needed.
+    """
+
+    per_token: float = 0.0
+    per_pass: float = 0.0
+    """Of products that no token takes part in, such as that of an adapter's two factors."""
+
+
+class Probe(TorchFunctionMode):
+    """Counts the matrix products of a pass over so many positions, in so many rows; attention
+    apart, which is charged by its lengths.
+
+    A product of 2·m·n·k FLOPs costs as much again for each of its two factors that needs a
+    gradient.
+    """
+
+    def __init__(self, positions: int, rows: int) -> None:
+        super().__init__()
+        self.rates = Rates()
+        self._positions, self._rows = positions, rows
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in PRODUCTS and isinstance(result, Tensor):
+            self._count(func.__name__, [*args, *(kwargs or {}).values()], result)
+        return result
+
+    def _count(self, name: str, args: list[Any], result: Tensor) -> None:
+        equation = args.pop(0) if name == "einsum" else None
+        given = [a for arg in args for a in (arg if isinstance(arg, list | tuple) else [arg])]
+        factors = [a for a in given if isinstance(a, Tensor)]
+        if len(factors) < 2:
+            return
+        one, other = factors[1:3] if name in ("addmm", "baddbmm") else factors[:2]
+        if self._is_attention(one, other):
+            return
+        inner = (
+            _inner(equation, one, other)
+            if equation
+            else one.shape[0 if name == "__rmatmul__" and one.dim() == 2 else -1]
+        )
+        learning = torch.is_grad_enabled()
+        flops = (
+            2.0
+            * result.numel()
+            * inner
+            * (1 + learning * (one.requires_grad + other.requires_grad))
+        )
+        if (
+            any(factor.numel() % self._positions == 0 for factor in (one, other))
+            and result.numel() % self._positions == 0
+        ):
+            self.rates.per_token += flops / self._positions
+        else:
+            self.rates.per_pass += flops
+
+    def _is_attention(self, one: Tensor, other: Tensor) -> bool:
+        """Queries times keys, or weights times values, of each row and head."""
+        return (
+            one.dim() == other.dim() == 4
+            and one.shape[:2] == other.shape[:2]
+            and one.shape[0] == self._rows
+        )
+
+
+def _inner(equation: str, one: Tensor, other: Tensor) -> int:
+    """Product of the sizes that an einsum sums over."""
+    inputs, _, output = equation.replace(" ", "").replace("...", "").partition("->")
+    first, _, second = inputs.partition(",")
+    sizes = dict(zip(reversed(first), reversed(one.shape), strict=False)) | dict(
+        zip(reversed(second), reversed(other.shape), strict=False)
+    )
+    return prod(size for letter, size in sizes.items() if letter not in output)

@@ -1,0 +1,150 @@
+"""What a run may spend and what it did spend, by purpose and in every currency at once."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+
+from bench.accounting.budget import CURRENCIES, Budget, Currency
+
+
+class BudgetSpent(RuntimeError):
+    """A metered model was used after the budget had been spent."""
+
+
+@dataclass
+class Spend:
+    """Running totals of one purpose. Tensors stay on the model's device, so that charging never
+    waits for it.
+    """
+
+    tokens: Tensor | int = 0
+    flops: Tensor | float = 0.0
+    samples: int = 0
+
+
+@dataclass
+class Ledger:
+    """What a run did spend, in all currencies at once, by purpose."""
+
+    purposes: dict[str, Spend] = field(default_factory=lambda: defaultdict(Spend))
+    steps: int = 0
+    paused: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def spent(self, currency: Currency) -> float:
+        """The total over all purposes; waits for the device where its numbers are still there."""
+        if currency == "seconds":
+            return time.perf_counter() - self.started - self.paused
+        if currency == "steps":
+            return float(self.steps)
+        return float(sum(float(getattr(spend, currency)) for spend in self.purposes.values()))
+
+    def totals(self) -> dict[str, float]:
+        return {currency: self.spent(currency) for currency in CURRENCIES}
+
+    def by_purpose(self) -> dict[str, dict[str, float]]:
+        return {
+            purpose: {
+                "tokens": float(s.tokens),
+                "flops": float(s.flops),
+                "samples": float(s.samples),
+            }
+            for purpose, s in self.purposes.items()
+        }
+
+
+class Account:
+    """One ledger held against one budget, and the rule of when to stop.
+
+    The rule: whether the budget is spent is asked at boundaries, which are the request for a batch
+    and the step of an optimizer. Work that began before such a boundary may end; a forward pass
+    after it raises `BudgetSpent`.
+    """
+
+    free: ClassVar[bool] = False
+    """While true, no account charges or counts anything: a look at a model may involve those of
+    several stages.
+    """
+
+    def __init__(
+        self, budget: Budget, ledger: Ledger, on_step: Callable[[], None] = lambda: None
+    ) -> None:
+        self.budget, self.ledger = budget, ledger
+        self._before = ledger.spent(budget.currency)
+        self.fraction = 0.0
+        """Share of the budget that was spent at the last boundary, 0..1."""
+        self._on_step = on_step
+        self._inside_batch = False
+        self._closed = False
+        self._another_counts = False
+        self._step_hook = register_optimizer_step_post_hook(self._stepped)
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent now, 0..1."""
+        return min(1.0, self.share_spent)
+
+    @property
+    def share_spent(self) -> float:
+        """As `progress`, but above 1 where the budget was overrun."""
+        if self.budget.amount <= 0:
+            return 1.0
+        return (self.ledger.spent(self.budget.currency) - self._before) / self.budget.amount
+
+    @classmethod
+    @contextmanager
+    def suspended(cls) -> Iterator[None]:
+        """Charge and count nothing for a while."""
+        cls.free = True
+        try:
+            yield
+        finally:
+            cls.free = False
+
+    @contextmanager
+    def delegated(self) -> Iterator[None]:
+        """Leave the counting of steps to the account of a part for a while; passes are still
+        charged.
+        """
+        self._another_counts = True
+        try:
+            yield
+        finally:
+            self._another_counts = False
+
+    def boundary(self) -> bool:
+        """Look at the budget; True while some of it is left."""
+        self.fraction = self.progress
+        self._closed = self.fraction >= 1.0
+        return not self._closed
+
+    def open_batch(self) -> bool:
+        """As `boundary`, and the work on the batch that follows may end even if it overruns."""
+        self._inside_batch = self.boundary()
+        return self._inside_batch
+
+    def demand(self) -> None:
+        """Raise `BudgetSpent` where no further forward pass is allowed."""
+        if self._closed or (not self._inside_batch and not self.boundary()):
+            raise BudgetSpent(
+                f"went on after its budget of {self.budget.amount:g} {self.budget.currency} was"
+                " spent"
+            )
+
+    def close(self) -> None:
+        self._step_hook.remove()
+
+    def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
+        if self.free or self._another_counts:
+            return
+        self.ledger.steps += 1
+        self.boundary()
+        self._on_step()

@@ -1,0 +1,159 @@
+"""What a run may spend and what it did spend, charged by the models themselves.
+
+A `Meter` sits on a model as forward pre-hooks, so that no method can forget to charge. Per forward
+it counts
+
+* tokens: positions of the attention mask that carry data (padding and virtual tokens of soft
+  prompts are no data);
+* sequences that were passed with gradients on, as samples;
+* FLOPs of the matrix products: 2·n for each weight matrix of n entries and each token that passes
+  it; with gradients on, 2·n
+  more where its input needs a gradient and 2·n more where it is trained itself; 4·q·k·width per
+  layer for attention of q
+  queries on k keys, and 2.5 times as much for its backward pass. Virtual tokens cost FLOPs; padding
+  does not.
+
+The count follows Kaplan et al. (2020), 2001.08361, §2.1, refined by which gradients a method really
+needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from bench.accounting.flops import Probe, Rates
+from bench.accounting.ledger import Account, Spend
+
+NO_GRADIENTS = -1
+
+
+MATRICES = (nn.Linear, Conv1D)  # GPT-2 and its kin have the second
+
+
+class Meter:
+    """Charges every forward pass of a model to an account, through hooks on its backbone, its heads
+    and its embedding.
+    """
+
+    def __init__(self, model: PreTrainedModel, account: Account, purpose: str) -> None:
+        self.account, self.purpose = account, purpose
+        self.backbone: nn.Module = model.base_model
+        config = model.config.get_text_config()
+        heads = config.num_attention_heads
+        self._attention_width = (
+            config.num_hidden_layers
+            * heads
+            * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+        )
+        self._rates: dict[int, Rates] = {}
+        self._state = NO_GRADIENTS
+        self._probe: Probe | None = None
+        self._embedded: int | None = None
+        self._padding: Tensor | float = 0.0
+        self._positions = 0
+        self.backbone.register_forward_pre_hook(self._enter, with_kwargs=True)
+        self.backbone.register_forward_hook(self._leave)
+        model.get_input_embeddings().register_forward_pre_hook(self._embed)
+        inside = set(self.backbone.modules())
+        self._heads = [m for m in model.modules() if isinstance(m, MATRICES) and m not in inside]
+        self._charged_heads: set[nn.Module] = set()
+        for head in self._heads:
+            head.register_forward_pre_hook(self._head)
+
+    def _spend(self) -> Spend:
+        """Passes of the model in training without gradients are rollouts."""
+        rollout = self.purpose == "train" and not torch.is_grad_enabled()
+        return self.account.ledger.purposes["rollout" if rollout else self.purpose]
+
+    def _embed(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._embedded = args[0].numel()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.account.free:
+            return
+        self.account.demand()
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        inputs = ids if ids is not None else kwargs["inputs_embeds"]
+        rows, queries = inputs.shape[:2]
+        self._positions = rows * queries
+        virtual = (
+            0 if ids is not None or self._embedded is None else self._positions - self._embedded
+        )
+        self._embedded = None
+        mask = kwargs.get("attention_mask")
+        if mask is not None and mask.dim() == 2:
+            real, keys = mask[:, -queries:].sum(1), mask.sum(1)
+            tokens, pairs = real.sum(), (real * keys).sum().double()
+            self._padding = (self._positions - tokens).double()
+        else:
+            cache = kwargs.get("past_key_values")
+            tokens = torch.tensor(self._positions)
+            pairs = self._positions * (
+                queries + (cache.get_seq_length() if cache is not None else 0)
+            )
+            self._padding = 0.0
+        spend = self._spend()
+        learning = torch.is_grad_enabled()
+        spend.tokens = spend.tokens + (tokens - virtual)
+        spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
+        spend.samples += rows if learning else 0
+        self._state = self._gradients()
+        if self._state not in self._rates:
+            self._probe = Probe(self._positions, rows)
+            self._probe.__enter__()
+
+    def _gradients(self) -> int:
+        """What the rates depend on: a new state is probed during the forward pass that is about to
+        run.
+        """
+        return (
+            sum(p.requires_grad for p in self.backbone.parameters())
+            if torch.is_grad_enabled()
+            else NO_GRADIENTS
+        )
+
+    def _leave(self, backbone: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Charge the backbone, and the heads for every token: a trainer may use a head's weight
+        without calling it.
+        """
+        if self.account.free:
+            return
+        if self._probe is not None:
+            self._probe.__exit__(None, None, None)
+            self._rates[self._state] = self._probe.rates
+            self._probe = None
+        spend, rates = self._spend(), self._rates[self._state]
+        tokens = self._positions - self._padding
+        spend.flops = spend.flops + rates.per_token * tokens + rates.per_pass
+        for head in self._heads:
+            spend.flops = spend.flops + sum(_linear_flops(head, output[0])) * tokens
+        self._charged_heads = set(self._heads)
+
+    def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
+        """A head that is called is charged for what it really gets: generation may pass it the last
+        position only.
+        """
+        if self.account.free:
+            return
+        rows = args[0].shape[:-1].numel()
+        tokens = rows - self._padding * (rows == self._positions)
+        if head in self._charged_heads:
+            self._charged_heads.discard(head)
+            tokens = tokens - (self._positions - self._padding)
+        spend = self._spend()
+        spend.flops = spend.flops + sum(_linear_flops(head, args[0])) * tokens
+
+
+def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:
+    """FLOPs per token of one weight matrix: forward, and backward as far as gradients are needed."""
+    weight = linear.weight
+    assert isinstance(weight, Tensor)
+    once = 2.0 * weight.numel()
+    if not torch.is_grad_enabled():
+        return once, 0.0
+    return once, once * inputs.requires_grad + once * weight.requires_grad

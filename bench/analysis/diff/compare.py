@@ -1,0 +1,285 @@
+"""The way through: records of both sides, paired where they can be, tested together, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.analysis import statistics
+from bench.analysis.answers import Answers, Key
+from bench.analysis.diff.cost import machines, ratios
+from bench.analysis.diff.shape import ACCURACY, FORGETTING, Change, Diff, RecipeDiff
+from bench.analysis.statistics import Outcomes
+from bench.errors import UserError
+from bench.records.schema import BASE, Record
+from bench.records.store import Store
+
+Side = str  # "a" or "b"
+
+
+class _Folder:
+    """The rows of one results folder and the records behind them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
+        self.answers = Answers(self.store)
+        self.records: dict[str, list[Record]] = {}
+        for record in self.store.planned():
+            if record.get("purpose", "row") == "row":
+                self.records.setdefault(record["recipe"], []).append(record)
+        if not self.records:
+            raise UserError(f"{folder} holds no records yet")
+
+    @property
+    def any(self) -> Record:
+        return next(iter(self.records.values()))[0]
+
+    @property
+    def prints(self) -> dict[str, Any]:
+        """Fingerprints of model and data; the first records of this format had none."""
+        return self.any.get("fingerprints") or {}
+
+    def fine(self, recipe: str) -> list[Record]:
+        return [record for record in self.records.get(recipe, []) if record["status"] == "ok"]
+
+    def status(self, recipe: str) -> str:
+        """ok where at least one seed has a result."""
+        return "ok" if self.fine(recipe) else self.records[recipe][0]["status"]
+
+
+def diff(a: Path, b: Path, level: float = 0.95) -> Diff:
+    """What changed from A to B. UserError where one holds no results, or they have no target in
+    common.
+    """
+    sides = {"a": _Folder(a), "b": _Folder(b)}
+    one, two = sides["a"], sides["b"]
+    if one.any["target"] != two.any["target"]:
+        targets = ", ".join(one.any["target"]), ", ".join(two.any["target"])
+        raise UserError(
+            f"{a} is about {targets[0]} and {b} about {targets[1]}: give two results of the same"
+            " suite"
+        )
+    shared = [recipe for recipe in one.records if recipe in two.records]
+    if not shared:
+        raise UserError(
+            f"{a} and {b} have no recipe in common: {', '.join(one.records)} and"
+            f" {', '.join(two.records)}"
+        )
+    found = Diff(
+        str(a),
+        str(b),
+        level,
+        [],
+        _missing(one, two),
+        _missing(two, one),
+        list(_asked_otherwise(one, two)),
+    )
+    changes = [*_accuracies(sides, shared, found), *_forgettings(sides, shared, found)]
+    raised = statistics.holm([change.p for _, change in changes])
+    judged = [
+        (recipe, _judged(change, p, level))
+        for (recipe, change), p in zip(changes, raised, strict=True)
+    ]
+    for recipe in shared:
+        entry = RecipeDiff(
+            recipe,
+            (one.status(recipe), two.status(recipe)),
+            [change for name, change in judged if name == recipe],
+        )
+        if entry.status == ("ok", "ok"):
+            entry.not_comparable = machines(one.fine(recipe), two.fine(recipe))
+            entry.ratios = (
+                {} if entry.not_comparable else ratios(one.fine(recipe), two.fine(recipe))
+            )
+        found.recipes.append(entry)
+    return found
+
+
+def _missing(here: _Folder, there: _Folder) -> list[str]:
+    return [recipe for recipe in here.records if recipe not in there.records]
+
+
+def _asked_otherwise(one: _Folder, two: _Folder) -> Iterator[str]:
+    for key in ("budget", "batch", "split", "retain"):
+        if one.any.get(key) != two.any.get(key):
+            yield f"{key} differs: {_plain(one.any.get(key))} in A, {_plain(two.any.get(key))} in B"
+    models = {folder.prints.get("model") for folder in (one, two)}
+    if len(models) > 1 and None not in models:
+        yield "the start model differs"
+    for recipe in (name for name in one.records if name in two.records):
+        first, second = (folder.records[recipe][0].get("parameters") or {} for folder in (one, two))
+        changed = [
+            key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)
+        ]
+        if changed:
+            told = ", ".join(
+                f"{key} {_plain(first.get(key))} in A and {_plain(second.get(key))} in B"
+                for key in changed
+            )
+            yield f"hyper-parameters of {recipe} differ: {told}"
+
+
+def _plain(value: Any) -> str:
+    """A part of a record, as one reads it in a sentence."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    return (
+        (", ".join(map(_plain, value)) or "none")
+        if isinstance(value, list)
+        else "none"
+        if value is None
+        else str(value)
+    )
+
+
+def _accuracies(
+    sides: dict[Side, _Folder], shared: list[str], found: Diff
+) -> Iterator[tuple[str, Change]]:
+    compared = _compare(sides, shared, sides["a"].any["target"], "target accuracy", found)
+    for recipe, (a, b, pair) in compared.items():
+        yield recipe, Change(ACCURACY, a, b, *_turned(pair, recipe, 1), pair.p)
+
+
+def _forgettings(
+    sides: dict[Side, _Folder], shared: list[str], found: Diff
+) -> Iterator[tuple[str, Change]]:
+    """Both sides are counted from A's base, so that a base that answers otherwise in B does not
+    hide what recipes lost.
+    """
+    tasks = [task for task in sides["a"].any["retain"] if task in sides["b"].any["retain"]]
+    if not tasks:
+        return
+    compared = _compare(sides, shared, tasks, "forgetting", found)
+    if BASE not in compared:
+        found.notes.append("forgetting is not compared: there is no base in both")
+        return
+    start, base_b, _ = compared[BASE]
+    if start != base_b:
+        found.notes.append(
+            "the base scores otherwise on the retained tasks in B; forgetting is counted from A's"
+            " base in both"
+        )
+    for recipe, (a, b, pair) in compared.items():
+        yield recipe, Change(FORGETTING, start - a, start - b, *_turned(pair, recipe, -1), pair.p)
+
+
+def _turned(pair: statistics.Pair, recipe: str, sign: int) -> tuple[float, float, float]:
+    """Difference and bounds as B minus A, or as A minus B; a pair is the better minus the other."""
+    if (pair.one == f"b {recipe}") == (sign > 0):
+        return pair.difference, pair.low, pair.high
+    return 0.0 - pair.difference, -pair.high, -pair.low  # 0.0 - 0.0 has no sign
+
+
+def _compare(
+    sides: dict[Side, _Folder], shared: list[str], tasks: list[str], what: str, found: Diff
+) -> dict[str, tuple[float, float, statistics.Pair]]:
+    """Means on both sides and their paired difference, for every recipe with a result on both
+    sides.
+    """
+    both = [recipe for recipe in shared if sides["a"].fine(recipe) and sides["b"].fine(recipe)]
+    records = {
+        (side, recipe): folder.fine(recipe) for side, folder in sides.items() for recipe in both
+    }
+    if reason := _unfit(records, tasks):
+        found.notes.append(f"{what} is not compared: {reason}")
+        return {}
+    paired = _paired(sides, records, tasks, what, found)
+    outcomes = {
+        f"{side} {recipe}": _outcomes(sides[side], group, tasks, paired)
+        for (side, recipe), group in records.items()
+    }
+    comparison = statistics.compare(outcomes, found.level)
+    pairs = {frozenset((pair.one, pair.other)): pair for pair in comparison.pairs}
+    return {
+        r: (
+            outcomes[f"a {r}"].value,
+            outcomes[f"b {r}"].value,
+            pairs[frozenset((f"a {r}", f"b {r}"))],
+        )
+        for r in both
+    }
+
+
+def _unfit(records: dict[tuple[Side, str], list[Record]], tasks: list[str]) -> str:
+    """Why scores cannot be tested, if so: the tests are for shares of items, more being better."""
+    if not records:
+        return "no recipe has a result in both"
+    for record in (record for group in records.values() for record in group):
+        for task in tasks:
+            score = record["evaluation"]["scores"][task]
+            if not score["higher_is_better"] or not 0 <= score["value"] <= 1:
+                return (
+                    f"{task} is measured in {score['metric']}, which is no share of right answers"
+                )
+            if not score["items"]:
+                return f"{record['recipe']} does not tell how many items {task} has"
+    return ""
+
+
+Keys = dict[str, list[Key]]
+
+
+def _paired(
+    sides: dict[Side, _Folder],
+    records: dict[tuple[Side, str], list[Record]],
+    tasks: list[str],
+    what: str,
+    found: Diff,
+) -> Keys:
+    """The items by task that every record has an outcome for; none where records cannot be paired
+    on items.
+    """
+    prints = {
+        (f.any.get("split"), *(f.prints.get("tasks", {}).get(task) for task in tasks))
+        for f in sides.values()
+    }
+    if len(prints) > 1:
+        found.notes.append(f"{what} is not paired on items: the data are not known to be the same")
+        return {}
+    told = [
+        sides[side].answers.by_task(record)
+        for (side, _), group in records.items()
+        for record in group
+    ]
+    known = {task: [set(items.get(task, ())) for items in told if items] for task in tasks}
+    keys = {
+        task: sorted(set.intersection(*asked)) if asked else [] for task, asked in known.items()
+    }
+    if not all(keys.values()):
+        found.notes.append(
+            f"{what} is not paired on items: outcomes by item are not there, or have no items in"
+            " common"
+        )
+        return {}
+    used, there = (
+        sum(map(len, keys.values())),
+        sum(len(set.union(*asked)) for asked in known.values()),
+    )
+    if used < there:
+        found.notes.append(f"{what} is compared on the {used} items that every run has, of {there}")
+    return keys
+
+
+def _outcomes(folder: _Folder, records: list[Record], tasks: list[str], keys: Keys) -> Outcomes:
+    """Of all seeds of one recipe; the mean over seeds where outcomes by item are not there."""
+    items = [folder.answers.by_task(record) for record in records]
+    if keys and all(items):
+        return Outcomes.of_items(
+            [[[found[task][key] for key in keys[task]] for found in items] for task in tasks]
+        )
+    scores = [[record["evaluation"]["scores"][task] for record in records] for task in tasks]
+    return Outcomes.of_summary(
+        (sum(s["value"] for s in seeds) / len(seeds), len(keys.get(t, ())) or seeds[0]["items"])
+        for t, seeds in zip(tasks, scores, strict=True)
+    )
+
+
+def _judged(change: Change, adjusted: float, level: float) -> Change:
+    """Whether a change is beyond noise, and which way. More accuracy is better, more forgetting
+    worse.
+    """
+    better = change.difference > 0 if change.measure == ACCURACY else change.difference < 0
+    verdict = ("better" if better else "worse") if adjusted <= 1 - level else ""
+    return replace(change, adjusted=adjusted, verdict=verdict)

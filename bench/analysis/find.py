@@ -1,0 +1,92 @@
+"""The way through: records, rows in comparable groups, what statistics says of them, and the
+sentences that follow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from bench.analysis import caveats, course, headline
+from bench.analysis.answers import Answers
+from bench.analysis.apart import what_differs
+from bench.analysis.groups import environment, group, grouped, members
+from bench.analysis.shape import Findings
+from bench.records.schema import BASE, Purpose, Record
+from bench.records.store import Store
+
+LEVEL = 0.95
+
+
+def find(store: Store, together: bool = False) -> Findings:
+    """All that the records of a results folder tell; in one table whatever their settings where
+    `together` says so.
+    """
+    records = store.planned()
+    rows = [r for r in records if r.get("purpose", Purpose.ROW) == Purpose.ROW]
+    if not rows:
+        return Findings(store.folder.name, "", [], LEVEL)
+    answers = Answers(store)
+    parts = grouped(rows, together)
+    groups = []
+    for part in parts:
+        found = members(part, answers)
+        caveats.mark(found)
+        groups.append(
+            group(found, answers, LEVEL, "" if part is parts[0] else what_differs(part, parts[0]))
+        )
+        course.charge_tuning(groups[-1].rows, records)
+    trials = course.trials(records)
+    main = groups[0]
+    return Findings(
+        name=store.folder.name,
+        headline=headline.headline(main, parts[0][0]["target"], LEVEL),
+        groups=groups,
+        level=LEVEL,
+        suite=_read(store, "suite.yaml"),
+        trials=trials,
+        curve=course.curve(records, answers, LEVEL),
+        sequences=course.sequences(records),
+        ranking=headline.ranking(main, LEVEL),
+        weaknesses=caveats.sentences(groups, records, trials, len(store.asked()) - len(records)),
+        provenance=_provenance(records),
+    )
+
+
+def _read(store: Store, name: str) -> str:
+    file = store.folder / name
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _provenance(records: Sequence[Record]) -> dict[str, str]:
+    """Where the numbers come from, as far as the records tell."""
+    base = next((r for r in records if r["recipe"] == BASE), records[0])
+    commits = dict.fromkeys(
+        r["git"]["commit"][:12] + (" with changes" if r["git"]["dirty"] else "")
+        for r in records
+        if r.get("git")
+    )
+    told = {
+        "records": str(len(records)),
+        "finished": _span([r["finished_at"] for r in records if r.get("finished_at")]),
+        "commit": ", ".join(commits),
+        "measured with": " | ".join(dict.fromkeys(filter(None, (environment(r) for r in records)))),
+        "runs at a time": ", ".join(
+            dict.fromkeys(str(r["side_by_side"]) for r in records if r["side_by_side"])
+        ),
+        "model": str((base.get("fingerprints") or {}).get("model") or ""),
+        "data": ", ".join(
+            f"{name} {value}"
+            for name, value in ((base.get("fingerprints") or {}).get("tasks") or {}).items()
+        ),
+        "plugins": ", ".join(
+            sorted({origin for r in records for origin in r["origin"].split(", ") if origin})
+        ),
+        "decoding": json.dumps((base.get("evaluation") or {}).get("generation_config") or {}),
+    }
+    return {name: text for name, text in told.items() if text}
+
+
+def _span(times: list[str]) -> str:
+    days = sorted({time[:10] for time in times})
+    return f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)

@@ -1,0 +1,80 @@
+"""What `bench check` prints."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from bench.errors import Skipped, UserError
+from bench.methods import registry
+from bench.methods.method import Merger
+
+if TYPE_CHECKING:
+    from bench.testing import Finding
+
+
+def show_check(name: str, as_json: bool) -> bool:
+    """Try one method or merger in the tiny world and print its checklist; False when it does not
+    conform.
+    """
+    from bench.execution.worker import quieten
+    from bench.methods.recipe import Recipe
+    from bench.testing import check, check_merger
+
+    plugin = registry.mergers().get(name) or registry.find(name)
+    if plugin.method is None:
+        raise UserError(f"{name} of {plugin.origin} cannot be used: {plugin.problem}")
+    if issubclass(plugin.method, Recipe):
+        raise UserError(f"{name} is made of other methods: check those")
+    quieten()
+    console = Console(quiet=as_json)
+    console.print(
+        f"[bold]{escape(name)}[/] from {escape(plugin.origin)}, on the embedded model",
+        highlight=False,
+    )
+    findings: list[Finding] = []
+    skipped = None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            kind = plugin.method
+            found = check_merger(kind) if issubclass(kind, Merger) else check(kind, Path(folder))
+            findings.extend(_told(found, console))
+        except Skipped as reason:
+            skipped = str(reason)
+            console.print(
+                f"  [yellow]–[/] cannot run here, so nothing more can be said: {escape(skipped)}",
+                highlight=False,
+            )
+    ok = all(finding.ok for finding in findings)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "method": name,
+                    "ok": ok,
+                    "skipped": skipped,
+                    "checks": [vars(f) for f in findings],
+                },
+                indent=1,
+            )
+        )
+    return ok
+
+
+def _told(findings: Iterator[Finding], console: Console) -> Iterator[Finding]:
+    """Each line the moment it is known, with a sign of life in between."""
+    while True:
+        with console.status("training in the tiny world …"):
+            finding = next(findings, None)
+        if finding is None:
+            return
+        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        detail = f" [dim]({escape(finding.detail)})[/]" if finding.detail else ""
+        console.print(f"  {mark} {escape(finding.what)}{detail}", highlight=False)
+        yield finding

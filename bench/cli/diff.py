@@ -1,0 +1,140 @@
+"""What changed between two folders, as a person or a script reads it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.analysis.diff.shape import ACCURACY, FORGETTING, Change, Diff, RecipeDiff
+
+COLOURS = {"worse": "red", "better": "green"}
+TITLES = {
+    "train_tokens_per_second": "training\ntokens/s",
+    "decode_tokens_per_second": "decoding\ntokens/s",
+    "peak_train_bytes": "peak memory\ntraining",
+    "peak_eval_bytes": "peak memory\nevaluation",
+    "train_seconds": "training\nseconds",
+    "eval_seconds": "evaluation\nseconds",
+}
+
+
+def show(found: Diff, as_json: bool) -> None:
+    """Print it: a table, or JSON with every number."""
+    if as_json:
+        recipes = [{**asdict(recipe), "worse": recipe.worse} for recipe in found.recipes]
+        print(
+            json.dumps(
+                {**asdict(found), "recipes": recipes, "worse": found.worse},
+                indent=1,
+                ensure_ascii=False,
+            )
+        )
+        return
+    console = Console()
+    wide = console if console.is_terminal else Console(width=max(console.width, 170))
+    console.print(f"A {escape(found.a)}\nB {escape(found.b)}", highlight=False)
+    wide.print(_scores(found))
+    share = f"{found.level:.0%}"
+    console.print(
+        f"Points of accuracy, with {share} intervals of each difference; p after Holm's correction"
+        " for all of them. A difference is called worse or better where that p is at most"
+        f" {1 - found.level:.2g}.",
+        highlight=False,
+    )
+    if any(recipe.ratios for recipe in found.recipes):
+        wide.print(_costs(found))
+    for line in _remarks(found):
+        console.print(line, highlight=False)
+
+
+def _scores(found: Diff) -> Table:
+    grid = Table(header_style="bold")
+    grid.add_column("recipe", overflow="fold")
+    told = [
+        measure
+        for measure in (ACCURACY, FORGETTING)
+        if any(c.measure == measure for r in found.recipes for c in r.changes)
+    ]
+    for measure in told:
+        name = "target accuracy" if measure == ACCURACY else "forgetting"
+        for title in (f"{name}\nA", "\nB", "\nB − A", "\np"):
+            grid.add_column(title, justify="right")
+    grid.add_column("verdict")
+    for recipe in found.recipes:
+        changes = {change.measure: change for change in recipe.changes}
+        cells = [cell for measure in told for cell in _cells(changes.get(measure))]
+        grid.add_row(escape(recipe.recipe), *cells, _verdict(recipe))
+    return grid
+
+
+def _cells(change: Change | None) -> list[str]:
+    if change is None:
+        return ["–"] * 4
+    low, high = 100 * change.low, 100 * change.high
+    difference = f"{100 * change.difference:+.1f} [{low:+.1f}, {high:+.1f}]".replace(
+        "[", "\\["
+    ).replace("-", "−")
+    if change.verdict:
+        difference = f"[{COLOURS[change.verdict]}]{difference}[/]"
+    return [
+        f"{100 * change.a:.1f}",
+        f"{100 * change.b:.1f}",
+        difference,
+        _probability(change.adjusted),
+    ]
+
+
+def _probability(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _verdict(recipe: RecipeDiff) -> str:
+    if recipe.broken:
+        return f"[red]worse: {escape(recipe.status[1])} in B[/]"
+    if recipe.status != ("ok", "ok"):
+        return escape(" in A, ".join(recipe.status)) + " in B"
+    told = [
+        f"[{COLOURS[c.verdict]}]{'accuracy' if c.measure == ACCURACY else 'forgetting'}"
+        f" {c.verdict}[/]"
+        for c in recipe.changes
+        if c.verdict
+    ]
+    return ", ".join(told) or ("within noise" if recipe.changes else "not compared")
+
+
+def _costs(found: Diff) -> Table:
+    """B over A; a recipe that ran on other machines has no numbers here."""
+    grid = Table(header_style="bold", title="B / A", title_justify="left")
+    grid.add_column("recipe", overflow="fold")
+    columns = [name for name in TITLES if any(name in recipe.ratios for recipe in found.recipes)]
+    for name in columns:
+        grid.add_column(TITLES[name], justify="right")
+    for recipe in found.recipes:
+        if recipe.ratios:
+            grid.add_row(
+                escape(recipe.recipe),
+                *(f"{recipe.ratios[c]:.2f}" if c in recipe.ratios else "–" for c in columns),
+            )
+    return grid
+
+
+def _remarks(found: Diff) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for recipe in found.recipes:
+        if recipe.not_comparable:
+            by_reason.setdefault(recipe.not_comparable, []).append(recipe.recipe)
+    lines = []
+    for reason, names in by_reason.items():
+        which = "all recipes" if len(names) == len(found.recipes) else ", ".join(names)
+        lines.append(f"Speed, memory and seconds are not comparable ({which}): {reason}")
+    lines += [note[0].upper() + note[1:] for note in found.notes]
+    lines += [
+        f"Only in {side}: {', '.join(names)}"
+        for side, names in (("A", found.only_a), ("B", found.only_b))
+        if names
+    ]
+    return [escape(line) for line in lines]

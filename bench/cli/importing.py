@@ -1,0 +1,104 @@
+"""`bench import`: results that others published become records, and stand in the same table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import UserError
+
+SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+app = typer.Typer(
+    help="Take in results that were made elsewhere.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Results = Annotated[
+    Path,
+    typer.Option("--results", metavar="DIR", help="where results are kept, a folder per suite"),
+]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
+
+
+@app.command()
+def peft_method_comparison(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="PEFT's method_comparison/MetaMathQA/results")
+    ],
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Every result file of PEFT's method comparison on MetaMathQA, number for number."""
+    from bench.records.importers import peft_comparison
+    from bench.records.importers.incoming import keep
+    from bench.records.store import Store
+
+    records = peft_comparison.read_folder(folder)
+    store = Store(results / peft_comparison.SUITE)
+    notes = keep(store, [(record, Path()) for record in records])
+    _report(store.folder, notes, as_json)
+
+
+@app.command()
+def lm_eval(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="a results_*.json of lm-eval; samples_*.jsonl beside it are read too",
+        ),
+    ],
+    results: Results = Path("results"),
+    suite: Annotated[
+        str,
+        typer.Option(
+            "--suite", metavar="NAME", help="the folder that it goes into, beside what is there"
+        ),
+    ] = "lm-eval",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="NAME", help="its row; base for the start [default: the model]"
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, help="which training of that row this is; several make one row"
+        ),
+    ] = 0,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", metavar="TASK", help="a task it was trained for; others are retained"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Scores that lm-eval's own command wrote, as one row."""
+    from bench.records.importers import lm_eval
+    from bench.records.importers.incoming import keep
+    from bench.records.store import Store
+
+    if not SUITE_NAME.fullmatch(suite):
+        raise UserError(
+            f"--suite {suite} cannot name a folder; take letters, digits, dots, dashes and"
+            " underscores"
+        )
+    with lm_eval.read(file, suite, recipe, seed, target or []) as (record, items):
+        store = Store(results / suite)
+        notes = keep(store, [(record, items)])
+    _report(store.folder, notes, as_json)
+
+
+def _report(folder: Path, notes: list[str], as_json: bool) -> None:
+    from bench import report
+    from bench.cli import terminal
+    from bench.records.store import Store
+
+    for note in notes:
+        typer.echo(note, err=True)
+    terminal.print_findings(report.write(Store(folder)), folder / "report", as_json)

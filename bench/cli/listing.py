@@ -1,0 +1,129 @@
+"""What `bench methods` tells."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from bench.methods import registry
+from bench.methods.method import Merger, Method
+from bench.methods.registry import Plugin
+from bench.methods.search_space import hyperparameters
+
+FAMILIES = (
+    "supervised",
+    "pre-training",
+    "parameter-efficient",
+    "preference",
+    "reinforcement",
+    "continual",
+    "merging",
+    "recipe",
+    "other",
+)
+MERGERS = "mergers (by:)"
+
+
+def show_methods(name: str | None, as_json: bool) -> None:
+    """Every plugin by family, or one of them in full."""
+    found = _all() if name is None else [_find(name)]
+    if as_json:
+        print(json.dumps([_told(plugin) for plugin in found], indent=1, ensure_ascii=False))
+    elif name is None:
+        _print_all(found)
+    else:
+        _print_one(found[0])
+
+
+def _all() -> list[Plugin[Any]]:
+    return [*registry.plugins().values(), *registry.mergers().values()]
+
+
+def _find(name: str) -> Plugin[Any]:
+    return registry.mergers()[name] if name in registry.mergers() else registry.find(name)
+
+
+def _family(plugin: Plugin[Any]) -> str:
+    if plugin.method is None:
+        return "cannot be used"
+    return MERGERS if issubclass(plugin.method, Merger) else plugin.method.family
+
+
+def _learns_from(method: type[Method] | type[Merger]) -> str:
+    if issubclass(method, Merger):
+        return "weights"
+    return ", ".join(method.formats) or ("its parts" if method.family == "recipe" else "no data")
+
+
+def _told(plugin: Plugin[Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": plugin.name,
+        "package": plugin.package,
+        "version": plugin.version,
+        "problem": plugin.problem,
+    }
+    if (method := plugin.method) is None:
+        return told
+    parameters = [
+        {**vars(h), "range": str(h.range) if h.range else None} for h in hyperparameters(method)
+    ]
+    told |= {
+        "family": _family(plugin),
+        "formats": list(getattr(method, "formats", ())),
+        "reference": method.reference,
+    }
+    return told | {"description": inspect.getdoc(method), "hyperparameters": parameters}
+
+
+def _print_all(found: list[Plugin[Any]]) -> None:
+    groups: dict[str, list[Plugin[Any]]] = {}
+    for plugin in found:
+        groups.setdefault(_family(plugin), []).append(plugin)
+    grid = Table(
+        Column("method", no_wrap=True),
+        Column("origin", no_wrap=True),
+        "reference",
+        box=SIMPLE_HEAD,
+        header_style="bold",
+    )
+    known = [f for f in (*FAMILIES, MERGERS, "cannot be used") if f in groups]
+    for family in [*known, *sorted(groups.keys() - set(known))]:
+        grid.add_section()
+        grid.add_row(f"[bold]{escape(family)}[/]", "", "")
+        for plugin in groups[family]:
+            told = plugin.method.reference if plugin.method else plugin.problem or ""
+            grid.add_row(*map(escape, ("  " + plugin.name, plugin.origin, told)))
+    Console().print(grid)
+
+
+def _print_one(plugin: Plugin[Any]) -> None:
+    console = Console()
+    console.print(f"[bold]{escape(plugin.name)}[/] from {escape(plugin.origin)}", highlight=False)
+    if plugin.method is None:
+        console.print(f"cannot be used: {escape(plugin.problem or '')}", highlight=False)
+        return
+    console.print(escape(inspect.getdoc(plugin.method) or ""), highlight=False)
+    told = (
+        f"Family: {_family(plugin)}\nFollows: {plugin.method.reference}\nLearns from:"
+        f" {_learns_from(plugin.method)}"
+    )
+    told += (
+        f"\nVerified: {plugin.method.verified or 'nobody says how'}"
+        if issubclass(plugin.method, Method)
+        else ""
+    )
+    console.print(escape(told), highlight=False)
+    grid = Table("hyper-parameter", "default", "search range", "", header_style="bold")
+    for h in hyperparameters(plugin.method):
+        default, searched = (
+            "required" if h.required else str(h.default),
+            str(h.range or "not searched"),
+        )
+        grid.add_row(*map(escape, (h.name, default, searched, h.description)))
+    console.print(grid)

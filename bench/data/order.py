@@ -1,0 +1,26 @@
+"""The order of the data and the seeds of every axis of randomness, all derived from the suite's
+seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from bench.errors import UserError
+
+
+def order(count: int, seed: int) -> Iterator[int]:
+    """Row numbers without end: every epoch its own permutation of 0 … count-1, given by the seed."""
+    import numpy as np
+
+    if count == 0:
+        raise UserError("a training split is empty")
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from rng.permutation(count).tolist()
+
+
+def derive(seed: int, axis: str) -> int:
+    """The seed of one axis of randomness, by SHA-256, in 0 … 2³¹-1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,111 @@
+"""Tasks: training data in one or more formats, and how to evaluate it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.data.formats import Format
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+from bench.data.sources import SourceSpec, Split, _loader
+
+
+class TaskSpec(BaseModel):
+    """A task of one's own: training data in one or more formats, and how to evaluate it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    language_modeling: SourceSpec | None = Field(default=None, alias="language-modeling")
+    prompt_completion: SourceSpec | None = Field(default=None, alias="prompt-completion")
+    instruction: SourceSpec | None = None
+    preference: SourceSpec | None = None
+    unpaired_preference: SourceSpec | None = Field(default=None, alias="unpaired-preference")
+    prompt_only: SourceSpec | None = Field(default=None, alias="prompt-only")
+    ranking: SourceSpec | None = None
+    evaluate: str | None = Field(
+        default=None,
+        description="an lm-eval task: its name, or a YAML file relative to the suite file",
+    )
+
+    def sources(self) -> dict[Format, SourceSpec]:
+        found = {f: getattr(self, f.value.replace("-", "_")) for f in Format}
+        return {f: source for f, source in found.items() if source is not None}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Training data in one or more formats, plus how to evaluate it. Data is loaded when asked for."""
+
+    name: str
+    loaders: Mapping[Format, Callable[[Split], Dataset]] = field(repr=False)
+    evaluation: str | dict[str, Any] | None = field(repr=False)
+    """An lm-eval task: a built-in name, or the content of its YAML."""
+    fingerprint: str
+
+    @property
+    def formats(self) -> frozenset[Format]:
+        return frozenset(self.loaders)
+
+    def load(self, format: Format, split: Split) -> Dataset:
+        if format not in self.loaders:
+            raise UserError(
+                f"task {self.name} has no {format} data; it offers"
+                f" {', '.join(sorted(self.loaders)) or 'none'}"
+            )
+        return self.loaders[format](split)
+
+
+def find_task(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
+    """A task declared in the suite, one of tiny's, or an lm-eval task by its name (which can be
+    evaluated only).
+    """
+    if name in declared:
+        return _declared(name, declared[name], folder)
+    if name.startswith("tiny/"):
+        from bench.tiny.tasks import tiny_task
+
+        return tiny_task(name)
+    return Task(name, {}, name, name)
+
+
+def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
+    digest = hashlib.sha256(spec.model_dump_json().encode())
+    for source in spec.sources().values():
+        for file in source.files(folder):
+            if not file.is_file():
+                raise UserError(f"task {name}: there is no data file {file}")
+            digest.update(file.read_bytes())
+    evaluation: str | dict[str, Any] | None = spec.evaluate
+    if spec.evaluate is not None and spec.evaluate.endswith((".yaml", ".yml")):
+        evaluation = read_lm_eval_yaml(folder / spec.evaluate)
+        digest.update(json.dumps(evaluation, sort_keys=True, default=str).encode())
+    loaders = {f: _loader(name, f, source, folder) for f, source in spec.sources().items()}
+    return Task(name, loaders, evaluation, digest.hexdigest()[:16])
+
+
+def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
+    """An lm-eval task file, its own relative data files resolved against its folder."""
+    if not file.is_file():
+        raise UserError(f"there is no lm-eval task file {file}")
+    from lm_eval.tasks._yaml_loader import (
+        load_yaml,  # its public doors would read relative files from the working folder
+    )
+
+    config = dict(load_yaml(file))
+    files = (config.get("dataset_kwargs") or {}).get("data_files")
+    if isinstance(files, dict):
+        located = {split: str((file.parent / path).resolve()) for split, path in files.items()}
+        for path in located.values():
+            if not Path(path).is_file():
+                raise UserError(f"{file}: there is no data file {path}")
+        config["dataset_kwargs"] = {**config["dataset_kwargs"], "data_files": located}
+    return config

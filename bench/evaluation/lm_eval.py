@@ -1,0 +1,144 @@
+"""Scores of a model by lm-eval, decoded greedily, with the outcome of every item."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lm_eval.evaluator import evaluate as lm_evaluate
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bench.accounting import resources
+from bench.data.tasks import Task
+from bench.data.tokenize import token_id
+from bench.errors import UserError
+
+logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+
+Model = PreTrainedModel | PeftModel
+
+
+_HFLM: Any = HFLM  # lm-eval's registration hides its type
+
+
+@dataclass(frozen=True)
+class Score:
+    """What lm-eval says of one task, and the outcome of each item by its document number."""
+
+    task: str
+    metric: str
+    value: float
+    higher_is_better: bool
+    items: dict[int, float] = field(repr=False)
+
+
+class GreedyLM(_HFLM):
+    """lm-eval's Hugging Face model, made to decode greedily and without padding, whatever the task
+    or the model would say.
+
+    Left padding puts a gap between a soft prompt and the text and so changes its answers; rows of
+    one length need none.
+    """
+
+    generated_tokens = 0
+    generation_seconds = 0.0
+    resolved: dict[str, Any] | None = None
+
+    def _model_generate(
+        self, context: Tensor, max_length: int, stop: list[str], **settings: Any
+    ) -> Tensor:
+        mask = settings.pop("attention_mask")
+        settings = {
+            k: v for k, v in settings.items() if k not in ("temperature", "top_p", "top_k")
+        } | {"do_sample": False}
+        pad = token_id(self.tokenizer, "pad")
+        room = max_length - context.shape[1]
+        out = context.new_full((context.shape[0], max_length), pad)
+        lengths = mask.sum(1)
+        with resources.stopwatch(self.device) as watch:
+            for length in lengths.unique().tolist():
+                rows = (lengths == length).nonzero().flatten()
+                texts = super()._model_generate(
+                    context[rows, -length:],
+                    length + room,
+                    stop,
+                    attention_mask=mask[rows, -length:],
+                    **settings,
+                )
+                answers = texts[:, length:]
+                out[rows, context.shape[1] : context.shape[1] + answers.shape[1]] = answers
+                self.generated_tokens += int((answers != pad).sum())
+        self.generation_seconds += watch.seconds
+        if self.resolved is None:
+            self.resolved = {**self.model.generation_config.to_diff_dict(), **settings}
+            self.resolved.pop("transformers_version", None)
+        return out
+
+
+def open_model(
+    model: Model, tokenizer: PreTrainedTokenizerBase, batch_size: int, device: torch.device
+) -> GreedyLM:
+    model.config.use_cache = True
+    # lm-eval ties weights anew, which fails where an adapter wraps a tied embedding; loading has
+    # tied them already.
+    model.tie_weights = lambda *_, **__: None  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+    return GreedyLM(
+        pretrained=model.eval(), tokenizer=tokenizer, batch_size=batch_size, device=str(device)
+    )
+
+
+def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
+    """One score per lm-eval task that the name stands for (a group has several)."""
+    with torch.no_grad():
+        loaded = _load(task, split)
+        results: Any = lm_evaluate(lm, loaded, bootstrap_iters=0, verbosity="ERROR")
+    return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+
+
+def _load(task: Task, split: str) -> Any:
+    config = task.evaluation
+    if isinstance(config, str):
+        loaded: Any = TaskManager(include_defaults=True).load([config])["tasks"]
+        if split == "validation":
+            raise UserError(
+                f"{task.name}: lm-eval's own tasks are scored on their test split; declare the task"
+                " to use another"
+            )
+        return loaded
+    assert config is not None
+    given = dict(config)
+    if split == "validation":
+        if not given.get("validation_split"):
+            raise UserError(f"{task.name}: its lm-eval task names no validation_split")
+        given["test_split"] = None
+    return TaskManager(include_defaults=False).load([given])["tasks"]
+
+
+def _read(label: str, name: str, results: Any) -> Score:
+    """The first metric of a task is its score."""
+    key = next(
+        k
+        for k, v in results["results"][name].items()
+        if "," in k and "_stderr" not in k and isinstance(v, (int, float))
+    )
+    metric, filter_name = key.split(",")
+    samples = [s for s in results["samples"][name] if s["filter"] == filter_name]
+    items = {
+        int(s["doc_id"]): float(s[metric])
+        for s in samples
+        if isinstance(s.get(metric), (int, float))
+    }
+    return Score(
+        label,
+        metric,
+        float(results["results"][name][key]),
+        bool(results["higher_is_better"][name][metric]),
+        items,
+    )

@@ -1,0 +1,58 @@
+"""Where a run ran, as far as its numbers may depend on it."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.execution.worker import Job
+from bench.suite.schema import Suite
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "lm-eval",
+    "accelerate",
+    "tokenizers",
+)
+
+
+def precision(suite: Suite, device: str) -> Any:
+    """The torch dtype that the suite asks for on this device."""
+    import torch
+
+    auto = "bfloat16" if device.startswith("cuda") else "float32"
+    return getattr(torch, auto if suite.dtype == "auto" else suite.dtype)
+
+
+def environment(job: Job) -> dict[str, Any]:
+    """Where a run ran, as far as its numbers may depend on it."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "device": torch.cuda.get_device_name() if job.device.startswith("cuda") else _processor(),
+        "device_kind": job.device.partition(":")[0],
+        "dtype": str(precision(job.suite, job.device)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def count_parameters(model: Any) -> dict[str, int]:
+    return {
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "total": sum(p.numel() for p in model.parameters()),
+    }

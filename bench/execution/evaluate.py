@@ -1,0 +1,161 @@
+"""The second stage of a run, in a fresh process: load what was saved onto a fresh base, as a user
+would, and score it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.execution.environment import count_parameters, environment, precision
+from bench.execution.worker import Job
+from bench.records.schema import Purpose
+from bench.suite.plan import tasks
+from bench.suite.schema import Suite
+
+
+def evaluate(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
+    """Load what was saved onto a fresh base, as a user would, and score it."""
+    import torch
+
+    from bench.accounting import resources
+    from bench.evaluation.lm_eval import open_model
+    from bench.models.load import load_tokenizer
+
+    suite, run = job.suite, job.run
+    device = torch.device(job.device)
+    whole = run.purpose is Purpose.ROW
+    names = list(dict.fromkeys((*suite.target, *suite.retain) if whole else suite.target))
+    stages = len(suite.target) if whole and run.method is not None else 1
+    with resources.memory(device) as memory:
+        with resources.stopwatch(device) as loading:
+            model = _reopened(job, job.artifact)
+            tokenizer = load_tokenizer(suite.start())
+        with resources.stopwatch(device) as scoring:
+            lm = open_model(model, tokenizer, suite.batch.size, device)
+            scores = _scores(lm, job, names, lambda fraction: tell(fraction / (stages + 1)))
+    _write_items(job, scores)
+    with resources.stopwatch(device) as drifting:
+        change = (
+            _drift(job, model, tokenizer, lambda fraction: tell((1 + fraction) / (stages + 1)))
+            if whole and suite.drift
+            else None
+        )
+    with resources.stopwatch(device) as looking_back:
+        earlier = [_after_stage(job, number, names, tokenizer) for number in range(1, stages)]
+    return {
+        "seconds": {
+            "load": loading.seconds,
+            "evaluate": scoring.seconds,
+            "drift": drifting.seconds,
+            "earlier": looking_back.seconds,
+        },
+        "memory": asdict(memory),
+        "scores": {name: _summary(group) for name, group in scores.items()},
+        "earlier_scores": earlier,
+        "drift": change,
+        "decode": {"tokens": lm.generated_tokens, "seconds": lm.generation_seconds},
+        "generation_config": lm.resolved,
+        "parameters": count_parameters(model),
+        "environment": environment(job),
+    }
+
+
+def _scores(
+    lm: Any, job: Job, names: list[str], tell: Callable[[float], None]
+) -> dict[str, list[Any]]:
+    from bench.evaluation.lm_eval import score
+
+    found = {}
+    for done, task in enumerate(tasks(job.suite, names)):
+        found[task.name] = score(lm, task, job.run.split)
+        tell((done + 1) / len(names))
+    return found
+
+
+def _after_stage(job: Job, number: int, names: list[str], tokenizer: Any) -> dict[str, Any]:
+    """Scores of what came out of an earlier target of a sequence."""
+    import torch
+
+    from bench.evaluation.lm_eval import open_model
+
+    lm = open_model(
+        _reopened(job, job.after_stage(number)),
+        tokenizer,
+        job.suite.batch.size,
+        torch.device(job.device),
+    )
+    return {
+        name: _summary(group) for name, group in _scores(lm, job, names, lambda _: None).items()
+    }
+
+
+def _reopened(job: Job, artifact: Path) -> Any:
+    import torch
+
+    from bench.models.artifact import open_artifact
+    from bench.models.load import load_model
+
+    start, device, dtype = (
+        job.suite.start(),
+        torch.device(job.device),
+        precision(job.suite, job.device),
+    )
+    if job.run.method is None:
+        return load_model(start, dtype, device)
+    return open_artifact(artifact, start, dtype, device)
+
+
+def _summary(group: list[Any]) -> dict[str, Any]:
+    """A task's score: the mean over its items, or over its parts where lm-eval gives no items."""
+    items = [value for part in group for value in part.items.values()]
+    values = items or [part.value for part in group]
+    return {
+        "value": sum(values) / len(values),
+        "metric": group[0].metric,
+        "higher_is_better": group[0].higher_is_better,
+        "items": len(items),
+    }
+
+
+def _write_items(job: Job, scores: dict[str, list[Any]]) -> None:
+    import pandas as pd
+
+    rows = [
+        (name, part.task, i, value)
+        for name, group in scores.items()
+        for part in group
+        for i, value in part.items.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["task", "part", "doc_id", "score"])
+    frame.to_parquet(job.work / "items.parquet", index=False)
+
+
+def _drift(job: Job, model: Any, tokenizer: Any, tell: Callable[[float], None]) -> dict[str, float]:
+    import torch
+
+    from bench.evaluation.drift import drift
+    from bench.models.load import load_model
+
+    suite = job.suite
+    base = load_model(suite.start(), precision(suite, job.device), torch.device(job.device)).eval()
+    return asdict(drift(base, model, _drift_texts(suite), tokenizer, suite.batch.max_length, tell))
+
+
+def _drift_texts(suite: Suite) -> list[str]:
+    from bench.data.formats import Format
+    from bench.data.tasks import find_task
+
+    assert suite.drift is not None
+    file = suite.folder / suite.drift
+    if file.is_file():
+        return [
+            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    return list(
+        find_task(suite.drift, suite.tasks, suite.folder).load(
+            Format.LANGUAGE_MODELING, "validation"
+        )["text"]
+    )

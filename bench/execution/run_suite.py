@@ -1,0 +1,55 @@
+"""From a suite to records: every run that is missing is placed by an executor, and its record is
+kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from bench.execution.executors import local
+from bench.execution.worker import Job
+from bench.records.schema import RETRIED
+from bench.records.store import Store
+from bench.suite import file as suite_file
+from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
+from bench.suite.schema import Suite
+
+Watch = Callable[[int, int], AbstractContextManager[local.Watcher]]
+"""Opens a progress display for so many runs, of which so many are done already."""
+
+
+def cache_folder() -> Path:
+    """Where artifacts lie, outside the results."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bench"
+
+
+def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> None:
+    """Run what is missing of a suite, and keep each record the moment it is finished."""
+    with store.lock():
+        runs = known_runs(suite, devices, store)
+        total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
+        with watch(total, len(runs) - left) as watcher:
+            known: set[str] = set()
+            while fresh := [r for r in runs if r.id not in known]:
+                store.begin(suite_file.resolved(suite), [r.id for r in runs])
+                jobs = [_job(suite, r) for r in missing_runs(fresh, store)]
+                local.run_all(jobs, devices, store, watcher)
+                known |= {r.id for r in runs}
+                runs = known_runs(suite, devices, store) if suite.tuning else runs
+
+
+def known_runs(suite: Suite, devices: list[str], store: Store) -> list[Run]:
+    """All runs that can be named by now: finished trials name the rows of their winners."""
+    return make_plan(suite, devices[0].partition(":")[0], store.all() if suite.tuning else ())
+
+
+def missing_runs(runs: list[Run], store: Store) -> list[Run]:
+    """Runs without a record, and those whose failure another attempt may mend."""
+    return [r for r in runs if not store.has(r.id) or store.get(r.id)["status"] in RETRIED]
+
+
+def _job(suite: Suite, run: Run) -> Job:
+    return Job(suite, suite.folder, run, "", work_folder(cache_folder(), suite, run))

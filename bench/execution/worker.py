@@ -1,0 +1,133 @@
+"""One run, in processes of its own: train and save in the first, load and evaluate in a fresh
+second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.errors import Skipped
+from bench.records.store import write_atomically
+from bench.suite.plan import Run
+from bench.suite.schema import Suite
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told."""
+
+    suite: Suite
+    suite_folder: Path
+    run: Run
+    device: str
+    work: Path
+
+    @property
+    def artifact(self) -> Path:
+        return self.work / "artifact"
+
+    def after_stage(self, number: int) -> Path:
+        """Where the artifact stands that came out of an earlier target of a sequence, counted from
+        1.
+        """
+        return self.work / "stages" / str(number)
+
+
+class Stage(Protocol):
+    def __call__(self, job: Job, tell: Callable[[float], None]) -> dict[str, Any]: ...
+
+
+def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
+    """Run one stage and leave its outcome in `<stage>.json`; its output goes to `log.txt`. The body
+    of a worker process.
+    """
+    job.work.mkdir(parents=True, exist_ok=True)
+    log = (job.work / "log.txt").open("a", buffering=1)
+    os.dup2(log.fileno(), sys.stdout.fileno())
+    os.dup2(log.fileno(), sys.stderr.fileno())
+    threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
+    quieten()
+    job.suite.at(job.suite_folder)
+    try:
+        outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
+    except BaseException as error:
+        traceback.print_exc()
+        outcome = {"status": _status(error), "reason": _reason(error)}
+    write_atomically(job.work / f"{name}.json", json.dumps(outcome, ensure_ascii=False, indent=1))
+
+
+def _throttled(send: Callable[[float], None]) -> Callable[[float], None]:
+    """Tell at most five times a second: steps of a tiny model are faster than anybody reads."""
+    last = 0.0
+
+    def tell(fraction: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.2:
+            last = time.monotonic()
+            send(fraction)
+
+    return tell
+
+
+def _end_with(channel: Connection) -> None:
+    """A worker must not outlive the process that asked for it, however that one ends."""
+    try:
+        channel.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def quieten() -> None:
+    """Turn off what the libraries say about themselves; their errors still reach the log."""
+    import datasets
+    import torch
+    import transformers
+    from tqdm import tqdm
+
+    torch.set_num_threads(1)
+    tqdm.set_lock(
+        threading.RLock()
+    )  # its own would be a semaphore that a worker leaves behind when it is ended
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def _status(error: BaseException) -> str:
+    import torch
+
+    from bench.accounting.ledger import BudgetSpent
+    from bench.methods.schedule import Diverged
+
+    if isinstance(error, Skipped):
+        return "skipped"
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, BudgetSpent):
+        return "over budget"
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(
+        error
+    ):
+        return "out of memory"
+    return "failed"
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (
+        text if type(error).__module__.startswith("bench.") else f"{type(error).__name__}: {text}"
+    )

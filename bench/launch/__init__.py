@@ -1,1 +1,0 @@
-"""Functions that run a list of runs."""

@@ -1,0 +1,81 @@
+"""The contract with a method: a class whose fields are its hyper-parameters, and one verb, `train`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from bench.methods.session import Measuring, Session
+from bench.data.formats import Format
+
+
+class Method(BaseModel):
+    """How a model is adapted. Fields are hyper-parameters: each has a default and, as annotation, a
+    search range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    formats: ClassVar[tuple[Format, ...]]
+    """Every format of data that this method learns from; the target must offer all of them. Empty
+    where it learns from none.
+    """
+    reference: ClassVar[str]
+    """The paper or implementation it follows."""
+    family: ClassVar[str] = "other"
+    """The group that `bench methods` lists it in."""
+    goal: ClassVar[tuple[str, Literal["lower", "higher"]]] = ("nll", "lower")
+    """Which number of `objective` it strives for, and in which direction."""
+
+    verified: ClassVar[str] = ""
+    """How it is known to do what its reference says: a golden value, an official implementation.
+    Empty where nobody has looked.
+    """
+
+    def skip(self, session: Session) -> str | None:
+        """The reason why this method cannot run here, or None."""
+        return None
+
+    @abstractmethod
+    def train(self, session: Session) -> PreTrainedModel | PeftModel:
+        """Adapt `session.model()` until the budget is spent, and give back the model whose state is
+        to be saved.
+        """
+
+    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        """What this method itself optimises, measured on validation rows: called before and after
+        training, charged to nobody.
+
+        Without one of its own, the negative log-likelihood per token of what is learned to be said,
+        where the format has that.
+        """
+        from bench.methods.objective import mean_nll
+
+        return mean_nll(self.formats, session, model)
+
+
+Weights = dict[str, "Tensor"]
+"""All weights of a model by name, in float32."""
+
+
+class Merger(BaseModel):
+    """How the results of several recipes become one model. Fields are hyper-parameters, as a
+    method's are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reference: ClassVar[str]
+    """The paper or implementation it follows."""
+
+    @abstractmethod
+    def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
+        """One set of weights from those of the parts and those that all parts started from."""

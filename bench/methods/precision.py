@@ -1,0 +1,38 @@
+"""Arithmetic in the suite's precision, with float32 masters of everything that trains."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+
+def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Arithmetic in `dtype` with float32 masters of everything that trains, whoever builds the
+    optimizer.
+
+    Frozen weights stay in `dtype`. PEFT calls `forward` directly, so the wrapper replaces it rather
+    than hooking the call; TRL's fused heads call the backbone and never the model's own `forward`,
+    so the backbone has the wrapper too.
+    """
+    if dtype == torch.float32:
+        return
+    for module in (model, model.base_model):
+        module.forward = _in_dtype(module.forward, model, dtype)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _in_dtype(
+    forward: Callable[..., Any], model: PreTrainedModel, dtype: torch.dtype
+) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def in_dtype(*args: Any, **kwargs: Any) -> Any:
+        for parameter in model.parameters() if torch.is_grad_enabled() else ():
+            if parameter.requires_grad and parameter.dtype != torch.float32:
+                parameter.data = parameter.data.float()
+        with torch.autocast(model.device.type, dtype=dtype):
+            return forward(*args, **kwargs)
+
+    return in_dtype

@@ -1,0 +1,149 @@
+"""Recipes: several methods as one, sharing one budget."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from bench.errors import Skipped, UserError
+from bench.methods import registry
+from bench.methods.method import Method
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from bench.methods.session import Measuring, Session
+from bench.methods.entry import _demand_none, entry, mistakes
+
+
+class Part(BaseModel):
+    """One recipe inside another, written as entries under `methods` are, with `share:` where parts
+    should not be equal.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    parameters: dict[str, Any] = {}
+    share: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entry(cls, value: Any) -> Any:
+        name, parameters, beside = entry(value)
+        if "as" in beside:
+            raise ValueError("a part has no name of its own: give as: to the whole recipe")
+        plugin = _found(name)
+        if plugin is None:
+            return {"name": name, "parameters": parameters, **beside}
+        _demand_none(mistakes(name, plugin, parameters))
+        return {
+            "name": name,
+            "parameters": plugin.model_validate(parameters).model_dump(mode="json"),
+            **beside,
+        }
+
+    @model_serializer
+    def _as_entry(self) -> dict[str, Any]:
+        return {self.name: self.parameters} | (
+            {"share": self.share} if self.share is not None else {}
+        )
+
+    @cached_property
+    def method(self) -> Method:
+        """The part as a method; `Skipped` where its plugin cannot be used."""
+        return registry.usable(self.name).model_validate(self.parameters)
+
+    @property
+    def usable(self) -> Method | None:
+        """The part as a method, or None where its plugin cannot be used."""
+        return self.method if registry.find(self.name).method else None
+
+
+def _found(name: str) -> type[Method] | None:
+    try:
+        return registry.find(name).method
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+class Recipe(Method):
+    """Several recipes as one."""
+
+    formats: ClassVar = ()
+    family: ClassVar = "recipe"
+
+    parts: Annotated[
+        tuple[Part, ...],
+        Field(description="recipes, each with a share of the budget: equal, unless said"),
+    ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parts_alone(cls, value: Any) -> Any:
+        return {"parts": value} if isinstance(value, (list, tuple)) else value
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Recipe:
+        if len(self.parts) < 2:
+            raise ValueError(f"a recipe has two parts or more, this one has {len(self.parts)}")
+        said = [part.share for part in self.parts if part.share is not None]
+        if sum(said) > 1 + 1e-9 or (len(said) == len(self.parts) and sum(said) < 1 - 1e-9):
+            raise ValueError(f"the shares of the parts come to {sum(said):g}, not to 1")
+        return self
+
+    def shares(self) -> list[float]:
+        """Each part's share: as said, and the rest evenly among the others that learn from data."""
+        rest = 1.0 - sum(part.share or 0.0 for part in self.parts)
+        learners = [p for p in self.parts if p.share is None and _learns(p.method)]
+        return [
+            part.share or (rest / len(learners) if part in learners else 0.0) for part in self.parts
+        ]
+
+    def skip(self, session: Session) -> str | None:
+        return next(
+            (reason for part in self.parts if (reason := obstacle(part.method, session))), None
+        )
+
+    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+        return {}  # each part has its own
+
+
+def _learns(method: Method) -> bool:
+    return bool(method.formats) or isinstance(method, Recipe)
+
+
+def obstacle(method: Method, session: Session) -> str | None:
+    """Why a method cannot run in a session, or None."""
+    missing = [f for f in method.formats if f not in session.task.formats]
+    return (
+        f"{session.task.name} has no {', '.join(missing)} data" if missing else method.skip(session)
+    )
+
+
+def apply(name: str, method: Method, session: Session) -> PreTrainedModel | PeftModel:
+    """Train the recipe of that name, and write down what it itself optimises before and after;
+    `Skipped` where it cannot run.
+    """
+    from transformers import set_seed
+
+    from bench.methods.objective import measured
+
+    if reason := obstacle(method, session):
+        raise Skipped(reason)
+    steps, start = session.ledger.steps, session.start
+    set_seed(session.seed)
+    model = method.train(session)
+    before, after = measured(method, session, start, model)
+    if before.get("values") != {}:
+        goal, better = method.goal
+        look = {"goal": goal, "better": better, "before": before, "after": after}
+        session.journal.objectives.append({"stage": session.stage_name, "method": name, **look})
+    if session.ledger.steps > steps and not isinstance(method, Recipe):
+        session.journal.trainable = max(
+            session.journal.trainable, sum(p.numel() for p in model.parameters() if p.requires_grad)
+        )
+    return model

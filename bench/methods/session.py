@@ -1,0 +1,329 @@
+"""What a method is handed while it trains: start model, data, budget, and one way of stepping for
+everybody.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from bench.accounting import resources
+from bench.accounting.budget import Budget
+from bench.accounting.ledger import Account, Ledger
+from bench.accounting.metering import Meter
+from bench.data import tokenize
+from bench.data.formats import Format
+from bench.data.order import derive, order
+from bench.data.sources import Split
+from bench.data.tasks import Task
+from bench.methods import trainer
+from bench.methods.precision import _compute_in
+from bench.methods.schedule import CLIP, Diverged, anneal
+from bench.models.artifact import save_model
+from bench.models.load import load_model, load_scorer
+from bench.models.spec import ModelSpec
+
+BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
+
+
+MEASURED_ROWS = 128
+
+
+@dataclass
+class Journal:
+    """What is written down while a run trains, over all its stages."""
+
+    losses: list[float] = field(default_factory=list)
+    objectives: list[dict[str, Any]] = field(default_factory=list)
+    """Of each stage that has one: what its method itself optimises, before and after."""
+    speeds: list[tuple[float, float]] = field(default_factory=list)
+    """Of each stage: tokens and seconds after its warm-up steps."""
+    load_seconds: float = 0.0
+    aside_seconds: float = 0.0
+    memory: resources.Memory = field(default_factory=resources.Memory)
+    trainable: int = 0
+    """Most parameters that any stage trained."""
+
+
+@dataclass
+class Session:
+    """One training of one method on one task. The harness makes it; a method only reads and calls
+    it.
+    """
+
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    budget: Budget
+    seed: int
+    """The method's own seed; torch, numpy and random are seeded with it already."""
+    device: torch.device
+    dtype: torch.dtype
+    folder: Path
+    """An empty folder for whatever the method wants to write; it is deleted afterwards."""
+    batch_size: int
+    max_length: int
+    ledger: Ledger
+    start: ModelSpec
+    """What `model()` and `reference()` load."""
+    stage_name: str = ""
+    """Where in its recipe this session stands: empty, or `0`, `1/0`, …"""
+    old: tuple[Task, ...] = ()
+    """Tasks that should not be forgotten and that have training data: retained tasks and earlier
+    targets.
+    """
+    earlier: tuple[Path, ...] = ()
+    """Adapters that this recipe saved on earlier targets, in their order."""
+    journal: Journal = field(default_factory=Journal)
+    _data_seed: int = 0
+    _tell: Callable[[float], None] = lambda fraction: None
+    _split: Split = "train"
+
+    def __post_init__(self) -> None:
+        self._account = Account(self.budget, self.ledger, self._on_step)
+        self._speed = resources.Speed(self.device)
+
+    # ── models ────────────────────────────────────────────────────────────────────────────────────
+    # ──────────────────
+
+    def model(self, purpose: str = "train") -> PreTrainedModel:
+        """A fresh copy of the start model, in training mode and metered. Loading it is not charged.
+
+        `purpose` is the line of the ledger that its passes are charged to.
+        """
+        return self._handed_out(load_model, purpose).train()
+
+    def reference(self) -> PreTrainedModel:
+        """A fresh copy of the start model that stays as it is: frozen, in evaluation mode, charged
+        as reference.
+        """
+        return self._handed_out(load_model, "reference").requires_grad_(False).eval()
+
+    def scorer(self, purpose: str) -> PreTrainedModel:
+        """The start model with a new head of one output per token
+        (`AutoModelForSequenceClassification`): a reward model or a critic.
+        """
+        scorer = self._handed_out(load_scorer, purpose).train()
+        scorer.config.pad_token_id = self.tokenizer.pad_token_id
+        return scorer
+
+    def _handed_out(self, load: Callable[..., PreTrainedModel], purpose: str) -> PreTrainedModel:
+        with resources.stopwatch(self.device) as watch:
+            # hooks tie a model and its meter into a cycle: what was handed out before and dropped
+            # goes now
+            gc.collect()
+            model = load(self.start, self.dtype, self.device)
+            model.config.use_cache = False
+            Meter(model, self._account, purpose)
+            _compute_in(model, self.dtype)
+        if not self.ledger.steps:
+            self.journal.memory.restart(self.device)
+        self.ledger.paused += watch.seconds
+        self.journal.load_seconds += watch.seconds
+        return model
+
+    def rebase(self, model: PreTrainedModel) -> None:
+        """Make a model's present weights the start from here on, as an adapter needs it whose
+        set-up changes its base.
+
+        They are saved with the adapter, so that it is loaded onto the base it belongs to.
+        """
+        folder = self.folder / "rebased"
+        save_model(model, folder, self.dtype)
+        self.start = self.start.moved(folder)
+
+    # ── data ──────────────────────────────────────────────────────────────────────────────────────
+    # ──────────────────
+
+    def dataset(self, format: Format) -> Dataset:
+        """All training rows of the target in one format, in this suite's order."""
+        data = self.task.load(format, self._split)
+        return data.select(list(islice(order(len(data), self._data_seed), len(data))))
+
+    def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
+        """Batches of `batch_size` rows as columns, in the order that all recipes share; ends when
+        the budget is spent.
+        """
+        data = self.task.load(format, self._split)
+        numbers = order(len(data), self._data_seed)
+        while self._account.open_batch():
+            yield data[list(islice(numbers, self.batch_size))]
+
+    def batches(self, format: Format) -> Iterator[dict[str, Tensor]]:
+        """As `rows`, tokenised: input_ids, attention_mask and labels of shape (batch_size, longest
+        row) on the device.
+        """
+        if format not in BATCHED:
+            raise ValueError(f"batches() gives {', '.join(BATCHED)}; take {format} as rows()")
+        for rows in self.rows(format):
+            if format == Format.LANGUAGE_MODELING:
+                yield self._on_device(
+                    tokenize.collate(
+                        tokenize.encode(rows, format, self.tokenizer, self.max_length), self._pad
+                    )
+                )
+            else:
+                yield self.encode(rows["prompt"], rows["completion"])
+
+    def old_rows(self, format: Format, size: int) -> Iterator[dict[str, list[Any]]]:
+        """Batches of `size` training rows of the `old` tasks as columns, without end; every task
+        has the same share of the rows.
+        """
+        tables = [task.load(format, "train") for task in self.old if format in task.formats]
+        numbers = [
+            order(len(table), derive(self._data_seed, f"old/{i}")) for i, table in enumerate(tables)
+        ]
+        turns = order(len(tables), derive(self._data_seed, "old"))
+        while True:
+            rows = [tables[i][next(numbers[i])] for i in islice(turns, size)]
+            yield {column: [row[column] for row in rows] for column in tables[0].column_names}
+
+    def encode(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, Tensor]:
+        """Right-padded input_ids, attention_mask and labels of (rows, longest row) on the device;
+        labels cover the completions alone.
+        """
+        encoded = tokenize.encode_pairs(prompts, completions, self.tokenizer, self.max_length)
+        return self._on_device(tokenize.collate(encoded, self._pad))
+
+    def pack(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Whole texts side by side in as few rows of `max_length` as they need: input_ids,
+        position_ids and labels on the device.
+
+        Texts in one row do not attend to one another.
+        """
+        return self._on_device(tokenize.pack(texts, self.tokenizer, self.max_length))
+
+    @property
+    def _pad(self) -> int:
+        return tokenize.token_id(self.tokenizer, "pad")
+
+    def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    # ── steps ─────────────────────────────────────────────────────────────────────────────────────
+    # ──────────────────
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0..1."""
+        return self._account.progress
+
+    def optimizer(self, model: torch.nn.Module, lr: float) -> AdamW:
+        """AdamW without weight decay over everything in the model that requires a gradient."""
+        return AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
+
+    def step(self, optimizer: Optimizer, loss: Tensor) -> None:
+        """Backward, clip, set the learning rate by the budget spent, step."""
+        self.journal.losses.append(float(loss.detach()))
+        if not math.isfinite(self.journal.losses[-1]):
+            raise Diverged(
+                f"the loss became {self.journal.losses[-1]} at step {self.ledger.steps + 1}"
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(
+            [p for group in optimizer.param_groups for p in group["params"]], CLIP
+        )
+        anneal(optimizer, self._account.fraction)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def trainer_kwargs(self, config: Callable[..., Any], **settings: Any) -> dict[str, Any]:
+        """Arguments for a Hugging Face or TRL trainer: the same precision, batch, schedule and stop
+        rule as everybody's.
+
+        `config` is the trainer's own class of arguments and `settings` what the method adds, such
+        as its learning rate.
+        """
+        return trainer.arguments(self, config, settings)
+
+    # ── parts ─────────────────────────────────────────────────────────────────────────────────────
+    # ──────────────────
+
+    @contextmanager
+    def stage(self, name: str, until: float, start: ModelSpec | None = None) -> Iterator[Session]:
+        """A session for a part of this one: it may spend up to the share `until` (0..1) of this
+        session's budget.
+
+        What an earlier part spent too much or too little is the later part's loss or gain. Its data
+        comes in another order.
+        """
+        folder = self.folder / f"stage-{name}"
+        folder.mkdir(parents=True)
+        account = self._account
+        part = replace(
+            self,
+            budget=self.budget.part(account.share_spent, until),
+            seed=derive(self.seed, name),
+            folder=folder,
+            start=start or self.start,
+            stage_name=f"{self.stage_name}/{name}".strip("/"),
+            _data_seed=derive(self._data_seed, name),
+            _tell=lambda _: self._tell(self.progress),
+        )
+        set_seed(part.seed)
+        with account.delegated():
+            try:
+                yield part
+            finally:
+                part.close()
+
+    def measuring(self, start: ModelSpec) -> Measuring:
+        """A session on a start and on validation rows, with a ledger of its own that nobody reads."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        own = {
+            "start": start,
+            "ledger": Ledger(),
+            "budget": Budget("steps", math.inf),
+            "journal": Journal(),
+            "_split": "validation",
+        }
+        return Measuring(**{**given, **own})
+
+    @contextmanager
+    def unmetered(self) -> Iterator[None]:
+        """For the harness: passes in here are charged to nobody, the clock stands, and memory is
+        not looked at.
+        """
+        self.journal.memory.note(self.device)
+        with Account.suspended(), resources.stopwatch(self.device) as watch:
+            yield
+            gc.collect()
+        resources.restart_peak(self.device)
+        self.ledger.paused += watch.seconds
+        self.journal.aside_seconds += watch.seconds
+
+    # ── what the harness reads
+    # ──────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> None:
+        """Stop listening for steps, and write down the speed."""
+        self._account.close()
+        if (steady := self._speed.read(float(self.ledger.purposes["train"].tokens))) is not None:
+            self.journal.speeds.append(steady)
+
+    def _on_step(self) -> None:
+        self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))
+        self._tell(self._account.fraction)
+
+
+class Measuring(Session):
+    """A session for looking at a model, not for training one: its rows are the first of the
+    validation split, once.
+    """
+
+    def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
+        data = self.task.load(format, self._split)
+        self._account.open_batch()
+        for first in range(0, min(MEASURED_ROWS, len(data)), self.batch_size):
+            yield data[first : min(first + self.batch_size, MEASURED_ROWS)]

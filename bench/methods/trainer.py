@@ -1,0 +1,77 @@
+"""What a Hugging Face or TRL trainer is given, so that it trains under the same rules as everybody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback
+
+from bench.methods.schedule import CLIP, Diverged, anneal
+
+if TYPE_CHECKING:
+    from bench.methods.session import Session
+
+
+def arguments(
+    session: Session, config: Callable[..., Any], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The trainer's own class of arguments filled in, with the callback that stops it and the
+    tokenizer.
+    """
+    args = config(
+        **{
+            "output_dir": str(session.folder),
+            "per_device_train_batch_size": session.batch_size,
+            "max_steps": 1_000_000_000,  # the callback stops it
+            "lr_scheduler_type": "constant",
+            "weight_decay": 0.0,
+            "max_grad_norm": CLIP,
+            "use_cpu": session.device.type == "cpu",
+            "bf16": (
+                session.dtype == torch.bfloat16
+            ),  # TRL's fused heads compute outside of the model's own forward
+            "gradient_checkpointing": False,
+            "train_sampling_strategy": "sequential",  # the rows are in this suite's order already
+            "seed": session.seed,
+            "save_strategy": "no",
+            "logging_strategy": "steps",
+            "logging_steps": 1,
+            "report_to": "none",
+            "disable_tqdm": True,
+            **settings,
+        }
+    )
+    return {
+        "args": args,
+        "callbacks": [BudgetCallback(session)],
+        "processing_class": session.tokenizer,
+    }
+
+
+class BudgetCallback(TrainerCallback):
+    """Stops a trainer when the budget is spent and anneals its learning rate with it."""
+
+    def __init__(self, session: Session) -> None:
+        self._account = session._account
+        self._losses = session.journal.losses
+
+    def on_step_begin(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
+    ) -> None:
+        self._account.open_batch()
+        anneal(optimizer, self._account.fraction)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_training_stop = not self._account.boundary()
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None:
+            self._losses.append(loss)
+            if not math.isfinite(loss):
+                raise Diverged(f"the loss became {loss} at step {state.global_step}")

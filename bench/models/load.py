@@ -1,0 +1,82 @@
+"""Loading models and tokenizers; safetensors only, so no pickle is ever opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.errors import Skipped
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import ModuleList
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from bench.models.spec import ModelSpec
+
+
+def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The start model with its weights in `dtype`; safetensors only, so no pickle is ever opened."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if spec.random is None:
+        model = AutoModelForCausalLM.from_pretrained(
+            spec.location,
+            revision=spec.revision or "main",
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=spec.trust_remote_code,
+        )
+        return model.to(device)  # pyright: ignore[reportArgumentType]
+    config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
+    torch.manual_seed(0)
+    with device:
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The start model with one new output per token in place of its head."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    if spec.random is not None:
+        config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}), num_labels=1)
+        torch.manual_seed(0)
+        with device:
+            return AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        spec.location,
+        revision=spec.revision or "main",
+        dtype=dtype,
+        num_labels=1,
+        use_safetensors=True,
+        trust_remote_code=spec.trust_remote_code,
+    )
+    return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def decoder_layers(model: PreTrainedModel) -> ModuleList:
+    """The list of the decoder's layers, as many as the configuration says; `Skipped` where there is
+    none.
+    """
+    from torch.nn import ModuleList
+
+    count = model.config.get_text_config().num_hidden_layers
+    for child in model.get_decoder().children():
+        if isinstance(child, ModuleList) and len(child) == count:
+            return child
+    raise Skipped(f"the decoder layers of {type(model).__name__} cannot be found")
+
+
+def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a padding token: its own, or else its end of sequence."""
+    from transformers import AutoTokenizer
+
+    revision = spec.revision if spec.tokenizer is None else None
+    tokenizer = AutoTokenizer.from_pretrained(
+        spec.tokenizer_location,
+        revision=revision or "main",
+        trust_remote_code=spec.trust_remote_code,
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

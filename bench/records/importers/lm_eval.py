@@ -1,0 +1,260 @@
+"""What lm-eval's own command leaves behind (`results_*.json`, `samples_*.jsonl`) as a record:
+scores without a training.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError, nearest
+from bench.records.importers.incoming import ROW, digest, read_json, run_id
+from bench.records.schema import Record
+
+SOURCE = "lm-eval"
+MACHINE = ("metadata", "dataset_kwargs")
+"""Parts of a task's configuration that tell where it ran: paths of the machine and of the model."""
+
+
+@contextmanager
+def read(
+    file: Path, suite: str, recipe: str | None, seed: int, target: list[str]
+) -> Iterator[tuple[Record, Path]]:
+    """A record of the scores in a results file, and a file with its per-item outcomes for as long
+    as the block lasts.
+
+    `recipe` names its row, by default after the model; `seed` tells trainings of one recipe apart.
+    `target` are the tasks that it was trained for; the others count as retained. Without any, all
+    are targets. UserError where the file is of another kind.
+    """
+    content = read_json(file)
+    if not isinstance(content.get("results"), dict) or "configs" not in content:
+        raise UserError(f"{file} is no results file of lm-eval: it lacks results or configs")
+    names = _tasks(content)
+    if not names:
+        raise UserError(f"{file} holds no scores: no task in it has a metric with a number")
+    for name in target:
+        if name not in names:
+            raise UserError(
+                f"{file} has no scores for --target {name}{nearest(name, names)}; it has"
+                f" {', '.join(names)}"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        items = Path(folder) / "items.parquet"
+        found = {name: _samples(file, content, name) for name in names}
+        _write(found, items)
+        yield (
+            _record(
+                content, file.name, suite, recipe or _model(content), seed, names, target, found
+            ),
+            items,
+        )
+
+
+def _tasks(content: dict[str, Any]) -> list[str]:
+    """Groups that have a score of their own, and tasks that belong to none of those."""
+    scored = [name for name, values in content["results"].items() if _metric(content, name, values)]
+    inside = {leaf for name in scored for leaf in _leaves(content, name) if leaf != name}
+    return [name for name in scored if name not in inside]
+
+
+def _leaves(content: dict[str, Any], name: str) -> list[str]:
+    children = content.get("group_subtasks", {}).get(name) or []
+    return [leaf for child in children for leaf in _leaves(content, child)] if children else [name]
+
+
+def _metric(content: dict[str, Any], name: str, values: dict[str, Any]) -> tuple[str, str] | None:
+    """A task's first metric whose direction is told, and its filter: that is its score, as in our
+    own runs.
+    """
+    directions = content.get("higher_is_better", {}).get(name, {})
+    for key, value in values.items():
+        metric, _, filter_name = key.partition(",")
+        if (
+            filter_name
+            and not metric.endswith("_stderr")
+            and isinstance(value, (int, float))
+            and directions.get(metric) is not None
+        ):
+            return metric, filter_name
+    return None
+
+
+def _record(
+    content: dict[str, Any],
+    file: str,
+    suite: str,
+    recipe: str,
+    seed: int,
+    names: list[str],
+    target: list[str],
+    items: dict[str, dict[tuple[str, int], float]],
+) -> Record:
+    config, setting = content.get("config", {}), _setting(content, names)
+    hashes = content.get("task_hashes", {})
+    return {
+        "id": run_id(recipe, seed, [suite, setting, recipe]),
+        "suite": suite,
+        "setting": digest(setting),
+        "fingerprints": {
+            "model": config.get("model_sha") or None,
+            "tasks": {leaf: hashes.get(leaf) for name in names for leaf in _leaves(content, name)},
+            "drift": None,
+        },
+        "recipe": recipe,
+        "method": None,
+        "origin": f"lm-eval {content.get('lm_eval_version')}",
+        "parameters": {},
+        "seed": seed,
+        **ROW,
+        "status": "ok",
+        "reason": None,
+        "log": None,
+        "target": target or names,
+        "retain": [name for name in names if target and name not in target],
+        "split": "test",
+        "budget": None,
+        "batch": None,
+        "train": None,
+        "evaluation": {
+            "status": "ok",
+            "seconds": {
+                "load": None,
+                "evaluate": _number(content.get("total_evaluation_time_seconds")),
+                "drift": None,
+            },
+            "memory": None,
+            "scores": {name: _score(content, name, items[name]) for name in names},
+            "earlier_scores": [],
+            "drift": None,
+            "decode": None,
+            "generation_config": config.get("gen_kwargs") or None,
+            "parameters": {"trainable": None, "total": config.get("model_num_parameters")},
+            "environment": {
+                "libraries": {
+                    "lm-eval": content.get("lm_eval_version"),
+                    "transformers": content.get("transformers_version"),
+                },
+                "device": config.get("device"),
+                "device_kind": str(config.get("device") or "").partition(":")[0] or None,
+                "dtype": (
+                    str(config.get("model_dtype")).removeprefix("torch.")
+                    if config.get("model_dtype")
+                    else None
+                ),
+            },
+        },
+        "side_by_side": None,
+        "finished_at": _time(
+            content.get("date"), _number(content.get("total_evaluation_time_seconds")) or 0.0
+        ),
+        "git": None,
+        "imported": {
+            "from": SOURCE,
+            "file": file,
+            "created_at": _time(content.get("date")),
+            "setting": setting,
+            "notes": [],
+        },
+    }
+
+
+def _setting(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """All that two models must share for their scores to be compared."""
+    config = content.get("config", {})
+    leaves = [leaf for name in names for leaf in _leaves(content, name)]
+    return {
+        "tasks": {
+            leaf: {k: v for k, v in content["configs"].get(leaf, {}).items() if k not in MACHINE}
+            for leaf in leaves
+        },
+        **{
+            key: {leaf: content.get(key, {}).get(leaf) for leaf in leaves}
+            for key in ("versions", "n-shot", "task_hashes")
+        },
+        **{key: config.get(key) for key in ("limit", "gen_kwargs", "fewshot_seed")},
+        **{
+            key: content.get(key)
+            for key in ("system_instruction_sha", "chat_template_sha", "fewshot_as_multiturn")
+        },
+    }
+
+
+def _score(
+    content: dict[str, Any], name: str, items: dict[tuple[str, int], float]
+) -> dict[str, Any]:
+    values = content["results"][name]
+    metric, filter_name = _metric(content, name, values) or ("", "")
+    counts = [
+        content.get("n-samples", {}).get(leaf, {}).get("effective")
+        for leaf in _leaves(content, name)
+    ]
+    return {
+        "value": values[f"{metric},{filter_name}"],
+        "metric": metric,
+        "higher_is_better": content["higher_is_better"][name][metric],
+        "items": len(items) or (sum(counts) if all(counts) else None),
+    }
+
+
+def _samples(file: Path, content: dict[str, Any], name: str) -> dict[tuple[str, int], float]:
+    """Outcomes by leaf task and document number, where the files of samples lie beside the results."""
+    metric, filter_name = _metric(content, name, content["results"][name]) or ("", "")
+    when = file.stem.rpartition("_")[2]
+    found = {}
+    for leaf in _leaves(content, name):
+        samples = file.with_name(f"samples_{leaf}_{when}.jsonl")
+        if not samples.is_file():
+            continue
+        for number, line in enumerate(samples.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                sample = json.loads(line)
+                if sample["filter"] == filter_name and isinstance(sample.get(metric), (int, float)):
+                    found[leaf, int(sample["doc_id"])] = float(sample[metric])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{samples}, line {number} is no sample of lm-eval: {error}"
+                ) from None
+    return found
+
+
+def _write(found: dict[str, dict[tuple[str, int], float]], items: Path) -> None:
+    import pandas as pd
+
+    rows = [
+        (name, leaf, number, score)
+        for name, scores in found.items()
+        for (leaf, number), score in scores.items()
+    ]
+    if rows:
+        pd.DataFrame(rows, columns=["task", "part", "doc_id", "score"]).to_parquet(
+            items, index=False
+        )
+
+
+def _model(content: dict[str, Any]) -> str:
+    """The model's name; of a local folder its last part, for where it lay is nobody else's concern."""
+    name = str(content.get("model_name") or "model")
+    return Path(name).name if Path(name).is_absolute() or name.startswith((".", "~")) else name
+
+
+def _number(text: Any) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def _time(start: Any, seconds: float = 0.0) -> str | None:
+    """The moment so many seconds after a UNIX time."""
+    began = _number(start)
+    return (
+        None
+        if began is None
+        else datetime.fromtimestamp(began + seconds, UTC).isoformat(timespec="seconds")
+    )

@@ -1,0 +1,143 @@
+"""Results of one suite that several machines measured, put into one folder. Nothing is lost or
+replaced unsaid.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.records.schema import Record
+from bench.records.store import Store, write_atomically
+
+MEASURED = ("seconds", "memory", "tokens_per_second", "decode", "environment", "ledger")
+"""Parts of a stage that differ between two honest runs of the same thing, for they tell how fast
+and where it ran.
+"""
+SHOWN_LINES = 12
+
+
+def merge(folders: list[Path], to: Path) -> list[str]:
+    """Copy records and their per-item outcomes into `to`, whose own records go before all others;
+    tells what was decided.
+
+    Of two records with one id, one that is ok stands before one that is not, and the earlier
+    folder's before the later's. Every record is read, and its checksum verified, before the first
+    is written. UserError where a folder holds no results.
+    """
+    target = Store(to)
+    stores = [Store(folder) for folder in folders if folder.resolve() != to.resolve()]
+    with target.lock():
+        if (to / "records").is_dir():
+            stores.insert(0, target)
+        chosen: dict[str, tuple[Record, Store]] = {}
+        order: list[str] = []
+        notes: list[str] = []
+        for store in stores:
+            order += [run for run in _asked(store) if run not in order]
+            for record in store.all():
+                notes += _choose(chosen, record, store)
+        notes += _suites(stores, target)
+        for record, store in chosen.values():
+            if store is not target:
+                target.put(record, store.items_file(record["id"]))
+        target.ask(order)
+    return notes
+
+
+def _asked(store: Store) -> list[str]:
+    if not (store.folder / "records").is_dir():
+        raise UserError(
+            f"{store.folder} holds no results: there is no folder records/ in it; give the results"
+            " folder of one suite"
+        )
+    return store.asked()
+
+
+def _choose(chosen: dict[str, tuple[Record, Store]], record: Record, store: Store) -> list[str]:
+    """Take a record in, unless a better one of the same run is there; a note where the two are not
+    equal.
+    """
+    run = record["id"]
+    if Path(run).name != run:
+        raise UserError(
+            f"{store.folder}: a record calls itself {run!r}, which cannot be the name of a file;"
+            " leave it out"
+        )
+    if run not in chosen:
+        chosen[run] = (record, store)
+        return []
+    first, holder = chosen[run]
+    if first == record:
+        return []
+    if first["status"] != "ok" and record["status"] == "ok":
+        chosen[run] = (record, store)
+        return [
+            f"{run}: took the one in {store.folder}, which is ok; in {holder.folder} it is"
+            f" {first['status']}"
+        ]
+    return [
+        f"{run}: kept the one in {holder.folder}; the one in {store.folder}"
+        f" {_difference(first, record)}"
+    ]
+
+
+def _difference(first: Record, other: Record) -> str:
+    """In what a record that was not taken differs from the one that was."""
+    if first["status"] != other["status"]:
+        return f"is {other['status']}"
+    if _content(first) == _content(other):
+        return "differs in timing, memory or machine only"
+    one, two = _scores(first), _scores(other)
+    if one != two:
+        told = ", ".join(
+            f"{task} {one.get(task)} and {two.get(task)}"
+            for task in {**one, **two}
+            if one.get(task) != two.get(task)
+        )
+        return f"has other scores: {told}"
+    return "differs in content, though not in scores"
+
+
+def _content(record: Record) -> Record:
+    """A record without what only tells how fast and where it ran."""
+    stages = {stage: _without(record.get(stage), MEASURED) for stage in ("train", "evaluation")}
+    return {**_without(record, ("git", "side_by_side", "log")), **stages}
+
+
+def _without(values: dict[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in (values or {}).items() if key not in names}
+
+
+def _scores(record: Record) -> dict[str, float]:
+    return {
+        task: score["value"]
+        for task, score in ((record.get("evaluation") or {}).get("scores") or {}).items()
+    }
+
+
+def _suites(stores: list[Store], target: Store) -> list[str]:
+    """The first suite.yaml stays or is copied; tells in which lines others differ from it."""
+    files = [file for store in stores if (file := store.folder / "suite.yaml").is_file()]
+    if not files:
+        return []
+    kept = files[0].read_text(encoding="utf-8")
+    write_atomically(target.folder / "suite.yaml", kept)
+    notes = []
+    for file in files[1:]:
+        if (other := file.read_text(encoding="utf-8")) != kept:
+            told = list(
+                difflib.unified_diff(kept.splitlines(), other.splitlines(), n=0, lineterm="")
+            )[2:]
+            lines = [line for line in told if not line.startswith("@@")]
+            more = (
+                f"\n  and {len(lines) - SHOWN_LINES} lines more" if len(lines) > SHOWN_LINES else ""
+            )
+            notes.append(
+                f"{file} differs from {files[0]}, which was kept:\n  "
+                + "\n  ".join(lines[:SHOWN_LINES])
+                + more
+            )
+    return notes

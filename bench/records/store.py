@@ -1,0 +1,146 @@
+"""Records on disk: one JSON file per run, written whole or not at all; and records as one table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.records.schema import SCHEMA_VERSION, Record
+
+
+def write_atomically(file: Path, content: str | bytes) -> None:
+    """Readers see the old file or the new one, never half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    Path(name).chmod(0o644)
+    os.replace(name, file)
+
+
+class Store:
+    """The results folder of one suite."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.report = folder / "report"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second `bench run` of the same suite away."""
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another bench run is at work in {self.folder}") from None
+            yield
+
+    def begin(self, suite_yaml: str, runs: list[str]) -> None:
+        """Write down the suite as resolved and which runs it asks for; older records stay but are
+        not reported.
+        """
+        write_atomically(self.folder / "suite.yaml", suite_yaml)
+        self.ask(runs)
+
+    def ask(self, runs: list[str]) -> None:
+        """Write down which runs are reported, and in which order."""
+        write_atomically(self.folder / "plan.json", json.dumps({"runs": runs}, indent=1) + "\n")
+
+    def asked(self) -> list[str]:
+        """The runs of the last plan, whether they exist or not; all that exist where there is no
+        plan.
+        """
+        plan = self.folder / "plan.json"
+        return (
+            json.loads(plan.read_text())["runs"]
+            if plan.is_file()
+            else [record["id"] for record in self.all()]
+        )
+
+    def has(self, run: str) -> bool:
+        return self._record_file(run).is_file()
+
+    def put(self, record: Record, items: Path) -> None:
+        """Keep a record and its per-item outcomes; the record last, so that whoever sees it finds
+        them.
+        """
+        if items.is_file():
+            write_atomically(self.items_file(record["id"]), items.read_bytes())
+        body = {"schema_version": SCHEMA_VERSION, **record}
+        write_atomically(
+            self._record_file(record["id"]), _dumped({**body, "checksum": _checksum(body)})
+        )
+
+    def get(self, run: str) -> Record:
+        return _read(self._record_file(run))
+
+    def planned(self) -> list[Record]:
+        """The records of the last plan, in its order, as far as they exist; all records where there
+        is no plan.
+        """
+        plan = self.folder / "plan.json"
+        if plan.is_file():
+            return [self.get(run) for run in json.loads(plan.read_text())["runs"] if self.has(run)]
+        if not (self.folder / "records").is_dir():
+            raise UserError(f"{self.folder} holds no results: there is no folder records/ in it")
+        return self.all()
+
+    def all(self) -> list[Record]:
+        """Every record that is kept, in the order of their names."""
+        return [_read(file) for file in sorted((self.folder / "records").glob("*.json"))]
+
+    def items(self, run: str) -> dict[tuple[str, str, int], float]:
+        """Outcome of every item of a run, by task, part of the task and document number."""
+        import pyarrow.parquet as pq
+
+        if not self.items_file(run).is_file():
+            return {}
+        columns = pq.read_table(self.items_file(run)).to_pydict()
+        keys = zip(columns["task"], columns["part"], columns["doc_id"], strict=True)
+        return dict(zip(keys, columns["score"], strict=True))
+
+    def _record_file(self, run: str) -> Path:
+        return self.folder / "records" / f"{run}.json"
+
+    def items_file(self, run: str) -> Path:
+        """Where its per-item outcomes are kept, if it has any."""
+        return self.folder / "items" / f"{run}.parquet"
+
+
+def _dumped(body: Record) -> str:
+    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+
+
+def _checksum(body: Record) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _read(file: Path) -> Record:
+    """A record whose checksum holds."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        stated = record.pop("checksum")
+    except (ValueError, KeyError):
+        raise UserError(f"{file} is no record of ours; move it away and run again") from None
+    if stated != _checksum(record):
+        raise UserError(
+            f"{file} was changed after it was written (its checksum differs); restore it, or delete"
+            " it and run again"
+        )
+    if record["schema_version"] > SCHEMA_VERSION:
+        raise UserError(
+            f"{file} was written by a newer version of bench (schema {record['schema_version']})"
+        )
+    return record

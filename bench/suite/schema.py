@@ -1,0 +1,194 @@
+"""The suite: one YAML file, read strictly, with errors that name the line and the nearest right
+word.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+from bench.accounting.budget import CURRENCIES, Budget, Currency
+from bench.data.tasks import TaskSpec
+from bench.methods.entry import entry, label
+from bench.models.spec import ModelSpec
+
+MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+
+
+def _amount(value: Any) -> Any:
+    """Numbers as people write them: 200k, 1.5M, 2e15."""
+    if isinstance(value, str) and value[-1:] in MULTIPLES:
+        return float(value[:-1]) * MULTIPLES[value[-1]]
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_seeds(value: Any) -> Any:
+    return list(range(value)) if isinstance(value, int) and value > 0 else value
+
+
+Amount = Annotated[
+    float,
+    BeforeValidator(_amount, json_schema_input_type=float | str),
+    Field(gt=0, allow_inf_nan=False),
+]
+Names = Annotated[
+    list[str],
+    BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+    Field(min_length=1),
+]
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0)]],
+    BeforeValidator(_as_seeds, json_schema_input_type=int | list[int]),
+    Field(min_length=1),
+]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class BudgetSpec(Strict):
+    """What every recipe may spend: an amount in exactly one currency."""
+
+    tokens: Amount | None = Field(
+        default=None, description="tokens of data passed through any model, padding apart"
+    )
+    flops: Amount | None = Field(
+        default=None, description="floating-point operations of all matrix products"
+    )
+    seconds: Amount | None = Field(default=None, description="wall-clock seconds of training")
+    samples: Amount | None = Field(default=None, description="sequences passed with gradients on")
+    steps: Amount | None = Field(default=None, description="optimizer steps")
+
+    @model_validator(mode="after")
+    def _one(self) -> BudgetSpec:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"give exactly one of {', '.join(CURRENCIES)}")
+        return self
+
+    def budget(self) -> Budget:
+        currency: Currency = next(c for c in CURRENCIES if getattr(self, c) is not None)
+        return Budget(currency, getattr(self, currency))
+
+
+class BatchSpec(Strict):
+    size: int = Field(
+        default=32, gt=0, description="sequences per optimizer step, and per batch of evaluation"
+    )
+    max_length: int = Field(
+        default=512, gt=1, description="tokens per sequence; longer prompts lose their start"
+    )
+
+
+class TuningSpec(Strict):
+    """The same search for every recipe: as many trials each, from one sequence of points, chosen
+    between by one rule.
+    """
+
+    trials: int = Field(
+        gt=0,
+        description="draws of hyper-parameters per recipe; what a suite sets itself is not drawn",
+    )
+    share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the budget that each trial may spend, beside what its row spends",
+    )
+    select: Literal["best-validation"] = Field(
+        default="best-validation", description="the rule that chooses among trials"
+    )
+    seed: int = Field(default=0, ge=0, description="of the quasi-random sequence")
+
+
+class MethodSpec(Strict):
+    """One entry under methods: `lora`, or `lora: {r: 64}` with `as: lora-64` beside it; `chain:
+    [sft, dpo]` is one too.
+    """
+
+    name: str
+    parameters: Any = {}
+    label: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entry(cls, value: Any) -> Any:
+        name, parameters, beside = entry(value)
+        if "share" in beside:
+            raise ValueError(
+                "share: belongs to the parts of a chain or merge; here every entry has the whole"
+                " budget"
+            )
+        return {
+            "name": name,
+            "parameters": parameters,
+            "label": beside.get("as", label(name, parameters)),
+        }
+
+
+class Suite(Strict):
+    """Model, data, budget and methods of one comparison."""
+
+    suite: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name, and folder under results/"
+    )
+    model: ModelSpec = Field(description="what every recipe starts from")
+    target: Names = Field(
+        description="the task to learn; a list is a sequence, learned one after the other"
+    )
+    retain: list[str] = Field(default=[], description="tasks that should not be forgotten")
+    drift: str | None = Field(
+        default=None, description="plain text (a .txt file or a task) on which drift is measured"
+    )
+    budget: BudgetSpec
+    batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description=(
+            "of frozen weights and of arithmetic; auto is bfloat16 on a GPU, float32 on a CPU. What"
+            " trains is float32 always"
+        ),
+    )
+    seeds: Seeds = Field(default=[0, 1, 2], description="how many, or which")
+    split: Literal["test", "validation"] = Field(
+        default="test", description="the split that scores are taken on"
+    )
+    artifacts: Literal["drop", "keep"] = Field(
+        default="drop", description="what becomes of trained weights after evaluation"
+    )
+    tuning: TuningSpec | None = Field(
+        default=None, description="a search that gives each recipe a second row, tuned"
+    )
+    curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[],
+        description="shares of the budget that each recipe is trained on too, for a learning curve",
+    )
+    methods: list[MethodSpec] = Field(min_length=1)
+    tasks: dict[str, TaskSpec] = Field(default={}, description="tasks of one's own")
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """Where the suite file lies; relative paths in it start here."""
+        return self._folder
+
+    def at(self, folder: Path) -> Suite:
+        self._folder = folder
+        return self
+
+    def start(self) -> ModelSpec:
+        """The model with a local folder made absolute."""
+        given = self.model
+        changed = {
+            key: str((self._folder / name).resolve())
+            for key in ("path", "tokenizer")
+            if (name := getattr(given, key)) and (self._folder / name).is_dir()
+        }
+        return given.model_copy(update=changed)

@@ -1,0 +1,312 @@
+"""The conformance kit: what every method must do, tried on the tiny world. Behind `bench check`,
+and one import for an author's tests:
+
+from bench.testing import assert_conforms
+
+def test_my_method(tmp_path):
+    assert_conforms(MyMethod, tmp_path)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from bench.errors import Skipped
+from bench.methods.method import Merger, Method, Weights
+from bench.methods.objective import measured
+from bench.methods.search_space import LogRange, Range, hyperparameters
+from bench.models.artifact import open_artifact, save_artifact
+from bench.models.load import load_model
+from bench.models.spec import ModelSpec
+from bench.testing.trials import (
+    CPU,
+    Trial,
+    changed_frozen,
+    falls,
+    fingerprint,
+    half_trained,
+    logits,
+    runnable_start,
+    tiny_session,
+    trial,
+)
+
+__all__ = ["Finding", "assert_conforms", "check", "check_merger", "tiny_session"]
+
+TOKENS = 6000.0
+SLACK = 1.25  # one batch may overrun a budget as small as this
+# of the largest logit: a hundred roundings of float32, as where what a network makes is saved in
+# place of the network
+CLOSE = 1e-5
+SEED, OTHER_SEED = 1, 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the checklist."""
+
+    what: str
+    ok: bool
+    detail: str = ""
+
+
+def assert_conforms(method: type[Method], folder: Path) -> None:
+    """Fail with the lines of the checklist that the method does not meet."""
+    if wrong := [f"{f.what}: {f.detail}" for f in check(method, folder) if not f.ok]:
+        raise AssertionError(f"{method.__name__} does not conform:\n" + "\n".join(wrong))
+
+
+def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
+    """Every line of the checklist as soon as it is known; `Skipped` where the method cannot run in
+    the tiny world.
+    """
+    yield (sound := _hyperparameters(kind))
+    if not sound.ok and any(h.required for h in hyperparameters(kind)):
+        return
+    method = kind()
+    start = runnable_start(method, folder)
+    if isinstance(start, str):
+        raise Skipped(start)
+    untouched = fingerprint(load_model(start, torch.float32, CPU))
+    done, how, attempt = _learning(_attempts(kind, start), folder)
+    yield how
+    yield _budget(done, bool(method.formats))
+    if done.model is None:
+        return
+    opened = _reopened(done, folder / "artifact")
+    yield _data(done)
+    yield _frozen(done, opened)
+    yield _counts(done)
+    yield _reload(done, opened)
+    yield from _seeds(done, attempt, folder)
+    again = fingerprint(load_model(start, torch.float32, CPU))
+    yield Finding(
+        "the start model is as it was for the next run",
+        again == untouched,
+        "" if again == untouched else "its files have changed",
+    )
+
+
+def check_merger(kind: type[Merger]) -> Iterator[Finding]:
+    """The checklist of a merger, on small random weights."""
+    yield _hyperparameters(kind)
+    start, one, other = ({name: torch.randn(4, 3) for name in ("a", "b")} for _ in range(3))
+    given = [
+        {name: tensor.clone() for name, tensor in weights.items()}
+        for weights in (start, one, other)
+    ]
+    made, again = (kind().merge(start, [one, other]) for _ in range(2))
+    yield Finding("gives a finite tensor of the same shape for each name", _alike(made, start))
+    kept = all(
+        torch.equal(a[name], b[name])
+        for a, b in zip(given, (start, one, other), strict=True)
+        for name in a
+    )
+    yield Finding("leaves the weights that it is given as they are", kept)
+    yield Finding(
+        "gives the same result twice", all(torch.equal(made[name], again[name]) for name in made)
+    )
+    yield Finding(
+        "the parts decide", not all(torch.equal(made[name], start[name]) for name in made)
+    )
+
+
+def _alike(made: Weights, start: Weights) -> bool:
+    return made.keys() == start.keys() and all(
+        t.shape == start[n].shape and bool(t.isfinite().all()) for n, t in made.items()
+    )
+
+
+def _hyperparameters(kind: type[Method] | type[Merger]) -> Finding:
+    """Defaults lie in their ranges, and nonsense is refused."""
+    wrong = [f"{h.name} has no default" for h in hyperparameters(kind) if h.required]
+    wrong += [
+        f"{h.name} = {h.default} lies outside of {h.range}"
+        for h in hyperparameters(kind)
+        if not _inside(h.range, h.default)
+    ]
+    nonsense: list[dict[str, Any]] = [{"no_such_parameter": 1}]
+    nonsense += [
+        {h.name: math.nan} for h in hyperparameters(kind) if isinstance(h.range, LogRange | Range)
+    ]
+    nonsense += [{h.name: -1.0} for h in hyperparameters(kind) if isinstance(h.range, LogRange)]
+    wrong += [f"{given} is accepted" for given in nonsense if _accepts(kind, given)]
+    return Finding(
+        "hyper-parameters have sound defaults and are validated", not wrong, "; ".join(wrong)
+    )
+
+
+def _inside(limits: Any, value: Any) -> bool:
+    if value is None or not isinstance(limits, LogRange | Range):
+        return True
+    return limits.low <= value <= limits.high
+
+
+def _accepts(kind: type[Method] | type[Merger], given: dict[str, Any]) -> bool:
+    try:
+        kind.model_validate(given)
+    except ValidationError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way of showing that a method learns."""
+
+    method: Method
+    start: ModelSpec
+    tokens: float
+    note: str = ""
+
+
+def _learning(attempts: Iterator[Attempt], folder: Path) -> tuple[Trial, Finding, Attempt]:
+    """Train until one attempt shows that the method learns, or none is left."""
+    what = "trains, and gets better at what it optimises"
+    tried: list[str] = []
+    last: tuple[Trial, Attempt] | None = None
+    for number, attempt in enumerate(attempts):
+        try:
+            done = trial(
+                attempt.method, folder / f"learning-{number}", attempt.start, attempt.tokens, SEED
+            )
+        except Skipped as reason:
+            tried.append(f"{reason}{attempt.note}")
+            continue
+        better, told = _better(attempt, done)
+        if better or done.overran:
+            return done, Finding(what, better, told + attempt.note), attempt
+        last = done, attempt
+        tried.append(told + attempt.note)
+    if last is None:
+        raise Skipped("; ".join(tried))
+    return last[0], Finding(what, False, "; ".join(tried)), last[1]
+
+
+def _attempts(kind: type[Method], start: ModelSpec) -> Iterator[Attempt]:
+    """At the default learning rate first; then, as defaults are made for large models, higher in
+    its range and from one that knows more.
+    """
+    yield Attempt(kind(), start, TOKENS)
+    more = half_trained() if start.path == "tiny" else start
+    yield Attempt(kind(), more, TOKENS, " from a half-trained start")
+    found = next(
+        (h for h in hyperparameters(kind) if h.name == "lr" and isinstance(h.range, LogRange)), None
+    )
+    if found is not None and isinstance(found.range, LogRange):
+        some, most = (
+            kind.model_validate({"lr": min(found.range.high, found.default * factor)})
+            for factor in (30, 300)
+        )
+        yield Attempt(some, start, TOKENS, " at 30 times the default learning rate")
+        yield Attempt(
+            most,
+            more,
+            5 * TOKENS,
+            " at 300 times the default learning rate from a half-trained start",
+        )
+
+
+def _better(attempt: Attempt, done: Trial) -> tuple[bool, str]:
+    """Its own objective if it has one, else its training loss; a method that learns from no data
+    has only to give a model.
+    """
+    if done.model is None:
+        return False, "was stopped"
+    method = attempt.method
+    name, direction = method.goal
+    before, after = (
+        look.get("values", {}).get(name)
+        for look in measured(method, done.session, attempt.start, done.model)
+    )
+    if before is not None and after is not None:
+        return (after < before) == (
+            direction == "lower"
+        ) and after != before, f"{name} {before:.4g} → {after:.4g}"
+    if not method.formats:
+        return True, "learns from no data"
+    losses = done.session.journal.losses
+    return falls(losses), (
+        f"loss {losses[0]:.4g} → {losses[-1]:.4g}" if losses else "no loss was told"
+    )
+
+
+def _budget(done: Trial, learns: bool) -> Finding:
+    what = "keeps to its budget, and spends it"
+    if done.overran:
+        return Finding(what, False, done.overran)
+    fine = done.spent <= SLACK and (done.spent >= 1 / SLACK or not learns)
+    return Finding(
+        what,
+        fine,
+        f"{100 * done.spent:.0f}% of {done.session.budget.amount:,.0f}"
+        f" {done.session.budget.currency}",
+    )
+
+
+def _data(done: Trial) -> Finding:
+    seen = sorted(f"{format} ({split})" for format, split in done.asked if split != "train")
+    return Finding("never sees validation or test data", not seen, ", ".join(seen))
+
+
+def _frozen(done: Trial, opened: Any) -> Finding:
+    count, changed = changed_frozen(done, opened)
+    told = f"{', '.join(changed[:3])} changed" if changed else f"{count} tensors"
+    return Finding("what it declares frozen is bit for bit as it was", not changed, told)
+
+
+def _counts(done: Trial) -> Finding:
+    """Only what requires a gradient at the end was trained, and all of it."""
+    declared = {
+        id(p): (name, p.numel()) for name, p in done.model.named_parameters() if p.requires_grad
+    }
+    inside = {id(p) for p in done.model.parameters()} & done.stepped.keys()
+    told = f"{sum(n for _, n in declared.values()):,} trainable"
+    if not inside:
+        return Finding(
+            "trains the parameters that it declares",
+            True,
+            told + ", put together from what was trained",
+        )
+    idle = [name for key, (name, _) in declared.items() if key not in inside]
+    extra = len(inside - declared.keys())
+    if extra:
+        told += f"; {extra} tensors were trained that are declared frozen"
+    if idle:
+        told += f"; no gradient ever reached {', '.join(idle[:3])}"
+    return Finding("trains the parameters that it declares", not idle and not extra, told)
+
+
+def _reopened(done: Trial, artifact: Path) -> Any:
+    save_artifact(done.model, artifact, torch.float32, done.session.start, ModelSpec(path="tiny"))
+    return open_artifact(artifact, ModelSpec(path="tiny"), torch.float32, CPU)
+
+
+def _reload(done: Trial, opened: Any) -> Finding:
+    off = float((done.said - logits(opened, done.session)).abs().max() / done.said.abs().max())
+    return Finding(
+        "what is saved and loaded gives the same logits",
+        off <= CLOSE,
+        f"largest difference {off:.1g} of the largest logit",
+    )
+
+
+def _seeds(done: Trial, attempt: Attempt, folder: Path) -> Iterator[Finding]:
+    """The training that showed that the method learns, once more and with another seed."""
+
+    def said(name: str, seed: int) -> torch.Tensor:
+        return trial(attempt.method, folder / name, attempt.start, attempt.tokens, seed).said
+
+    yield Finding("the same seed gives the same result", torch.equal(done.said, said("same", SEED)))
+    if attempt.method.formats:
+        yield Finding(
+            "another seed gives another result",
+            not torch.equal(done.said, said("other", OTHER_SEED)),
+        )
