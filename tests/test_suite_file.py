@@ -144,7 +144,7 @@ def test_the_schema_knows_suite_keys_and_installed_methods(bench: Bench) -> None
 
 def test_looking_at_the_installed_methods_loads_no_model_library() -> None:
     code = (
-        "import sys; from bench import registry; registry.plugins(); registry.mergers();"
+        "import sys; from bench.methods import registry; registry.plugins(); registry.mergers();"
         " print(*sys.modules)"
     )
     loaded = subprocess.run(
