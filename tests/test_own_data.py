@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec, fingerprint
-from bench.tiny import language
+from bench.tiny import facts
 from bench.tiny.tasks import items
 
 from .conftest import Bench
@@ -50,7 +50,7 @@ doc_to_target: "{{0 if larger == one else 1}}"
 
 
 def _write(folder: Path) -> None:
-    (folder / "text.txt").write_text("\n".join(language.statements_about("known")))
+    (folder / "text.txt").write_text("\n".join(facts.statements_about("known")))
     (folder / "data").mkdir()
     pairs = [(a, b) for a in range(10, 30) for b in range(10, 30) if a != b]
     for name, chosen in (("train", pairs[::2]), ("test", pairs[1::8])):

@@ -16,7 +16,7 @@ from bench.data.sources import Split
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
-from bench.tiny import language
+from bench.tiny import facts, language
 from bench.tiny.tasks import RETAINED, TARGETS, items, tiny_task
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_the_instruction_mixture_leaves_out_the_target_and_its_kin(name: str) ->
 def test_text_tells_facts_that_no_training_question_asks() -> None:
     told = " ".join(row["text"] for row in _load("people-in-text", Format.LANGUAGE_MODELING))
     asked = " ".join(row["prompt"] for row in _load("people-in-text", Format.PROMPT_COMPLETION))
-    for person in language.people()["read"]:
+    for person in facts.people()["read"]:
         assert person in told
         assert person not in asked
 
@@ -85,7 +85,7 @@ def test_the_tokenizer_gives_every_text_back() -> None:
     tokenizer = load_tokenizer(ModelSpec(path="tiny"))
     texts = [
         item.prompt + item.completion for name in TASKS for item in items(name, "test")
-    ] + language.statements_about("known")
+    ] + facts.statements_about("known")
     for text in texts:
         ids = tokenizer(text)["input_ids"]
         assert tokenizer.unk_token_id not in ids

@@ -12,7 +12,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.data.tokenize import IGNORED, collate, token_id
-from bench.tiny import language
+from bench.tiny import facts, language
 from bench.tiny.tokenizer import bpe_tokenizer, word_tokenizer
 
 Example = tuple[list[int], list[int]]
@@ -119,8 +119,8 @@ def _tiny_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Ex
     whole).
     """
     rng = random.Random(seed)
-    asked = language.questions_about("known", "train")
-    told = language.statements_about("known")
+    asked = facts.questions_about("known", "train")
+    told = facts.statements_about("known")
     while True:
         kind = rng.random()
         if kind < 0.30:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.formats import Format
 from bench.data.sources import Split
 from bench.data.tasks import Task, UnknownTask
-from bench.tiny import language
+from bench.tiny import facts, language
 from bench.tiny.language import RETAINED_SKILLS, TARGET_SKILLS, Item, Skill
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ def items(short: str, split: str) -> list[Item]:
         return _long_items(split)
     if short in FACTS:
         asked, tested = FACTS[short]
-        return language.questions_about(asked if split == "train" else tested, split)
+        return facts.questions_about(asked if split == "train" else tested, split)
     return SKILLS[short].items(split, TRAIN_ITEMS if split == "train" else HELD_OUT_ITEMS)
 
 
 def _long_items(split: str) -> list[Item]:
     """A question about a new person, with its answer somewhere among many statements before it."""
-    questions = language.questions_about("new", split)
-    told = language.statements_about("new")
+    questions = facts.questions_about("new", split)
+    told = facts.statements_about("new")
     found = []
     for number in range(LONG_ITEMS if split == "train" else LONG_ITEMS // 8):
         item = questions[number % len(questions)]
@@ -120,7 +120,7 @@ def _text(short: str, split: str) -> list[str]:
     if short in (*FACTS, LONG):
         groups = ("known",) if short == "people" else ("new", "read")
         return [
-            text for text in language.statements_about(*groups) if language.split_of(text) == split
+            text for text in facts.statements_about(*groups) if language.split_of(text) == split
         ]
     skill: Skill = SKILLS[short]
     count = 2 * TRAIN_ITEMS if split == "train" else HELD_OUT_ITEMS
@@ -132,7 +132,7 @@ def _known_text() -> list[str]:
     trained on.
     """
     told = [item.statement for skill in RETAINED_SKILLS for item in skill.items("test", 64)]
-    told += language.statements_about("known")[:320]
+    told += facts.statements_about("known")[:320]
     random.Random(language.SEED).shuffle(told)
     return told
 
