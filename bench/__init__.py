@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.data.formats import Format
+    from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
     from bench.methods.method import Merger, Method, Weights
     from bench.methods.schedule import Diverged
@@ -25,6 +26,8 @@ __all__ = [
     "Range",
     "Session",
     "Skipped",
+    "Task",
+    "UnknownTask",
     "Weights",
 ]
 
@@ -38,6 +41,8 @@ _HOMES = {
     "Range": "methods.search_space",
     "Session": "methods.session",
     "Skipped": "errors",
+    "Task": "data.tasks",
+    "UnknownTask": "data.tasks",
     "Weights": "methods.method",
 }
 

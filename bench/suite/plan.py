@@ -13,9 +13,11 @@ from bench.data.tasks import Task, find_task
 from bench.methods.composition import origins
 from bench.methods.entry import Resolved, resolve
 from bench.models.spec import fingerprint
-from bench.records.schema import BASE, SCHEMA_VERSION, Purpose, Record
+from bench.records.schema import BASE, Purpose, Record
 from bench.suite.schema import Suite
 from bench.suite.search import RULES, draws
+
+MEANING = 1  # of what enters ids: raised when runs of before and after must not be compared
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         for key, names in (("target", suite.target), ("retain", suite.retain))
     }
     return {
-        "schema": SCHEMA_VERSION,
+        "schema": MEANING,
         "model": fingerprint(suite.start()),
         **named,
         "drift": _drift_fingerprint(suite),
