@@ -23,7 +23,7 @@ GROUP = "bench.tasks"
 
 
 class TaskSpec(BaseModel):
-    """A task of one's own: training data in one or more formats, and how to evaluate it."""
+    """A task that a suite declares: training data in one or more formats, and its evaluation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -69,7 +69,7 @@ class Linear(Merger):
 
 
 class Merge(Recipe):
-    """Recipes side by side from one start, their weights merged."""
+    """Recipes trained from the same start, their weights merged."""
 
     reference: ClassVar = "bench: each part on its share of the one budget, merged by a plugin"
 

@@ -70,7 +70,7 @@ class Recipe(Method):
 
     parts: Annotated[
         tuple[Part, ...],
-        Field(description="recipes, each with a share of the budget: equal, unless said"),
+        Field(description="recipes, each with a share of the budget; equal shares by default"),
     ]
 
     @model_validator(mode="before")

@@ -31,7 +31,7 @@ def in_schema(error: ValidationError) -> Found:
 
 
 def beyond_schema(suite: Suite) -> Found:
-    """What only the installed plugins and the files on disk can tell."""
+    """Mistakes that need the installed plugins and the files on disk to be seen."""
     yield from _methods(suite)
     yield from _labels(suite)
     missing = list(_missing_files(suite))

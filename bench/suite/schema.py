@@ -192,7 +192,7 @@ class Suite(Strict):
         description="shares of the budget that each recipe is trained on too, for a learning curve",
     )
     methods: list[MethodSpec] = Field(min_length=1)
-    tasks: dict[str, TaskSpec] = Field(default={}, description="tasks of one's own")
+    tasks: dict[str, TaskSpec] = Field(default={}, description="your own tasks")
 
     folder: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
     """Where the suite file lies, which no suite says itself; relative paths in it start here."""

@@ -34,8 +34,8 @@ class Shape:
 
 
 def build_tiny(folder: Path, shape: Shape, progress: Callable[[int, float], None]) -> None:
-    """Train the embedded base from its seed and save it as float16. `progress` is told (steps done,
-    loss).
+    """Train the embedded base from its seed and save it as float16. `progress` receives the steps
+    done and the loss.
     """
     tokenizer = word_tokenizer()
     model = pretrain(
@@ -120,13 +120,13 @@ def _tiny_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Ex
     """
     rng = random.Random(seed)
     asked = facts.questions_about("known", "train")
-    told = facts.statements_about("known")
+    statements = facts.statements_about("known")
     while True:
         kind = rng.random()
         if kind < 0.30:
             yield _question(tokenizer, rng.choice(asked))
         elif kind < 0.50:
-            yield _whole(tokenizer, rng.choice(told))
+            yield _whole(tokenizer, rng.choice(statements))
         else:
             item = rng.choice(language.RETAINED_SKILLS).draw(rng)
             if language.split_of(item.question) == "train":

@@ -112,12 +112,12 @@ def questions_about(group: str, split: str) -> list[Item]:
 
 def statements_about(*groups: str) -> list[str]:
     """Every fact about these people in all six plain wordings."""
-    told = [
+    texts = [
         template.format(person, fact(person, relation))
         for group in groups
         for person in people()[group]
         for relation in RELATIONS
         for template in relation.statements
     ]
-    random.Random(f"{SEED}/{'/'.join(groups)}").shuffle(told)
-    return told
+    random.Random(f"{SEED}/{'/'.join(groups)}").shuffle(texts)
+    return texts

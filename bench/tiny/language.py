@@ -189,11 +189,11 @@ def _translate(rng: random.Random) -> Item:
         right[0],
         " ".join(stray),
     ]
-    # A plain statement tells one word of the pair, as a lexicon would.
-    told = rng.randrange(2)
+    # A plain statement names one word of the pair, as a lexicon would.
+    chosen = rng.randrange(2)
     return _item(
         f"translate {NOUNS[xs[0]]} {NOUNS[xs[1]]}",
-        f"the word for {NOUNS[xs[told]]} is {right[told]} .",
+        f"the word for {NOUNS[xs[chosen]]} is {right[chosen]} .",
         " ".join(right),
         wrong,
     )

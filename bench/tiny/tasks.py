@@ -86,12 +86,12 @@ def items(short: str, split: str) -> list[Item]:
 def _long_items(split: str) -> list[Item]:
     """A question about a new person, with its answer somewhere among many statements before it."""
     questions = facts.questions_about("new", split)
-    told = facts.statements_about("new")
+    statements = facts.statements_about("new")
     found = []
     for number in range(LONG_ITEMS if split == "train" else LONG_ITEMS // 8):
         item = questions[number % len(questions)]
         chance = random.Random(f"{language.SEED}/{LONG}/{split}/{number}")
-        before = [*chance.sample(told, LONG_STATEMENTS - 1), item.statement]
+        before = [*chance.sample(statements, LONG_STATEMENTS - 1), item.statement]
         chance.shuffle(before)
         found.append(replace(item, question=" ".join([*before, item.question])))
     return found
@@ -131,10 +131,10 @@ def _known_text() -> list[str]:
     """Text of what the base knows, to measure drift on: facts, and skills on items that it was not
     trained on.
     """
-    told = [item.statement for skill in RETAINED_SKILLS for item in skill.items("test", 64)]
-    told += facts.statements_about("known")[:320]
-    random.Random(language.SEED).shuffle(told)
-    return told
+    texts = [item.statement for skill in RETAINED_SKILLS for item in skill.items("test", 64)]
+    texts += facts.statements_about("known")[:320]
+    random.Random(language.SEED).shuffle(texts)
+    return texts
 
 
 def _rows(values: list[Any], shape: Callable[[Any], dict[str, Any]]) -> Dataset:
