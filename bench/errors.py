@@ -15,6 +15,14 @@ class UserError(Exception):
     """
 
 
+class BrokenArtifact(Exception):
+    """An artifact does not hold what its model needs, no more and no less."""
+
+
+class Uncharged(Exception):
+    """A method trained something that nobody paid for."""
+
+
 class Skipped(Exception):
     """The method cannot run here; the message is the reason."""
 

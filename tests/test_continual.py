@@ -278,6 +278,6 @@ def test_what_it_gives_back_can_be_measured_by_the_session_it_came_from(
     session = tiny_session(tmp_path)
     model = trained(method, session)
     with session.unmetered(), torch.no_grad():
-        look = session.measuring(session.start)
+        look = session.validation(session.start)
         before, after = (method.objective(look, m.eval())["nll"] for m in (look.model(), model))
     assert after < before

@@ -104,8 +104,8 @@ def test_trains_its_own_part_alone_and_comes_back_as_it_was(name: str, tmp_path:
     torch.manual_seed(0)
     model: Any = Watched(**SMALL.get(name, {})).train(session).eval()
 
-    assert len(session.journal.losses) == 3
-    assert all(map(math.isfinite, session.journal.losses))
+    assert len(session.log.losses) == 3
+    assert all(map(math.isfinite, session.log.losses))
     changed = {n: not torch.equal(p, before[n][1]) for n, p in model.named_parameters()}
     assert any(changed[n] for n, (learns, _) in before.items() if learns)
     assert not any(changed[n] for n, (learns, _) in before.items() if not learns)
@@ -238,13 +238,13 @@ def test_allocation_tells_every_moment_that_counts_once(
 def test_penalties_reach_the_loss(name: str, weight: str, tmp_path: Path) -> None:
     none, _ = trained(name, tmp_path / "none", STEPS, **{weight: 0.0})
     some, _ = trained(name, tmp_path / "some", STEPS, **{weight: 1.0})
-    assert some.journal.losses[0] > none.journal.losses[0] + 1e-3
+    assert some.log.losses[0] > none.log.losses[0] + 1e-3
 
 
 def test_shadow_adds_its_own_loss(tmp_path: Path) -> None:
     plain, _ = trained("lora", tmp_path / "plain")
     shadow, _ = trained("shadow", tmp_path / "shadow")
-    assert shadow.journal.losses[0] > plain.journal.losses[0] + 0.1
+    assert shadow.log.losses[0] > plain.log.losses[0] + 0.1
 
 
 def test_lora_plus_keeps_its_ratio_through_the_schedule(tmp_path: Path) -> None:

@@ -138,11 +138,11 @@ def test_dpo_starts_at_ln_2_and_its_steps_are_those_of_the_plain_loop(tmp_path: 
     by_trl = _small(tmp_path / "trl")
     method.train(by_trl)
     by_trl.close()
-    assert by_trl.journal.losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert by_trl.log.losses[0] == pytest.approx(math.log(2), abs=1e-6)
     plain = _small(tmp_path / "plain")
     ReferenceMethod.train(method, plain)
-    assert by_trl.journal.losses == pytest.approx(plain.journal.losses, abs=1e-4)
-    assert by_trl.journal.losses[-1] < 0.69
+    assert by_trl.log.losses == pytest.approx(plain.log.losses, abs=1e-4)
+    assert by_trl.log.losses[-1] < 0.69
     spent = by_trl.ledger.by_purpose()
     assert (
         spent["reference"]["tokens"]
@@ -165,7 +165,7 @@ def test_dpo_trains_in_float32_where_the_suite_computes_in_bfloat16(tmp_path: Pa
 def test_each_stage_of_sdpo_starts_from_its_own_reference(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, Budget("steps", 8))
     SDPO(lr=3e-4, stages=2).train(session)
-    losses = session.journal.losses
+    losses = session.log.losses
     assert len(losses) == 8
     assert [
         number for number, loss in enumerate(losses) if loss == pytest.approx(math.log(2), abs=1e-6)
@@ -178,8 +178,8 @@ def test_sdpo_of_more_stages_than_one_learns_something_else_than_dpo(tmp_path: P
     once.close()
     twice = tiny_session(tmp_path / "twice")
     SDPO(lr=3e-4, stages=2).train(twice)
-    assert once.journal.losses[:2] == pytest.approx(twice.journal.losses[:2], abs=1e-6)
-    assert once.journal.losses[2] != pytest.approx(twice.journal.losses[2], abs=1e-4)
+    assert once.log.losses[:2] == pytest.approx(twice.log.losses[:2], abs=1e-6)
+    assert once.log.losses[2] != pytest.approx(twice.log.losses[2], abs=1e-4)
 
 
 def test_kto_pairs_each_prompt_with_another_completion_and_needs_two_rows(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_slic_on_ranked_samples_spends_on_ranker_samples_and_training(tmp_path: 
     assert set(spent) == {"reward", "rollout", "train"}
     assert spent["reward"] > 2000, "its training and its judgements"
     assert sum(spent.values()) >= 8_000
-    assert session.ledger.steps == len(session.journal.losses)
-    assert all(math.isfinite(loss) for loss in session.journal.losses)
+    assert session.ledger.steps == len(session.log.losses)
+    assert all(math.isfinite(loss) for loss in session.log.losses)
     for values in (_values(SAMPLING, session, None), _values(SAMPLING, session, model)):
         assert set(values) == {"reward_margin", "reward_accuracy", "loss"}

@@ -141,7 +141,7 @@ def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: P
     again = tiny_session(tmp_path / "again", Budget("steps", 3), task=KNOWN)
     set_seed(1)
     method.train(again)
-    assert again.journal.losses[0] == pytest.approx(expected, abs=1e-6), (
+    assert again.log.losses[0] == pytest.approx(expected, abs=1e-6), (
         "the first loss is the start's own"
     )
     assert again.ledger.steps == 3
@@ -163,7 +163,7 @@ def test_sampling_spends_its_share(tmp_path: Path) -> None:
 def test_at_the_start_nothing_has_moved(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, task=KNOWN)
     with session.unmetered(), torch.no_grad():
-        look = session.measuring(session.start)
+        look = session.validation(session.start)
         values = GRPO(**SHORT).objective(look, look.model().eval())
         look.close()
     assert values["kl"] == pytest.approx(0, abs=1e-5)

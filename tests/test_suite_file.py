@@ -54,7 +54,7 @@ MISTAKES = {
     ),
     "another case": ("- sft", "- SFT", ["line 9", "did you mean sft?"]),
     "other order of words": ("- sft", "- tuning-prompt", ["line 9", "did you mean prompt-tuning?"]),
-    "micro does not divide": ("size: 8", "size: 8, micro: 3", ["line 6", "3 does not divide 8"]),
+    "micro does not divide": ("size: 8", "size: 8, micro: 3", ["line 6", "8 is no multiple of 3"]),
     "no time": (
         "seeds: 1",
         "seeds: 1\ntime_limit: 0",

@@ -99,7 +99,7 @@ def test_dapt_learns_from_every_token_of_every_text_as_if_it_stood_alone(tmp_pat
     start = alone.model()
     (batch,) = list(_one(alone.batches(Format.LANGUAGE_MODELING)))
     loss = start(**batch).loss
-    assert session.journal.losses == pytest.approx([float(loss.detach())], rel=1e-5)
+    assert session.log.losses == pytest.approx([float(loss.detach())], rel=1e-5)
     optimizer = alone.optimizer(start, 1e-3)
     alone.step(optimizer, loss)
     differences = [
@@ -134,7 +134,7 @@ def test_tapt_never_sees_a_completion(tmp_path: Path) -> None:
                 },
             )
         before, after = _objectives(Tapt(lr=1e-3), session)
-        results.append((session.journal.losses, before, after))
+        results.append((session.log.losses, before, after))
     assert results[0] == results[1]
 
 
@@ -156,7 +156,7 @@ def test_tapt_learns_every_token_of_the_prompts_but_their_end(tmp_path: Path) ->
         ids = torch.tensor([other.tokenizer(prompt)["input_ids"]])
         total += float(model(input_ids=ids, labels=ids).loss.detach()) * (ids.shape[1] - 1)
         count += ids.shape[1] - 1
-    assert session.journal.losses == pytest.approx([total / count], rel=1e-5)
+    assert session.log.losses == pytest.approx([total / count], rel=1e-5)
 
 
 def test_tapt_raises_the_likelihood_of_the_prompts(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def _objectives(method: Method, session: Session) -> tuple[dict[str, float], dic
     """What a method optimises, before and after."""
     model = method.train(session)
     session.close()
-    look = session.measuring(session.start)
+    look = session.validation(session.start)
     with session.unmetered(), torch.no_grad():
         found = method.objective(look, look.reference()), method.objective(look, model.eval())
     look.close()
@@ -193,7 +193,7 @@ def test_bitfit_moves_every_bias_and_nothing_else(kind: str, tmp_path: Path) -> 
         "a bias of keys moves all scores alike, so that its gradient is rounding error"
     )
     assert {name for name, p in model.named_parameters() if p.requires_grad} == biases
-    assert session.journal.losses[-1] < session.journal.losses[0]
+    assert session.log.losses[-1] < session.log.losses[0]
 
 
 def test_bitfit_is_skipped_where_there_are_no_biases(tmp_path: Path) -> None:

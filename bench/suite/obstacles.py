@@ -49,6 +49,7 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
     from bench.accounting.ledger import Ledger
     from bench.methods.session import Session
     from bench.models.load import load_tokenizer
+    from bench.models.start import Start
 
     tasks = {
         name: find_task(name, suite.tasks, suite.folder) for name in (*suite.retain, *suite.target)
@@ -68,7 +69,7 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
             batch_size=suite.batch.size,
             max_length=suite.batch.max_length,
             ledger=Ledger(),
-            start=start,
+            start=Start(start),
             old=tuple(task for task in earlier if task.formats),
         )
 

@@ -87,23 +87,17 @@ class BatchSpec(Strict):
     micro: int | None = Field(
         default=None,
         gt=0,
-        description="sequences per forward pass, a divisor of size; all of them unless said",
+        description="sequences that pass the model at once; it must divide size [default: size]",
     )
     checkpointing: bool = Field(
-        default=False, description="recompute activations in the backward pass, to save memory"
+        default=False, description="recompute activations in the backward pass to save memory"
     )
 
     @model_validator(mode="after")
     def _micro_divides(self) -> BatchSpec:
-        if self.micro and self.size % self.micro:
-            raise ValueError(
-                f"micro must divide size, and {self.micro} does not divide {self.size}"
-            )
+        if self.micro is not None and self.size % self.micro:
+            raise ValueError(f"micro must divide size: {self.size} is no multiple of {self.micro}")
         return self
-
-    def compared(self) -> dict[str, int]:
-        """What rows must share to be compared: the rest changes memory and speed alone."""
-        return {"size": self.size, "max_length": self.max_length}
 
 
 class TuningSpec(Strict):
@@ -168,7 +162,7 @@ class Suite(Strict):
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
     time_limit: Amount | None = Field(
         default=None,
-        description="seconds that a run may take; unless said, a multiple of the forecast",
+        description="seconds that one run may take [default: generous, from the forecast]",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
