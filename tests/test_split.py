@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from bench.models.start import Start
 from torch import Tensor
 from transformers import set_seed
 
@@ -19,6 +18,7 @@ from bench.data.tasks import Task
 from bench.methods.method import Method
 from bench.methods.registry import plugins, usable
 from bench.models.spec import ModelSpec
+from bench.models.start import Start
 from bench.testing import tiny_session
 
 NAMES = [name for name, plugin in plugins().items() if plugin.method and plugin.method.formats]

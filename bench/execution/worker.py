@@ -33,8 +33,6 @@ class Job:
     run: Run
     device: str
     work: Path
-    time_limit: float
-    """Seconds that the run may take, evaluation included."""
 
     @property
     def artifact(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -101,8 +101,9 @@ def _part(value: Any, rows: slice) -> Any:
     if isinstance(value, Mapping):
         return {name: _part(inner, rows) for name, inner in value.items()}
     if _is_record(value):
+        kind: Any = type(value)
         inside = {name: _part(inner, rows) for name, inner in _inside(value).items()}
-        return replace(value, **inside) if is_dataclass(value) else type(value)(**inside)
+        return kind(**inside)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return value[rows]
     return value

@@ -162,7 +162,7 @@ class Suite(Strict):
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
     time_limit: Amount | None = Field(
         default=None,
-        description="seconds that one run may take [default: generous, from the forecast]",
+        description="seconds that one run may take [default: until it makes no progress for hours]",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",

@@ -206,7 +206,12 @@ class MonteCLora(Lora):
 
         noises = [_Noise(m.sampler) for m in model.modules() if isinstance(m, MontecloraSampler)]
         optimizer = super().optimizer(session, model)
-        optimizer.register_step_post_hook(lambda *_: [noise.draw_again() for noise in noises])
+
+        def draw_again(*_: Any) -> None:
+            for noise in noises:
+                noise.draw_again()
+
+        optimizer.register_step_post_hook(draw_again)
         return optimizer
 
     def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from bench.models.start import Start
 from bench_supervised import SFT, Instruction
 from bench_supervised.low_rank import Apollo, GaLore, LowRankOptimizer
 from bench_supervised.partial import BitFit, Lisa
@@ -26,6 +25,7 @@ from bench.data.formats import Format
 from bench.methods.method import Method
 from bench.methods.session import Session
 from bench.models.spec import ModelSpec
+from bench.models.start import Start
 from bench.testing import assert_conforms, tiny_session
 
 SMALL = {
