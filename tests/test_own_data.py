@@ -96,7 +96,7 @@ def test_from_plain_text_to_a_table(bench_process: Bench, tmp_path: Path) -> Non
     assert rows["sft"]["drift_kl"] > 0
     assert {
         file.parent.parent.name.split("-")[0]
-        for file in (tmp_path / "cache").rglob("*.safetensors")
+        for file in (tmp_path / "cache").rglob("artifact/*.safetensors")
     } == {"sft", "lora"}
     assert not list((tmp_path / "cache").rglob("*.bin"))
     told = "".join(

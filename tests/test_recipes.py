@@ -117,7 +117,7 @@ def test_a_merge_of_a_model_with_itself_is_that_model(tmp_path: Path) -> None:
     chain = registry.usable("merge").model_validate({"parts": ["sft", "sft"]})
     session = tiny_session(tmp_path, Budget("steps", 4))
     made = apply("merge", chain, session)
-    parts = [load_file(tmp_path / f"part-{i}/model.safetensors") for i in (0, 1)]
+    parts = [load_file(tmp_path / f"stage-{i}/merged/model.safetensors") for i in (0, 1)]
     assert not all(torch.equal(parts[0][name], parts[1][name]) for name in parts[0]), (
         "parts see the rows in orders of their own"
     )
