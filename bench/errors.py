@@ -18,5 +18,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+class BrokenArtifact(Exception):
+    """An artifact does not hold what its model needs, no more and no less."""
+
+
+class Uncharged(Exception):
+    """A method trained something that nobody paid for."""
+
+
 class Skipped(Exception):
     """The method cannot run here; the reason is the message."""

@@ -188,7 +188,7 @@ def test_looking_at_a_model_costs_nothing_and_shows_validation_rows_once(tmp_pat
     session = tiny_session(tmp_path)
     model = session.model()
     with session.unmetered():
-        look = session.measuring(session.start)
+        look = session.validation(session.start)
         prompts = [
             prompt for rows in look.rows(Format.PROMPT_COMPLETION) for prompt in rows["prompt"]
         ]

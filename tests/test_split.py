@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from bench.models.start import Start
 from torch import Tensor
 from transformers import set_seed
 
@@ -45,6 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 NEVER_SPLIT = ("lily",)
 STILL = 1e-20
 """A learning rate that moves no weight: every step has the gradient of the start."""
+TINY = ModelSpec(path="tiny")
 WITH_BIASES = ModelSpec.model_validate(
     {
         "random": "qwen2",
@@ -84,10 +84,11 @@ def gradients(
     passes with gradients.
     """
     method = still(usable(name), SETTINGS.get(name, {}))
-    session = tiny_session(folder, Budget("steps", 3), KNOWN, batch_size=BATCH, micro=micro)
+    start = WITH_BIASES if name == "bitfit" else TINY
+    session = tiny_session(
+        folder, Budget("steps", 3), KNOWN, batch_size=BATCH, micro=micro, start=start
+    )
     session.task = first_rows(session.task)
-    if name == "bitfit":
-        session.start = Start(WITH_BIASES)
     if reason := method.skip(session):
         pytest.skip(reason)
     seen: list[Tensor] = []

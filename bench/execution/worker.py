@@ -33,6 +33,8 @@ class Job:
     run: Run
     device: str
     work: Path
+    time_limit: float
+    """Seconds that the run may take, evaluation included."""
 
     @property
     def artifact(self) -> Path:
@@ -46,13 +48,14 @@ class Job:
 
 
 class Stage(Protocol):
-    def __call__(self, job: Job, tell: Callable[[float], None]) -> dict[str, Any]: ...
+    def __call__(self, job: Job, report: Callable[[float], None], /) -> dict[str, Any]: ...
 
 
 def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     """Run one stage and leave its outcome in `<stage>.json`; its output goes to `log.txt`. The body
     of a worker process.
     """
+    os.setpgid(0, 0)  # so that whatever it starts can be ended with it
     job.work.mkdir(parents=True, exist_ok=True)
     log = (job.work / "log.txt").open("a", buffering=1)
     os.dup2(log.fileno(), sys.stdout.fileno())
@@ -87,7 +90,7 @@ def _end_with(channel: Connection) -> None:
     try:
         channel.recv()
     except (EOFError, OSError):
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)
 
 
 def quieten() -> None:

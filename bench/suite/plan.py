@@ -228,7 +228,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         **named,
         "drift": _drift_fingerprint(suite),
         "budget": suite.budget.model_dump(exclude_none=True),
-        "batch": suite.batch.model_dump(),
+        "batch": suite.batch.model_dump(include={"size", "max_length"}),
         "dtype": suite.dtype,
         "split": suite.split,
         "device": device,

@@ -84,6 +84,20 @@ class BatchSpec(Strict):
     max_length: int = Field(
         default=512, gt=1, description="tokens per sequence; longer prompts lose their start"
     )
+    micro: int | None = Field(
+        default=None,
+        gt=0,
+        description="sequences that pass the model at once; it must divide size [default: size]",
+    )
+    checkpointing: bool = Field(
+        default=False, description="recompute activations in the backward pass to save memory"
+    )
+
+    @model_validator(mode="after")
+    def _micro_divides(self) -> BatchSpec:
+        if self.micro is not None and self.size % self.micro:
+            raise ValueError(f"micro must divide size: {self.size} is no multiple of {self.micro}")
+        return self
 
 
 class TuningSpec(Strict):
@@ -161,6 +175,11 @@ class Suite(Strict):
     )
     artifacts: Literal["drop", "keep"] = Field(
         default="drop", description="what becomes of trained weights after evaluation"
+    )
+    time_limit: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds that one run may take [default: generous, from the forecast]",
     )
     tuning: TuningSpec | None = Field(
         default=None, description="a search that gives each recipe a second row, tuned"

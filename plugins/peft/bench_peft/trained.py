@@ -4,7 +4,7 @@ schedule belongs to them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -148,7 +148,7 @@ class _Noise:
             self.sample = self.draw()
         return self.sample
 
-    def draw_again(self) -> None:
+    def draw_again(self, *_: Any) -> None:
         self.sample = None
 
 
@@ -204,9 +204,10 @@ class MonteCLora(Lora):
         """Its noise is drawn once per step, so that the parts of a batch share it."""
         from peft.tuners.lora.monteclora import MontecloraSampler
 
-        noises = [_Noise(m.sampler) for m in model.modules() if isinstance(m, MontecloraSampler)]
         optimizer = super().optimizer(session, model)
-        optimizer.register_step_post_hook(lambda *_: [noise.draw_again() for noise in noises])
+        for module in model.modules():
+            if isinstance(module, MontecloraSampler):
+                optimizer.register_step_post_hook(_Noise(module.sampler).draw_again)
         return optimizer
 
     def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from bench.models.start import load_start
 from bench_peft import PeftMethod
 from bench_peft.allocation import LAST, MOMENTS, Allocation
 from bench_peft.fitted import common_ending, common_tokens
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from bench import Format, Session, Skipped
 from bench.accounting.budget import Budget
+from bench.models.start import load_start
 from bench.testing import tiny_session
 
 STEPS = Budget("steps", 3)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from bench.models.start import Start
 from bench_supervised import SFT, Instruction
 from bench_supervised.low_rank import Apollo, GaLore, LowRankOptimizer
 from bench_supervised.partial import BitFit, Lisa
@@ -181,7 +180,7 @@ def _objectives(method: Method, session: Session) -> tuple[dict[str, float], dic
 
 @pytest.mark.parametrize("kind", WITH_BIASES)
 def test_bitfit_moves_every_bias_and_nothing_else(kind: str, tmp_path: Path) -> None:
-    session = tiny_session(tmp_path, start=Start(WITH_BIASES[kind]))
+    session = tiny_session(tmp_path, start=WITH_BIASES[kind])
     method = BitFit(lr=1e-2)
     assert method.skip(session) is None
     before = _weights(session.reference())

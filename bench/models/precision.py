@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 
-def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
+def compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Arithmetic in `dtype` with float32 masters of everything that trains, whoever builds the
     optimizer.
 

@@ -1,0 +1,127 @@
+"""One optimizer step's gradient, whatever the parts that its batch is split into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench.data.tokenize import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Parameter
+    from torch.optim import Optimizer
+
+B = TypeVar("B")
+
+
+def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Negative log-likelihood in nats of every labelled token: float32, shape (labelled tokens,).
+
+    `batch` is as a session gives it: labels of shape (rows, length), and what the model takes.
+    """
+    from torch.nn.functional import cross_entropy  # plugins import this module when listed
+
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    width = batch["labels"].shape[1]
+    following = batch["labels"][:, 1:]
+    logits = model(**inputs).logits[:, -width:-1]  # soft prompts put logits of their own in front
+    learned = following != IGNORED
+    return cross_entropy(logits[learned].float(), following[learned], reduction="none")
+
+
+def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Optimizer) -> float:
+    """Leave the gradient of the mean loss over all items in the parameters; gives that mean.
+
+    How many items a batch holds is known only when its last part is done. So the parts add up
+    gradients of sums over a guess, and what the guess is wrong by is mended once at the end.
+    """
+    pieces = list(split(batch, parts))
+    total: Tensor | float = 0.0
+    items, guess = 0, 0
+    for piece in pieces:
+        losses = loss_of(piece)
+        if losses.dim() != 1:
+            raise TypeError(
+                "loss_of must give one loss per item as a 1-D tensor, not one of shape"
+                f" {tuple(losses.shape)}; bench.token_losses gives one per labelled token"
+            )
+        guess = guess or max(1, len(losses) * len(pieces))
+        (losses.sum() / guess).backward()
+        total = total + losses.detach().sum()
+        items += len(losses)
+    if items != guess:
+        for parameter in trained(optimizer):
+            if parameter.grad is not None:
+                parameter.grad.mul_(guess / max(items, 1))
+    return float(total) / max(items, 1)
+
+
+def trained(optimizer: Optimizer) -> list[Parameter]:
+    """Every parameter that an optimizer steps."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def split(batch: B, parts: int) -> Iterator[B]:
+    """A batch in so many parts of equal size, or fewer where it has not enough rows.
+
+    What counts is their number: a row may be a group of completions, or several texts packed.
+    """
+    rows = _rows(batch)
+    if parts == 1:
+        yield batch
+        return
+    size = -(-rows // parts)
+    for first in range(0, rows, size):
+        yield _part(batch, slice(first, first + size))
+
+
+def _rows(value: Any) -> int:
+    """How many rows everything in a batch has. Raises `ValueError` where they differ."""
+    found = set(_lengths(value))
+    if len(found) != 1:
+        raise ValueError(f"a batch has one entry per row in all it holds, not {sorted(found)}")
+    return found.pop()
+
+
+def _lengths(value: Any) -> Iterator[int]:
+    from torch import Tensor
+
+    if isinstance(value, Tensor):
+        if value.dim():
+            yield value.shape[0]
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _lengths(inner)
+    elif _is_record(value):
+        for inner in _inside(value).values():
+            yield from _lengths(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield len(value)
+
+
+def _part(value: Any, rows: slice) -> Any:
+    from torch import Tensor
+
+    if isinstance(value, Tensor):
+        return value[rows] if value.dim() else value
+    if isinstance(value, Mapping):
+        return {name: _part(inner, rows) for name, inner in value.items()}
+    if _is_record(value):
+        inside = {name: _part(inner, rows) for name, inner in _inside(value).items()}
+        return type(value)(**inside) if isinstance(value, tuple) else replace(value, **inside)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return value[rows]
+    return value
+
+
+def _is_record(value: Any) -> bool:
+    named = isinstance(value, tuple) and hasattr(value, "_fields")
+    return named or (is_dataclass(value) and not isinstance(value, type))
+
+
+def _inside(value: Any) -> dict[str, Any]:
+    if isinstance(value, tuple):
+        return value._asdict()  # pyright: ignore[reportAttributeAccessIssue]
+    return {f.name: getattr(value, f.name) for f in fields(value)}
