@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 100},
     "corda": {"init_rows": 16},
     "corda-kpm": {"init_rows": 16},
-    "eva": {"init_rows": 32},
+    "eva": {"init_rows": 16},
     "ewc": {"fisher_examples": 4},
     "grpo": {"num_iterations": 2, "temperature": 1.5},
     "lora-ga": {"init_rows": 16},
@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "raft": {"num_samples": 2},
     "rejection-sampling": {"num_samples": 2, "max_prompts": 16},
     "rloo": {"temperature": 1.5},
-    "slic-hf": {"num_candidates": 4, "max_new_tokens": 4},
+    "slic-hf": {"num_candidates": 2, "max_new_tokens": 4},
     "vblora": {"vector_length": 64},
 }
 """Where the defaults do not fit the tiny model, take seconds on it, or leave nothing to compare."""

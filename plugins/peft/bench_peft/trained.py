@@ -137,7 +137,7 @@ class AdamssAsa(Allocating):
 
 
 class _Noise:
-    """A MonteCLoRA sampler's `get`, which gives the same sample until it is told to draw again."""
+    """A MonteCLoRA sampler's `get`, which gives the same sample for all passes of a step."""
 
     def __init__(self, sampler: BufferedMontecloraSampler) -> None:
         self.draw, self.sample = sampler.get, None

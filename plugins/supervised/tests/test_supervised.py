@@ -291,7 +291,7 @@ def test_lisa_draws_by_its_seed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [GaLore(), Apollo()], ids=lambda m: m.package)
-def test_a_missing_package_is_told_with_the_way_to_get_it(
+def test_a_missing_package_is_named_with_the_way_to_install_it(
     method: LowRankOptimizer, tmp_path: Path
 ) -> None:
     if find_spec(method.package.replace("-", "_")):
