@@ -63,7 +63,6 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
     quieten()
-    job.suite.at(job.suite_folder)
     try:
         outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
     except BaseException as error:
