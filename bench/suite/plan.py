@@ -15,9 +15,12 @@ from bench.data.tasks import Task, find_task
 from bench.methods import registry
 from bench.methods.composition import origins
 from bench.models.spec import fingerprint
-from bench.records.schema import BASE, SCHEMA_VERSION, Purpose, Record
+from bench.records.schema import BASE, Purpose, Record
 from bench.suite.schema import Suite
 from bench.suite.search import RULES, draws
+
+ID_VERSION = 1
+"""Part of every run's id: it changes only when equal ids would no longer mean equal runs."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         for key, names in (("target", suite.target), ("retain", suite.retain))
     }
     return {
-        "schema": SCHEMA_VERSION,
+        "schema": ID_VERSION,
         "model": fingerprint(suite.start()),
         **named,
         "drift": _drift_fingerprint(suite),
