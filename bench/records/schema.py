@@ -6,10 +6,11 @@ was not reached, or did not end well, is null; `status` and `reason` say why.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.accounting.budget import Currency
 
@@ -210,6 +211,11 @@ class Score(Part):
     higher_is_better: bool
     items: int | None = Field(default=None, description="how many items it is the mean of")
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of right answers, more being better: what the tests are made for."""
+        return self.higher_is_better and 0 <= self.value <= 1
+
 
 class Drift(Part):
     """Change of the predictions on plain text, in nats per token."""
@@ -342,9 +348,30 @@ class Record(Part):
         return self.status in (RETRIED if self.purpose is Purpose.TRIAL else FAILURES)
 
     @property
+    def family(self) -> str:
+        """The group of its method; recipe where several methods make one row."""
+        return "recipe" if len(self.methods) > 1 else self.methods[0].family if self.methods else ""
+
+    @property
+    def tunable(self) -> bool:
+        """Whether any method in it has a hyper-parameter to tune."""
+        return any(method.tunable for method in self.methods)
+
+    @property
+    def verified(self) -> bool:
+        """Whether every method in it says how it is known to do what its reference says."""
+        return bool(self.methods) and all(method.verified for method in self.methods)
+
+    @property
     def scores(self) -> dict[str, Score]:
         """By task; empty where the run was not evaluated."""
         return self.evaluation.scores if self.evaluation else {}
+
+    @property
+    def target_score(self) -> float:
+        """Mean score of the targets, signed so that higher is better."""
+        found = [self.scores[name] for name in self.target]
+        return math.fsum(s.value if s.higher_is_better else -s.value for s in found) / len(found)
 
     @property
     def environment(self) -> Environment:
@@ -362,3 +389,9 @@ def record_schema() -> dict[str, Any]:
         "description": "SHA-256 of the record without it, as sorted JSON",
     }
     return schema
+
+
+def complaint(error: ValidationError) -> str:
+    """The first thing that does not fit the schema, with its place."""
+    wrong = error.errors()[0]
+    return f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"

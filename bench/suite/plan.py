@@ -131,7 +131,7 @@ class _Planner:
         """The rows of those recipes whose trials are all among the records."""
         if (search := self._suite.tuning) is None:
             return
-        records = {record["id"]: record for record in done}
+        records = {record.id: record for record in done}
         chosen = []
         for entry in self._entries:
             own = {run.id for run in trials if run.recipe == entry.label}
@@ -140,7 +140,7 @@ class _Planner:
                 and own <= records.keys()
                 and (best := RULES[search.select].choose([records[run] for run in own]))
             ):
-                winner = best["parameters"], best["trial"], best["drawn"]
+                winner = best.parameters, best.trial, best.drawn
                 chosen.append(_Entry(tuned_label(entry.label), entry.name, *winner, entry.label))
         yield from self._rows(chosen)
 
