@@ -6,79 +6,114 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
 
 from bench.accounting.budget import CURRENCIES
 from bench.analysis.answers import Answers
 from bench.analysis.rows import Objective, Row
-from bench.records.schema import BASE, Record
+from bench.records.schema import BASE, Charge, EvaluationStage, ObjectiveLook, Record, TrainStage
 
 UNPUBLISHED = "not published"
-"""Why a number is missing that others measured, or did not, and do not tell."""
+"""Why a number is missing that others did not publish."""
+FORGETTING = ("forgetting", "items_lost", "items_gained")
+TRAINED: dict[str, Callable[[TrainStage], float | None]] = {
+    "peak_train_bytes": lambda stage: stage.memory.peak_bytes if stage.memory else None,
+    "train_tokens_per_second": lambda stage: stage.tokens_per_second,
+    "trainable_parameters": lambda stage: stage.parameters.trainable,
+    "artifact_bytes": lambda stage: stage.artifact_bytes,
+    "load_seconds": lambda stage: stage.seconds.load,
+    "train_seconds": lambda stage: stage.seconds.train,
+    "save_seconds": lambda stage: stage.seconds.save,
+}
+EVALUATED: dict[str, Callable[[EvaluationStage], float | None]] = {
+    "peak_eval_bytes": lambda stage: stage.memory.peak_bytes if stage.memory else None,
+    "total_parameters": lambda stage: stage.parameters.total,
+    "eval_seconds": lambda stage: stage.seconds.evaluate,
+}
+COMPARED = (
+    "train_tokens_per_second",
+    "decode_tokens_per_second",
+    "peak_train_bytes",
+    "peak_eval_bytes",
+    "train_seconds",
+    "eval_seconds",
+)
+"""What may be compared between equal machines."""
+Cells = dict[str, float | str]
+"""By column: a number, or the reason why there is none."""
 
 
 def row(recipe: str, records: list[Record], base: Record | None, answers: Answers) -> Row:
     """All that the records of one recipe say, one per seed."""
-    fine = [r for r in records if r["status"] == "ok"]
-    others = [r for r in records if r["status"] != "ok"]
-    budget = records[0]["budget"] or {
-        "currency": "unknown",
-        "amount": math.nan,
-    }  # lm-eval tells nothing of the training
+    fine, budget = [r for r in records if r.ok], records[0].budget
     made = Row(
         recipe,
         _status(records),
-        others[0]["reason"] if others else None,
+        next((r.reason for r in records if not r.ok), None),
         len(fine),
-        (budget["currency"], budget["amount"]),
+        (budget.currency, budget.amount) if budget else ("unknown", math.nan),
     )
-    measured = [_measure(r, base, answers) for r in fine]
-    for column in dict.fromkeys(c for values, _ in measured for c in values):
-        found = [values[column] for values, _ in measured if column in values]
-        made.means[column] = statistics.fmean(found)
+    cells = [_cells(r, base, answers) for r in fine]
+    for column in dict.fromkeys(c for own in cells for c in own):
+        found = [float(v) for own in cells if not isinstance(v := own.get(column, ""), str)]
+        if found:
+            made.means[column] = statistics.fmean(found)
         if len(found) > 1:
             made.spreads[column] = statistics.stdev(found)
-    made.missing[f"spent_{made.budget[0]}"] = (
-        UNPUBLISHED if records[0]["budget"] is None else made.status
-    )
-    for _, reasons in measured:
-        made.missing |= reasons
+    made.missing[f"spent_{made.budget[0]}"] = made.status if budget else UNPUBLISHED
+    for own in cells:
+        made.missing |= {column: v for column, v in own.items() if isinstance(v, str)}
     made.ledger = _ledger(fine)
-    made.objectives = _objectives(
-        [r["train"]["objective"] for r in fine if (r["train"] or {}).get("objective")]
-    )
+    made.objectives = _objectives([look for r in fine if r.train for look in r.train.objective])
     return made
+
+
+def speeds(record: Record) -> dict[str, float]:
+    """What a run took in speed, memory and seconds, as far as the record says; nothing that is 0."""
+    train, evaluation = record.train, record.evaluation
+    found = {column: read(train) for column, read in TRAINED.items()} if train else {}
+    if evaluation:
+        found |= {column: read(evaluation) for column, read in EVALUATED.items()}
+        found["decode_tokens_per_second"] = (
+            evaluation.decode.tokens_per_second if evaluation.decode else None
+        )
+    return {column: value for column in COMPARED if (value := found.get(column))}
+
+
+def _status(records: list[Record]) -> str:
+    counts = Counter(str(record.status) for record in records)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{n} {status}" for status, n in counts.items())
 
 
 def _ledger(records: list[Record]) -> dict[str, dict[str, float]]:
     """What was spent by purpose, a mean over seeds; a purpose that a seed did without counts as
     nothing there.
     """
-    told = [(record["train"] or {}).get("ledger", {}).get("by_purpose", {}) for record in records]
-    purposes = dict.fromkeys(purpose for ledger in told for purpose in ledger)
+    ledgers = [record.train.ledger.by_purpose if record.train else {} for record in records]
+    nothing = Charge()
     return {
         purpose: {
             currency: (
-                sum(ledger.get(purpose, {}).get(currency) or 0.0 for ledger in told) / len(told)
+                sum(getattr(own.get(purpose, nothing), currency) or 0.0 for own in ledgers)
+                / len(ledgers)
             )
-            for currency in dict.fromkeys(c for ledger in told for c in ledger.get(purpose, {}))
+            for currency in Charge.model_fields
         }
-        for purpose in purposes
+        for purpose in dict.fromkeys(purpose for own in ledgers for purpose in own)
     }
 
 
-def _objectives(by_seed: list[list[dict[str, Any]]]) -> list[Objective]:
-    """What each stage itself optimised; a stage that could not be measured is left out."""
+def _objectives(looks: list[ObjectiveLook]) -> list[Objective]:
+    """What each stage optimizes, a mean over seeds; a stage that was not measured is left out."""
     found: dict[tuple[str, str, str, str | None], list[tuple[float, float]]] = {}
-    for look in (look for looks in by_seed for look in looks):
-        before, after = look["before"].get("values", {}), look["after"].get("values", {})
+    for look in looks:
+        before, after = look.before.values, look.after.values
         for name in before.keys() & after.keys():
-            key = (
-                look["stage"],
-                look["method"],
-                name,
-                look["better"] if name == look["goal"] else None,
-            )
+            better = look.better if name == look.goal else None
+            key = (look.stage, look.method, name, better)
             found.setdefault(key, []).append((before[name], after[name]))
     return [
         Objective(*key, *(statistics.fmean(column) for column in zip(*pairs, strict=True)))
@@ -86,124 +121,68 @@ def _objectives(by_seed: list[list[dict[str, Any]]]) -> list[Objective]:
     ]
 
 
-def _status(records: list[Record]) -> str:
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record["status"]] = counts.get(record["status"], 0) + 1
-    return (
-        next(iter(counts))
-        if len(counts) == 1
-        else ", ".join(f"{n} {status}" for status, n in counts.items())
-    )
-
-
-def _measure(
-    record: Record, base: Record | None, answers: Answers
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Every column that a record yields, and why the others are missing."""
-    given = {**_evaluated(record), **_forgotten(record, base, answers), **_trained(record)}
-    values = {
-        column: float(value) for column, value in given.items() if isinstance(value, (int, float))
-    }
-    return values, {column: value for column, value in given.items() if isinstance(value, str)}
-
-
-def _evaluated(record: Record) -> dict[str, float | str]:
-    result = record["evaluation"]
-    scores = [result["scores"][name]["value"] for name in record["target"]]
+def _cells(record: Record, base: Record | None, answers: Answers) -> Cells:
+    """Every column of a run that ended well."""
+    assert record.evaluation is not None
+    stage = record.evaluation
     return {
-        "target_accuracy": statistics.fmean(scores),
+        "target_accuracy": statistics.fmean(record.scores[name].value for name in record.target),
         **_drift(record),
-        "peak_eval_bytes": _told(result["memory"], "peak_bytes"),
-        "decode_tokens_per_second": _decoding(result["decode"]),
-        "total_parameters": _told(result["parameters"], "total"),
-        "eval_seconds": _told(result["seconds"], "evaluate"),
+        **{column: _published(read(stage)) for column, read in EVALUATED.items()},
+        "decode_tokens_per_second": _decoding(stage),
+        **_forgotten(record, base, answers),
+        **_trained(record),
     }
 
 
-def _told(values: dict[str, Any] | None, name: str) -> float | str:
-    """A number of a record; whoever publishes elsewhere does not tell all that we measure."""
-    value = (values or {}).get(name)
+def _published(value: float | None) -> float | str:
     return UNPUBLISHED if value is None else value
 
 
-def _drift(record: Record) -> dict[str, float | str]:
-    change = record["evaluation"]["drift"]
+def _drift(record: Record) -> Cells:
+    change = record.evaluation.drift if record.evaluation else None
     if change is None:
-        return dict.fromkeys(
-            ("drift_nll", "drift_kl"), UNPUBLISHED if record.get("imported") else "no drift text"
-        )
-    rise = change["nll"] - change["base_nll"] if "nll" in change else _told(change, "change")
-    return {"drift_nll": rise, "drift_kl": _told(change, "kl")}
+        reason = UNPUBLISHED if record.imported else "no drift text"
+        return {"drift_nll": reason, "drift_kl": reason}
+    return {"drift_nll": _published(change.rise), "drift_kl": _published(change.kl)}
 
 
-def _decoding(decode: dict[str, float] | None) -> float | str:
-    if decode is None:
+def _decoding(stage: EvaluationStage) -> float | str:
+    if stage.decode is None:
         return UNPUBLISHED
-    return decode["tokens"] / decode["seconds"] if decode["tokens"] else "no generation"
+    return stage.decode.tokens_per_second or "no generation"
 
 
-def _forgotten(record: Record, base: Record | None, answers: Answers) -> dict[str, float | str]:
+def _forgotten(record: Record, base: Record | None, answers: Answers) -> Cells:
     """Accuracy lost against the base on each retained task, and items that flipped from right to
     wrong and from wrong to right.
     """
-    if not record["retain"]:
-        return dict.fromkeys(("forgetting", "items_lost", "items_gained"), "no retained tasks")
-    if base is None:
-        return dict.fromkeys(("forgetting", "items_lost", "items_gained"), "no base")
-    columns: dict[str, float | str] = {}
+    if not record.retain or base is None:
+        return dict.fromkeys(FORGETTING, "no base" if record.retain else "no retained tasks")
+    columns: Cells = {}
     lost_all, gained_all, drops = 0, 0, []
-    for task in record["retain"]:
-        old, new = base["evaluation"]["scores"][task], record["evaluation"]["scores"][task]
-        drop = (old["value"] - new["value"]) * (1 if new["higher_is_better"] else -1)
-        columns |= {f"score[{task}]": new["value"], f"forgetting[{task}]": drop}
+    for task in record.retain:
+        old, new = base.scores[task], record.scores[task]
+        drop = (old.value - new.value) * (1 if new.higher_is_better else -1)
+        columns |= {f"score[{task}]": new.value, f"forgetting[{task}]": drop}
         drops.append(drop)
         if (flips := answers.flipped(base, record, task)) is None:
-            columns |= dict.fromkeys(
-                ("items_lost", "items_gained"), "no items that are right or wrong"
-            )
+            columns |= dict.fromkeys(FORGETTING[1:], "no items that are right or wrong")
         else:
             columns |= {f"items_lost[{task}]": flips.lost, f"items_gained[{task}]": flips.gained}
             lost_all, gained_all = lost_all + flips.lost, gained_all + flips.gained
-    return {
-        "forgetting": statistics.fmean(drops),
-        "items_lost": lost_all,
-        "items_gained": gained_all,
-        **columns,
-    }
+    totals = statistics.fmean(drops), lost_all, gained_all
+    return {**dict(zip(FORGETTING, totals, strict=True)), **columns}
 
 
-def _trained(record: Record) -> dict[str, float | str]:
-    names = (
-        "peak_train_bytes",
-        "train_tokens_per_second",
-        "trainable_parameters",
-        "artifact_bytes",
-        "load_seconds",
-        "train_seconds",
-    )
+def _trained(record: Record) -> Cells:
     spent_names = [f"spent_{currency}" for currency in CURRENCIES]
-    if record["train"] is None:
-        reason = (
-            UNPUBLISHED if record.get("imported") and record["recipe"] != BASE else "not trained"
-        )
-        return dict.fromkeys((*names, "save_seconds", *spent_names), reason)
-    result = record["train"]
-    speed, seconds = result["tokens_per_second"], result["seconds"]
-    return {
-        "peak_train_bytes": _told(result["memory"], "peak_bytes"),
-        "train_tokens_per_second": (
-            speed
-            if speed is not None
-            else UNPUBLISHED
-            if record.get("imported")
-            else "too few steps"
-        ),
-        "trainable_parameters": _told(result["parameters"], "trainable"),
-        "artifact_bytes": _told(result, "artifact_bytes"),
-        **{f"{part}_seconds": _told(seconds, part) for part in ("load", "train", "save")},
-        **{
-            f"spent_{currency}": _told(result["ledger"]["spent"], currency)
-            for currency in CURRENCIES
-        },
-    }
+    stage = record.train
+    if stage is None:
+        others = record.imported and record.recipe != BASE
+        return dict.fromkeys((*TRAINED, *spent_names), UNPUBLISHED if others else "not trained")
+    cells = {column: _published(read(stage)) for column, read in TRAINED.items()}
+    if stage.tokens_per_second is None and not record.imported:
+        cells["train_tokens_per_second"] = "too few steps"
+    spent = {f"spent_{c}": _published(getattr(stage.ledger.spent, c)) for c in CURRENCIES}
+    return cells | spent

@@ -54,7 +54,6 @@ def run(
     from bench.cli import terminal
     from bench.execution.executors.local import slots
     from bench.execution.run_suite import run_suite
-    from bench.records.schema import failed
     from bench.records.store import Store
     from bench.suite.file import load
 
@@ -76,7 +75,7 @@ def run(
     findings = report.write(store)
     if not quiet:
         terminal.print_findings(findings, store.report, as_json)
-    if any(failed(record) for record in store.planned()):
+    if any(record.failed for record in store.planned()):
         raise typer.Exit(FAILED)
 
 
