@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.accounting.budget import Budget
     from bench.data.formats import Format
-    from bench.data.tasks import Task
+    from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
     from bench.methods.learning import token_losses
     from bench.methods.method import Merger, Method, Weights
@@ -31,6 +31,7 @@ __all__ = [
     "Session",
     "Skipped",
     "Task",
+    "UnknownTask",
     "ValidationSession",
     "Weights",
     "decoder_layers",
@@ -49,6 +50,7 @@ _HOMES = {
     "Session": "methods.session",
     "Skipped": "errors",
     "Task": "data.tasks",
+    "UnknownTask": "data.tasks",
     "ValidationSession": "methods.session",
     "Weights": "methods.method",
     "decoder_layers": "models.load",

@@ -39,6 +39,30 @@ class Stopped(Exception):
     """Somebody asked all runs to end."""
 
 
+class TimeLimit:
+    """Ends a run that takes longer than its suite allows or, where that says nothing, one that has
+    made no progress for very long.
+    """
+
+    IDLE = 6 * 3600.0  # seconds: no step and no task takes that long
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._started = self._moved = time.monotonic()
+
+    def progressed(self) -> None:
+        self._moved = time.monotonic()
+
+    def passed(self) -> str | None:
+        """Why the run must end, or None."""
+        now = time.monotonic()
+        if self._seconds is not None and now - self._started > self._seconds:
+            return f"took longer than its time limit of {self._seconds:,.0f} seconds"
+        if self._seconds is None and now - self._moved > self.IDLE:
+            return f"made no progress for {self.IDLE / 3600:.0f} hours (time_limit: allows more)"
+        return None
+
+
 def run_job(job: Job, report: Report, stop: threading.Event, concurrent_runs: int) -> Outcome:
     """Train, evaluate, and put the record together; nothing is written outside of `job.work`.
 
@@ -46,18 +70,18 @@ def run_job(job: Job, report: Report, stop: threading.Event, concurrent_runs: in
     Raises `Stopped` when `stop` is set.
     """
     shutil.rmtree(job.work, ignore_errors=True)
-    until = time.monotonic() + job.time_limit
+    limit = TimeLimit(job.suite.time_limit)
     trained = evaluated = None
     if job.run.method is not None:
-        trained = _stage("train", job, report, stop, until)
+        trained = _stage("train", job, report, stop, limit)
     if trained is None or trained["status"] == "ok":
-        evaluated = _stage("evaluate", job, report, stop, until)
+        evaluated = _stage("evaluate", job, report, stop, limit)
     made = record.assemble(job, trained, evaluated, concurrent_runs)
     return Outcome(made, job.work / "items.parquet")
 
 
 def _stage(
-    name: str, job: Job, report: Report, stop: threading.Event, until: float
+    name: str, job: Job, report: Report, stop: threading.Event, limit: TimeLimit
 ) -> dict[str, Any]:
     """Run one stage in a process of its own; gives what it wrote, or how it ended."""
     ours, theirs = _context().Pipe()
@@ -68,15 +92,13 @@ def _stage(
         while process.is_alive():
             if stop.is_set():
                 raise Stopped
-            if time.monotonic() > until:
-                return {
-                    "status": "timed out",
-                    "reason": f"took longer than its time limit of {job.time_limit:,.0f} seconds",
-                }
+            if reason := limit.passed():
+                return {"status": "timed out", "reason": reason}
             wait([process.sentinel, ours], timeout=LOOK_EVERY)
             with suppress(EOFError, OSError):  # it has ended; its sentinel says so too
                 while ours.poll():
                     report(name, ours.recv())
+                    limit.progressed()
     finally:
         _end(process.pid)
         process.join()

@@ -17,8 +17,6 @@ from bench.suite import file as suite_file
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
 
-LEAST_LIMIT = 3600.0  # seconds
-TIMES_FORECAST = 50
 Watch = Callable[[int, int], AbstractContextManager[local.Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""
 
@@ -35,10 +33,9 @@ def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> N
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
         with watch(total, len(runs) - left) as watcher:
             known: set[str] = set()
-            limit = suite.time_limit or _generous(suite, devices)
             while fresh := [r for r in runs if r.id not in known]:
                 store.begin(suite_file.resolved(suite), [r.id for r in runs])
-                jobs = [_job(suite, r, limit) for r in missing_runs(fresh, store)]
+                jobs = [_job(suite, r) for r in missing_runs(fresh, store)]
                 local.run_all(jobs, devices, store, watcher)
                 known |= {r.id for r in runs}
                 runs = known_runs(suite, devices, store) if suite.tuning else runs
@@ -54,13 +51,6 @@ def missing_runs(runs: list[Run], store: Store) -> list[Run]:
     return [r for r in runs if not store.has(r.id) or store.get(r.id).status in RETRIED]
 
 
-def _generous(suite: Suite, devices: list[str]) -> float:
-    """Seconds within which any run should be done: many times the forecast, an hour at least."""
-    from bench.suite.cost import estimate
-
-    return max(LEAST_LIMIT, TIMES_FORECAST * estimate(suite, 1, devices).seconds)
-
-
-def _job(suite: Suite, run: Run, time_limit: float) -> Job:
+def _job(suite: Suite, run: Run) -> Job:
     work = work_folder(cache_folder(), suite, run)
-    return Job(suite, suite.folder, run, "", work, time_limit)
+    return Job(suite, suite.folder, run, "", work)

@@ -33,8 +33,6 @@ class Job:
     run: Run
     device: str
     work: Path
-    time_limit: float
-    """Seconds that the run may take, evaluation included."""
 
     @property
     def artifact(self) -> Path:
@@ -63,7 +61,6 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
     quieten()
-    job.suite.at(job.suite_folder)
     try:
         outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
     except BaseException as error:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from bench.errors import Skipped, UserError
+from bench.errors import Skipped
 from bench.methods import registry
 from bench.methods.artifact import next_start
-from bench.methods.entry import _demand_none, entry, mistakes
-from bench.methods.method import Merger, Method, Weights
+from bench.methods.entry import Resolved, resolve_merger
+from bench.methods.method import Merger, Weights
 from bench.methods.recipe import Recipe, apply
 from bench.models.start import Start, load_start
 
@@ -67,7 +67,7 @@ class Linear(Merger):
 
 
 class Merge(Recipe):
-    """Recipes side by side from one start, their weights merged."""
+    """Recipes trained from the same start, their weights merged."""
 
     reference: ClassVar = "bench: each part on its share of the one budget, merged by a plugin"
 
@@ -79,16 +79,9 @@ class Merge(Recipe):
     @field_validator("by", mode="before")
     @classmethod
     def _merger(cls, value: Any) -> Any:
-        """Resolved with the merger's defaults, so that a suite as resolved asks for the same run."""
-        name, parameters, _ = entry(value)
-        try:
-            merger = registry.find_merger(name).method
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        if merger is None:
-            return {name: parameters}
-        _demand_none(mistakes(name, merger, parameters))
-        return {name: merger.model_validate(parameters).model_dump(mode="json")}
+        """With the merger's defaults, so that a resolved suite asks for the same run."""
+        name, parameters = resolve_merger(value)
+        return {name: parameters}
 
     def train(self, session: Session) -> PreTrainedModel:
         finished = []
@@ -119,18 +112,15 @@ def _weights(start: Start, session: Session) -> Weights:
     return {name: tensor.float() for name, tensor in loaded.state_dict().items()}
 
 
-def origins(name: str, method: Method | None) -> str:
+def origins(recipe: Resolved) -> str:
     """Package and version of a recipe and of everything in it."""
-    return ", ".join(dict.fromkeys(_origins(name, method)))
+    return ", ".join(dict.fromkeys(_origins(recipe)))
 
 
-def _origins(name: str, method: Method | None) -> list[str]:
-    inside = (
-        [o for part in method.parts for o in _origins(part.name, part.usable)]
-        if isinstance(method, Recipe)
-        else []
-    )
-    merger = (
-        [registry.find_merger(by).origin for by in method.by] if isinstance(method, Merge) else []
-    )
-    return [registry.find(name).origin, *inside, *merger]
+def _origins(recipe: Resolved) -> Iterator[str]:
+    yield registry.find(recipe.name).origin
+    if isinstance(recipe.usable, Recipe):
+        for part in recipe.usable.parts:
+            yield from _origins(part.recipe)
+    if isinstance(recipe.usable, Merge):
+        yield from (registry.find_merger(name).origin for name in recipe.usable.by)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    model_serializer,
+    model_validator,
+)
 
-from bench.errors import Skipped, UserError
-from bench.methods import registry
-from bench.methods.entry import _demand_none, entry, mistakes
+from bench.errors import Skipped
+from bench.methods.entry import Resolved, entry, resolve
 from bench.methods.method import Method
 
 if TYPE_CHECKING:
@@ -27,48 +33,35 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    parameters: dict[str, Any] = {}
+    recipe: InstanceOf[Resolved]
     share: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="before")
     @classmethod
     def _entry(cls, value: Any) -> Any:
-        name, parameters, beside = entry(value)
+        name, given, beside = entry(value)
         if "as" in beside:
             raise ValueError("a part has no name of its own: give as: to the whole recipe")
-        plugin = _found(name)
-        if plugin is None:
-            return {"name": name, "parameters": parameters, **beside}
-        _demand_none(mistakes(name, plugin, parameters))
-        return {
-            "name": name,
-            "parameters": plugin.model_validate(parameters).model_dump(mode="json"),
-            **beside,
-        }
+        return {"recipe": resolve(name, given), **beside}
 
     @model_serializer
     def _as_entry(self) -> dict[str, Any]:
-        return {self.name: self.parameters} | (
-            {"share": self.share} if self.share is not None else {}
-        )
+        share = {} if self.share is None else {"share": self.share}
+        return {self.name: self.recipe.parameters, **share}
 
-    @cached_property
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
     def method(self) -> Method:
         """The part as a method; `Skipped` where its plugin cannot be used."""
-        return registry.usable(self.name).model_validate(self.parameters)
+        return self.recipe.method
 
     @property
     def usable(self) -> Method | None:
         """The part as a method, or None where its plugin cannot be used."""
-        return self.method if registry.find(self.name).method else None
-
-
-def _found(name: str) -> type[Method] | None:
-    try:
-        return registry.find(name).method
-    except UserError as error:
-        raise ValueError(str(error)) from None
+        return self.recipe.usable
 
 
 class Recipe(Method):
@@ -79,7 +72,7 @@ class Recipe(Method):
 
     parts: Annotated[
         tuple[Part, ...],
-        Field(description="recipes, each with a share of the budget: equal, unless said"),
+        Field(description="recipes, each with a share of the budget; equal shares by default"),
     ]
 
     @model_validator(mode="before")

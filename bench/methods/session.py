@@ -238,7 +238,8 @@ class Session:
         the batch is split. Clips the gradient, sets the learning rate by the budget spent, steps.
         Raises `Diverged` where the loss is no finite number.
         """
-        self.log.losses.append(backward(batch, self.micro, loss_of, optimizer))
+        parts = self.batch_size // (self.micro or self.batch_size)
+        self.log.losses.append(backward(batch, parts, loss_of, optimizer))
         if not math.isfinite(self.log.losses[-1]):
             raise Diverged(f"the loss became {self.log.losses[-1]} at step {self.ledger.steps + 1}")
         torch.nn.utils.clip_grad_norm_(trained(optimizer), CLIP)

@@ -82,8 +82,7 @@ def _tied(model: Any) -> bool:
     return model.get_input_embeddings().weight is model.get_output_embeddings().weight
 
 
-# ── depth up-scaling ──────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── depth up-scaling ──
 
 
 def test_the_layers_of_the_paper() -> None:
@@ -108,8 +107,8 @@ def test_the_two_copies_meet_at_a_seam_and_elsewhere_layers_follow_one_another(
 def test_an_upscaled_model_is_its_parts_and_reloads_exactly(kind: str, tmp_path: Path) -> None:
     start, model = _random_model(kind), depth.upscale(_random_model(kind), 1)
     model.save_pretrained(tmp_path)
-    reloaded, told = _reloaded(tmp_path)
-    assert not any(told.values()), "every weight is found, and none is left over"
+    reloaded, mismatches = _reloaded(tmp_path)
+    assert not any(mismatches.values()), "every weight is found, and none is left over"
     assert torch.equal(_logits(model), _logits(reloaded.eval()))
     assert torch.equal(_logits(model), _logits(model, use_cache=True)), (
         "each layer has a place of its own in the cache"
@@ -176,8 +175,7 @@ def test_depth_upscale_conforms(tmp_path: Path) -> None:
     assert_conforms(DepthUpscale, tmp_path)
 
 
-# ── formulas ──────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── formulas ──
 
 
 def test_slerp_by_hand() -> None:

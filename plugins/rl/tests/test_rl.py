@@ -23,7 +23,7 @@ from bench.accounting.budget import Budget
 from bench.data.tasks import Task
 from bench.testing import tiny_session
 
-from .test_rl_rollouts import KNOWN, prompts_of, rollout_of
+from .sampled import KNOWN, prompts_of, rollout_of
 
 SHORT: dict[str, Any] = {"max_completion_length": 6}
 
@@ -44,8 +44,7 @@ def test_a_batch_is_a_whole_number_of_groups(kind: type[GRPO | RLOO], tmp_path: 
     assert "3" in (kind(num_generations=3).skip(tiny_session(tmp_path)) or "")
 
 
-# ── PPO ───────────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── PPO ──
 
 
 def test_before_the_first_update_the_ratio_is_1_and_the_divergence_0(tmp_path: Path) -> None:
@@ -83,8 +82,7 @@ def test_the_critic_begins_as_the_reward_model(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in critic.parameters())
 
 
-# ── rejection sampling and RAFT
-# ─────────────────────────────────────────────────────────────────────────────────────────
+# ── rejection sampling and RAFT ──
 
 
 def test_the_best_sample_of_each_prompt_earns_most() -> None:
@@ -156,8 +154,7 @@ def test_sampling_spends_its_share(tmp_path: Path) -> None:
     session.close()
 
 
-# ── all of them ───────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── all of them ──
 
 
 def test_at_the_start_nothing_has_moved(tmp_path: Path) -> None:
