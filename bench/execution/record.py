@@ -18,14 +18,13 @@ from bench.records.schema import (
     FAILURES,
     Batch,
     Budget,
-    EvaluationStage,
     Fingerprints,
     Git,
     MethodFacts,
     Record,
     Status,
-    TrainStage,
 )
+from bench.records.stages import EvaluationStage, TrainStage
 
 LOG_TAIL = 2000
 Stage = TypeVar("Stage", TrainStage, EvaluationStage)
@@ -130,7 +129,7 @@ def _log_tail(job: Job) -> str | None:
 
 @cache
 def _git_state(folder: Path) -> Git | None:
-    """Commit of the repository that the suite file lies in, and whether files in it differ from it."""
+    """The repository that the suite file lies in; None where it lies in none."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
