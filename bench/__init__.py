@@ -1,5 +1,5 @@
-"""bench: a benchmark harness for fine-tuning methods. This is all that a method plugin needs to
-import.
+"""bench: a benchmark harness for fine-tuning methods. These names are all that a method plugin
+needs, and `load` and `run` all that a notebook does.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.accounting.budget import Budget
+    from bench.analysis.results import Results, load
     from bench.data.formats import Format
     from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
+    from bench.execution.notebook import run
     from bench.methods.learning import token_losses
     from bench.methods.method import Merger, Method, Weights
     from bench.methods.schedule import Diverged
@@ -28,6 +30,7 @@ __all__ = [
     "Merger",
     "Method",
     "Range",
+    "Results",
     "Session",
     "Skipped",
     "Task",
@@ -35,6 +38,8 @@ __all__ = [
     "ValidationSession",
     "Weights",
     "decoder_layers",
+    "load",
+    "run",
     "token_losses",
 ]
 
@@ -47,6 +52,7 @@ _HOMES = {
     "Merger": "methods.method",
     "Method": "methods.method",
     "Range": "methods.search_space",
+    "Results": "analysis.results",
     "Session": "methods.session",
     "Skipped": "errors",
     "Task": "data.tasks",
@@ -54,6 +60,8 @@ _HOMES = {
     "ValidationSession": "methods.session",
     "Weights": "methods.method",
     "decoder_layers": "models.load",
+    "load": "analysis.results",
+    "run": "execution.notebook",
     "token_losses": "methods.learning",
 }
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.records.schema import Environment, Record
+from bench.records.schema import Record
+from bench.records.stages import Environment
 
 UNKNOWN = "unknown"
 
 
 def what_differs(records: Sequence[Record], others: Sequence[Record]) -> str:
-    """Each part of what must be shared in which the first record of one group differs from that of the
-    other.
-    """
+    """Each part of what must be shared in which the first records of the groups differ."""
     here, there = _described(records[0]), _described(others[0])
     parts = [
         f"{name}: {here.get(name, UNKNOWN)} here, {there.get(name, UNKNOWN)} there"

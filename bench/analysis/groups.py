@@ -126,7 +126,7 @@ def _over_seeds_and_targets(
 
 
 def _forgetting(found: list[Member], answers: Answers, level: float) -> None:
-    """Intervals of what was forgotten, for all recipes that were asked the same items as the base."""
+    """Intervals of forgetting, for all recipes that were asked the same items as the base."""
     base = next((m for m in found if m.row.recipe == BASE and m.fine), None)
     if base is None:
         return
@@ -186,7 +186,7 @@ def _place(member: Member) -> str:
 
 
 def _moved(own: Row) -> Row:
-    """The row's speed and memory as a row of its own; in the table a reason stands in their place."""
+    """The row's speed and memory as a row of its own; the table shows a reason in their place."""
     apart = deepcopy(own)
     for values in (apart.means, apart.spreads, apart.intervals):
         for column in [c for c in values if c not in MACHINE_COLUMNS]:

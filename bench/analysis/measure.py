@@ -12,7 +12,8 @@ from collections.abc import Callable
 from bench.accounting.budget import CURRENCIES
 from bench.analysis.answers import Answers
 from bench.analysis.rows import Objective, Row
-from bench.records.schema import BASE, Charge, EvaluationStage, ObjectiveLook, Record, TrainStage
+from bench.records.schema import BASE, Record
+from bench.records.stages import Charge, EvaluationStage, ObjectiveLook, TrainStage
 
 UNPUBLISHED = "not published"
 """Why a number is missing that others did not publish."""
@@ -70,7 +71,7 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
 
 
 def speeds(record: Record) -> dict[str, float]:
-    """What a run took in speed, memory and seconds, as far as the record says; nothing that is 0."""
+    """Speed, memory and seconds of a run, as far as the record says."""
     train, evaluation = record.train, record.evaluation
     found = {column: read(train) for column, read in TRAINED.items()} if train else {}
     if evaluation:

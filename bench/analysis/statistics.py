@@ -4,7 +4,7 @@ and seeds that vary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,18 +74,11 @@ def accuracy(outcomes: Outcomes, level: float = 0.95) -> Estimate:
     return _accuracies([outcomes], seed_noise([outcomes]), level)[0]
 
 
-def change(before: Outcomes, after: Outcomes, level: float = 0.95) -> Estimate:
-    """`after` minus `before`, paired on items; `before` is taken as without seeds, as a model
-    before training is.
-    """
-    return changes(before, {"": after}, level)[""]
-
-
 def changes(
     before: Outcomes, after: Mapping[str, Outcomes], level: float = 0.95
 ) -> dict[str, Estimate]:
-    """`change` for each recipe of a table; few seeds borrow from the seeds of the other recipes, as
-    in `compare`.
+    """`after` minus `before` for each recipe of a table, paired on items. `before` is taken as
+    without seeds, as a model before training is; few seeds borrow from those of other recipes.
     """
     same_items({"before": before, **after})
     ranked = list(after.values())
@@ -168,46 +161,23 @@ def letters(order: Sequence[str], differ: Iterable[frozenset[str]]) -> dict[str,
 
 
 def iqm(scores: ArrayLike, level: float = 0.95) -> Estimate:
-    """Mean of the middle half of all scores [seeds, tasks] (Agarwal 2021); bootstrap over seeds
-    within each task.
+    """Mean of the middle half of all scores [seeds, tasks] (Agarwal 2021), with a percentile
+    interval: each of `RESAMPLES` draws takes seeds anew within each task.
     """
     from scipy import stats
 
-    def middle(drawn: Array) -> Array:
-        return np.asarray(stats.trim_mean(drawn.reshape(len(drawn), -1), 0.25, axis=1))
-
-    return _bootstrap(middle, level, scores)
-
-
-def probability_of_improvement(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Estimate:
-    """P(X > Y), ties half, mean over tasks; scores [seeds, tasks] of two recipes (Agarwal 2021);
-    bootstrap as in `iqm`.
-    """
-
-    return _bootstrap(_wins, level, x, y)
+    table = np.asarray(scores, dtype=float)
+    seeds = np.random.default_rng(0).integers(len(table), size=(RESAMPLES, *table.shape))
+    draws = np.take_along_axis(table[None], seeds, axis=1).reshape(RESAMPLES, -1)
+    middles = np.asarray(stats.trim_mean(draws, 0.25, axis=1))
+    low, high = np.quantile(middles, ((1 - level) / 2, (1 + level) / 2))
+    return Estimate(float(stats.trim_mean(table.ravel(), 0.25)), float(low), float(high))
 
 
 def chance(x: ArrayLike, y: ArrayLike) -> float:
-    """`probability_of_improvement` without its interval, for tables of many pairs."""
-    return float(_wins(np.asarray(x, dtype=float)[None], np.asarray(y, dtype=float)[None])[0])
-
-
-def _wins(x: Array, y: Array) -> Array:
-    """Share of runs of x above those of y, for arrays [draws, seeds, tasks]."""
-    return (1 + np.sign(x[:, :, None] - y[:, None])).mean(axis=(1, 2, 3)) / 2
-
-
-def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Estimate | None:
-    """Mean of a plain column, such as seconds, with Student's interval; None for one seed."""
-    if len(values) < 2:
-        return None
-    from scipy import stats
-
-    mean = float(np.mean(values))
-    reach = float(
-        stats.t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    )
-    return Estimate(mean, mean - reach, mean + reach)
+    """P(X > Y), ties half, mean over tasks; scores [seeds, tasks] of two recipes (Agarwal 2021)."""
+    one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    return float((1 + np.sign(one[:, None] - other[None])).mean() / 2)
 
 
 def _error(items: Array, noise: Noise, like: Outcomes) -> tuple[Array, Array]:
@@ -261,24 +231,6 @@ def _wilson(mean: Array, items: Array, quantile: float) -> tuple[Array, Array]:
     centre = (mean + weight / 2) / (1 + weight)
     reach = np.sqrt(weight * (mean * (1 - mean) + weight / 4)) / (1 + weight)
     return np.minimum(centre - reach, mean), np.maximum(centre + reach, mean)
-
-
-def _bootstrap(statistic: Callable[..., Array], level: float, *groups: ArrayLike) -> Estimate:
-    """Percentile interval; each group [seeds, tasks] draws its seeds anew within each task.
-    `statistic` maps [draws, seeds, tasks].
-    """
-    arrays = [np.asarray(g, dtype=float) for g in groups]
-    if any(a.ndim != 2 or not a.size for a in arrays) or len({a.shape[1] for a in arrays}) != 1:
-        raise ValueError(
-            f"expected arrays [seeds, tasks] of the same tasks, not {[a.shape for a in arrays]}"
-        )
-    generator = np.random.default_rng(0)
-    draws = [
-        np.take_along_axis(a[None], generator.integers(len(a), size=(RESAMPLES, *a.shape)), axis=1)
-        for a in arrays
-    ]
-    low, high = np.quantile(statistic(*draws), ((1 - level) / 2, (1 + level) / 2))
-    return Estimate(float(statistic(*(a[None] for a in arrays))[0]), float(low), float(high))
 
 
 def _letter(index: int) -> str:

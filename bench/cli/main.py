@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -165,11 +165,17 @@ def report(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of suite files, for editors that complete them."""
+def schema(
+    of: Annotated[
+        Literal["suite", "record"], typer.Argument(metavar="suite|record", help="of which files")
+    ] = "suite",
+) -> None:
+    """Print the JSON Schema of suite files, for editors that complete them, or of records."""
+    from bench.records.schema import record_schema
     from bench.suite.json_schema import suite_schema
 
-    typer.echo(json.dumps(suite_schema(), indent=2, ensure_ascii=False))
+    printed = record_schema() if of == "record" else suite_schema()
+    typer.echo(json.dumps(printed, indent=2, ensure_ascii=False))
 
 
 @app.command()

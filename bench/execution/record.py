@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.execution.worker import Job
-from bench.methods import registry
+from bench.methods.entry import Resolved, resolve
 from bench.methods.recipe import Recipe
 from bench.methods.search_space import hyperparameters
 from bench.records.schema import (
     FAILURES,
     Batch,
     Budget,
-    EvaluationStage,
     Fingerprints,
     Git,
     MethodFacts,
     Record,
     Status,
-    TrainStage,
 )
+from bench.records.stages import EvaluationStage, TrainStage
 
 LOG_TAIL = 2000
 Stage = TypeVar("Stage", TrainStage, EvaluationStage)
@@ -64,7 +63,7 @@ def assemble(
         fingerprints=Fingerprints(**run.fingerprints),
         recipe=run.recipe,
         method=run.method,
-        methods=method_facts(run.method, run.parameters) if run.method else [],
+        methods=method_facts(resolve(run.method, run.parameters)) if run.method else [],
         origin=run.origin,
         parameters=run.parameters,
         seed=run.seed,
@@ -96,23 +95,22 @@ def _ended_well(kind: type[Stage], written: dict[str, Any] | None) -> Stage | No
     return kind.model_validate({key: value for key, value in written.items() if key != "status"})
 
 
-def method_facts(name: str, parameters: dict[str, Any]) -> list[MethodFacts]:
-    """What a report says of a method, or of each method in a recipe; nothing of one that cannot be
-    used.
+def method_facts(recipe: Resolved) -> list[MethodFacts]:
+    """What a report says of a method, or of each method in a recipe. Empty where the plugin cannot
+    be used.
     """
-    kind = registry.find(name).method
-    if kind is None:
+    method = recipe.usable
+    if method is None:
         return []
-    if issubclass(kind, Recipe):
-        parts = kind.model_validate(parameters).parts
-        return [fact for part in parts for fact in method_facts(part.name, part.recipe.parameters)]
+    if isinstance(method, Recipe):
+        return [fact for part in method.parts for fact in method_facts(part.recipe)]
     return [
         MethodFacts(
-            name=name,
-            family=kind.family,
-            reference=kind.reference,
-            verified=kind.verified,
-            tunable=any(h.range is not None for h in hyperparameters(kind)),
+            name=recipe.name,
+            family=method.family,
+            reference=method.reference,
+            verified=method.verified,
+            tunable=any(h.range is not None for h in hyperparameters(type(method))),
         )
     ]
 
@@ -131,7 +129,7 @@ def _log_tail(job: Job) -> str | None:
 
 @cache
 def _git_state(folder: Path) -> Git | None:
-    """Commit of the repository that the suite file lies in, and whether files in it differ from it."""
+    """The repository that the suite file lies in; None where it lies in none."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")

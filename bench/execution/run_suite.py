@@ -4,26 +4,19 @@ kept.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from bench.execution.executors import local
 from bench.execution.worker import Job
 from bench.records.schema import RETRIED
-from bench.records.store import Store
+from bench.records.store import Store, cache_folder
 from bench.suite import file as suite_file
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
 
 Watch = Callable[[int, int], AbstractContextManager[local.Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""
-
-
-def cache_folder() -> Path:
-    """Where artifacts lie, outside the results."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bench"
 
 
 def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> None:

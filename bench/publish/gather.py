@@ -28,7 +28,7 @@ class Published:
 
 
 def gather(results: Path) -> list[Published]:
-    """Every suite in a folder, its report made anew from its records. UserError as in `suites_in`."""
+    """Every suite in a folder, its report made anew. UserError as in `suites_in`."""
     from bench import report
 
     return [

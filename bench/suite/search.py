@@ -34,7 +34,7 @@ class Rule:
 
 
 def _best_on_validation(trials: Sequence[Record]) -> Record | None:
-    """The earlier trial wins a tie, so that the choice does not depend on which run ended first."""
+    """The earlier trial wins a tie: the choice must not depend on which run ended first."""
     fine = sorted((r for r in trials if r.ok), key=lambda r: r.trial or 0)
     return max(fine, key=lambda r: r.target_score, default=None)
 

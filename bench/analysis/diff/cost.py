@@ -1,4 +1,4 @@
-"""Speed, memory and seconds of the same recipe in two folders. They compare only on equal machines."""
+"""Speed, memory and seconds of one recipe in two folders: they compare only on equal machines."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def digest(content: Any) -> str:
 
 
 def run_id(recipe: str, seed: int, content: Any) -> str:
-    """The id of a record, which names its file: a readable part, and a hash of what was asked for."""
+    """The id of a record, which names its file: a readable part, and a hash of its content."""
     readable = "".join(c if c.isalnum() or c in "._+-" else "-" for c in recipe)
     return f"{readable}-s{seed}-{digest(content)}"
 

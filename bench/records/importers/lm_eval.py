@@ -16,18 +16,8 @@ from pydantic import ValidationError
 
 from bench.errors import UserError, nearest
 from bench.records.importers.incoming import digest, read_json, run_id
-from bench.records.schema import (
-    Environment,
-    EvaluationSeconds,
-    EvaluationStage,
-    Fingerprints,
-    Imported,
-    Parameters,
-    Record,
-    Score,
-    Status,
-    complaint,
-)
+from bench.records.schema import Fingerprints, Imported, Record, Status, complaint
+from bench.records.stages import Environment, EvaluationSeconds, EvaluationStage, Parameters, Score
 
 SOURCE = "lm-eval"
 MACHINE = ("metadata", "dataset_kwargs")
@@ -187,7 +177,7 @@ def _score(content: dict[str, Any], name: str, items: dict[tuple[str, int], floa
 
 
 def _samples(file: Path, content: dict[str, Any], name: str) -> dict[tuple[str, int], float]:
-    """Outcomes by leaf task and document number, where the files of samples lie beside the results."""
+    """Outcomes by leaf task and document number, where files of samples lie beside the results."""
     metric, filter_name = _metric(content, name, content["results"][name]) or ("", "")
     when = file.stem.rpartition("_")[2]
     found = {}
@@ -222,7 +212,7 @@ def _write(found: dict[str, dict[tuple[str, int], float]], items: Path) -> None:
 
 
 def _model(content: dict[str, Any]) -> str:
-    """The model's name; of a local folder its last part, for where it lay is nobody else's concern."""
+    """The model's name; of a local folder only its last part."""
     name = str(content.get("model_name") or "model")
     return Path(name).name if Path(name).is_absolute() or name.startswith((".", "~")) else name
 

@@ -12,26 +12,20 @@ from pydantic import ValidationError
 
 from bench.errors import UserError
 from bench.records.importers.incoming import digest, read_json, run_id
-from bench.records.schema import (
-    Batch,
-    Budget,
+from bench.records.schema import Batch, Budget, Fingerprints, Imported, Record, Status, complaint
+from bench.records.stages import (
     Drift,
     Environment,
     EvaluationSeconds,
     EvaluationStage,
-    Fingerprints,
-    Imported,
     Ledger,
     Loss,
     Memory,
     Parameters,
-    Record,
     Score,
     Spent,
-    Status,
     TrainSeconds,
     TrainStage,
-    complaint,
 )
 
 SOURCE = "peft-method-comparison"
@@ -135,7 +129,7 @@ def _reason(message: str, status: str) -> str | None:
 
 
 def _method(config: dict[str, Any] | None, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Its name, and all that was set for it; without a PEFT configuration all weights were trained."""
+    """Its name and settings; without a PEFT configuration all weights were trained."""
     optimizer = {"optimizer": given["optimizer_type"], **given["optimizer_kwargs"]}
     if prefix := given.get("init_kv_cache_prefix"):
         optimizer["init_kv_cache_prefix"] = prefix

@@ -1,0 +1,49 @@
+"""`bench run` for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import report
+from bench.analysis.results import Results, load
+from bench.execution.executors.local import slots
+from bench.execution.run_suite import run_suite
+from bench.execution.worker import Job
+from bench.records.schema import Record
+from bench.records.store import Store
+from bench.suite import file as suite_file
+
+
+def run(
+    suite: str | Path | dict[str, Any], results: str | Path = "results", jobs: int | None = None
+) -> Results:
+    """Run what is missing of a suite, write its report, and load its results.
+
+    The suite is a file, or its content as a dictionary; relative paths in a dictionary start at the
+    current folder. Results lie in `<results>/<name of the suite>`. `jobs` is the number of
+    concurrent runs, by default one per GPU, or per core. A run that fails raises nothing: its row
+    says why. UserError where the suite is wrong.
+    """
+    given = suite_file.parse(suite) if isinstance(suite, dict) else suite_file.load(Path(suite))
+    store = Store(Path(results) / given.suite)
+    run_suite(given, store, slots(jobs), _quietly)
+    report.write(store)
+    return load(store.folder)
+
+
+@contextmanager
+def _quietly(total: int, done: int) -> Iterator[_Silent]:
+    yield _Silent()
+
+
+class _Silent:
+    """A watcher that prints nothing."""
+
+    def running(self, job: Job, stage: str, fraction: float) -> None:
+        pass
+
+    def finished(self, job: Job, result: Record) -> None:
+        pass

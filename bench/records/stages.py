@@ -1,0 +1,199 @@
+"""What the two stages of a run leave in its record: training, and evaluation in a fresh process."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    """A part of a record: read-only, and without fields that the schema does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class Memory(Part):
+    """Memory of a stage, in bytes."""
+
+    baseline_bytes: int | None = Field(default=None, description="in use before the stage began")
+    peak_bytes: int | None = Field(default=None, description="the highest use during the stage")
+    reserved_bytes: int | None = Field(default=None, description="peak reserved by torch, on a GPU")
+    kind: str = Field(description="what is counted, such as the resident set of the process")
+
+
+class Parameters(Part):
+    trainable: int | None = Field(default=None, description="most weights that any part trained")
+    total: int | None = Field(default=None, description="all weights of the model")
+
+
+class Environment(Part):
+    """Where a stage ran, as far as its numbers may depend on it."""
+
+    python: str | None = Field(default=None, description="version of Python")
+    libraries: dict[str, str | None] = Field(default={}, description="version of each library")
+    commits: dict[str, str] = Field(
+        default={}, description="commit of each library that was installed from source"
+    )
+    device: str | None = Field(default=None, description="name of the processor or GPU")
+    device_kind: str | None = Field(default=None, description="cpu or cuda")
+    dtype: str | None = Field(default=None, description="precision of arithmetic, such as bfloat16")
+    threads: int | None = Field(default=None, description="CPU threads of the process")
+
+
+class Charge(Part):
+    """What was spent for one purpose."""
+
+    tokens: float | None = Field(default=None, description="tokens passed, padding apart")
+    flops: float | None = Field(default=None, description="floating-point operations")
+    samples: float | None = Field(default=None, description="sequences passed with gradients on")
+
+
+class Spent(Part):
+    """What was spent in all, in every currency."""
+
+    tokens: float | None = Field(default=None, description="tokens passed, padding apart")
+    flops: float | None = Field(default=None, description="floating-point operations")
+    seconds: float | None = Field(default=None, description="wall-clock seconds of training")
+    samples: float | None = Field(default=None, description="sequences passed with gradients on")
+    steps: float | None = Field(default=None, description="optimizer steps")
+
+
+class Ledger(Part):
+    spent: Spent
+    by_purpose: dict[str, Charge] = Field(
+        default={}, description="train, reference, rollout and so on; they add up to `spent`"
+    )
+
+
+class Loss(Part):
+    """Training loss, in the unit of the method's own loss."""
+
+    first: float | None = Field(default=None, description="mean of the first five steps")
+    last: float | None = Field(default=None, description="mean of the last five steps")
+
+
+class Look(Part):
+    """One measurement of what a method optimizes."""
+
+    values: dict[str, float] = Field(default={}, description="by name, such as nll in nats/token")
+    reason: str | None = Field(default=None, description="why there are no values")
+
+
+class ObjectiveLook(Part):
+    """What one stage of a recipe optimizes, before and after its training."""
+
+    stage: str = Field(description="the stage; empty where there is only one")
+    method: str
+    goal: str = Field(description="the name of the value that the method optimizes")
+    better: Literal["lower", "higher"]
+    before: Look
+    after: Look
+
+
+class TrainSeconds(Part):
+    """Wall-clock seconds of each part of the training stage."""
+
+    load: float | None = Field(default=None, description="loading models")
+    measure: float | None = Field(default=None, description="measuring objectives and logits")
+    train: float | None = Field(default=None, description="training alone")
+    save: float | None = Field(default=None, description="saving the artifact")
+
+
+class TrainStage(Part):
+    """A training that ended well."""
+
+    seconds: TrainSeconds
+    memory: Memory | None = None
+    tokens_per_second: float | None = Field(
+        default=None, description="of the steps after warm-up; null where there were too few"
+    )
+    parameters: Parameters
+    artifact_bytes: int | None = Field(default=None, description="size of all files it saved")
+    ledger: Ledger
+    loss: Loss
+    objective: list[ObjectiveLook] = []
+    environment: Environment
+
+
+class EvaluationSeconds(Part):
+    """Wall-clock seconds of each part of the evaluation stage."""
+
+    load: float | None = Field(default=None, description="loading the model")
+    evaluate: float | None = Field(default=None, description="scoring all tasks")
+    drift: float | None = Field(default=None, description="measuring drift")
+    earlier: float | None = Field(
+        default=None, description="scoring what earlier targets of a sequence left"
+    )
+
+
+class Score(Part):
+    """The score of one task: the mean over its items."""
+
+    value: float = Field(description="in the unit of the metric; a share 0..1 for accuracies")
+    metric: str = Field(description="lm-eval's name of the metric")
+    higher_is_better: bool
+    items: int | None = Field(default=None, description="how many items it is the mean of")
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of right answers, more being better; tests need that."""
+        return self.higher_is_better and 0 <= self.value <= 1
+
+
+class Drift(Part):
+    """Change of the predictions on plain text, in nats per token."""
+
+    nll: float | None = Field(default=None, description="negative log-likelihood after training")
+    base_nll: float | None = Field(default=None, description="the same of the start model")
+    kl: float | None = Field(default=None, description="KL divergence from the start model")
+    tokens: int | None = Field(default=None, description="tokens of the text")
+    change: float | None = Field(
+        default=None, description="rise of the loss, where nll and base_nll were not published"
+    )
+
+    @property
+    def rise(self) -> float | None:
+        """By how much the negative log-likelihood rose, in nats per token."""
+        if self.nll is None or self.base_nll is None:
+            return self.change
+        return self.nll - self.base_nll
+
+
+class Agreement(Part):
+    """How far the model that was loaded is from the one that was trained, on a few rows."""
+
+    max_difference: float = Field(
+        description="largest difference of a logit, as a share of the largest logit"
+    )
+    tolerance: float = Field(description="what is allowed in this precision")
+
+
+class Decode(Part):
+    """What the model generated during evaluation."""
+
+    tokens: int
+    seconds: float = Field(description="wall-clock seconds of generation")
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        return self.tokens / self.seconds if self.tokens and self.seconds else None
+
+
+class EvaluationStage(Part):
+    """An evaluation that ended well."""
+
+    seconds: EvaluationSeconds
+    memory: Memory | None = None
+    scores: dict[str, Score] = Field(description="by task: targets, then retained tasks")
+    earlier_scores: list[dict[str, Score]] = Field(
+        default=[], description="the same after each earlier target of a sequence"
+    )
+    drift: Drift | None = None
+    agreement: Agreement | None = None
+    decode: Decode | None = None
+    generation_config: dict[str, Any] | None = Field(
+        default=None, description="how answers were generated, as transformers resolved it"
+    )
+    parameters: Parameters
+    environment: Environment
