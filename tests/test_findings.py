@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.analysis import Findings, find
+from bench.analysis import Analysis, analyze
 from bench.records.store import Store
 
 from .conftest import ROOT, Bench
@@ -54,8 +54,8 @@ class Results:
         (self.store.folder / "plan.json").write_text(json.dumps({"runs": self.runs}))
         return record
 
-    def found(self, together: bool = False) -> Findings:
-        return find(self.store, together)
+    def found(self, together: bool = False) -> Analysis:
+        return analyze(self.store, together)
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def results(tmp_path: Path) -> Results:
 def test_a_copy_under_another_name_is_tied_and_a_worse_one_is_not(results: Results) -> None:
     results.add("sft", lambda r: r.update(recipe="twin"))
     rows = {row.recipe: row for row in results.found().rows}
-    assert set(rows["twin"].letters) & set(rows["sft"].letters)
-    assert not set(rows["twin"].letters) & set(rows["prefix-tuning"].letters)
-    assert rows["base"].letters == "", "the base is no competitor"
+    assert set(rows["twin"].tie_groups) & set(rows["sft"].tie_groups)
+    assert not set(rows["twin"].tie_groups) & set(rows["prefix-tuning"].tie_groups)
+    assert rows["base"].tie_groups == "", "the base is no competitor"
 
 
 def test_every_accuracy_and_forgetting_has_an_interval_around_it(results: Results) -> None:
@@ -90,7 +90,7 @@ def test_another_budget_is_another_table_that_says_so(results: Results) -> None:
     apart = results.found()
     assert [len(group.rows) for group in apart.groups] == [6, 1]
     assert "budget: 300,000 tokens here, 150,000 tokens there" in apart.groups[1].apart
-    assert any("2 tables" in sentence for sentence in apart.weaknesses)
+    assert any("2 tables" in sentence for sentence in apart.caveats)
     assert len(results.found(together=True).groups) == 1
 
 
@@ -124,7 +124,7 @@ def test_the_report_names_its_weak_spots(results: Results) -> None:
     )
     results.runs.append("never-s0-0000000000")
     (results.store.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
-    told = " ".join(results.found().weaknesses)
+    told = " ".join(results.found().caveats)
     for word in (
         "1 of the runs",
         "lost ended otherwise than ok",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis import Findings, Group
+from bench.analysis import Analysis, Group
 from bench.report.latex import escaped, latex
 from tests.browser import base, everything, row
 
@@ -33,8 +33,8 @@ lora\_r8 & a & 90.0 {\footnotesize [87.0, 93.0]} & 30.0 {\footnotesize [26.0, 34
 """  # noqa: E501
 
 
-def small() -> Findings:
-    return Findings("small", "", [Group([base(), row("lora_r8", 0.9, 0.3, letters="a")])], 0.95)
+def small() -> Analysis:
+    return Analysis("small", "", [Group([base(), row("lora_r8", 0.9, 0.3, tie_groups="a")])], 0.95)
 
 
 def test_the_table_on_quality_is_as_written_here() -> None:

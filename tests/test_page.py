@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis import Findings, Group
+from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
 from bench.report.html import embedded, facts, page
 from tests.browser import EVIL, everything, opened, row
@@ -99,7 +99,7 @@ def test_embedded_json_cannot_end_early() -> None:
 
 def test_sections_without_data_do_not_appear() -> None:
     bare = page(
-        Findings(
+        Analysis(
             "bare",
             "",
             [Group([Row("sft", "failed", "no memory", 0, ("unknown", float("nan")))])],
@@ -141,7 +141,7 @@ def test_no_cell_is_blank() -> None:
 def test_a_diverged_row_keeps_the_page_whole(tmp_path: Path) -> None:
     rows = [row("sft", 0.9, 0.3), row("lora", 0.8, 0.2), row("lost", 0.1, 0.9)]
     rows[2].means |= {"drift_nll": float("inf"), "drift_kl": float("nan")}
-    with opened(page(Findings("diverged", "", [Group(rows)], 0.95)), tmp_path) as (
+    with opened(page(Analysis("diverged", "", [Group(rows)], 0.95)), tmp_path) as (
         browser,
         troubles,
     ):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis import find
+from bench.analysis import analyze
 from bench.records.store import Store
 
 from .conftest import Bench
@@ -46,7 +46,7 @@ def test_scores_after_every_target_and_on_shares_of_the_budget(
     assert set(half["evaluation"]["scores"]) == {"tiny/swap", "tiny/smallest"}
     assert half["budget"] == {"currency": "tokens", "amount": 2000.0}
     assert half["train"]["ledger"]["spent"]["tokens"] == pytest.approx(2000, rel=0.4)
-    found = find(Store(folder))
+    found = analyze(Store(folder))
     (sequence,) = found.sequences
     values = [
         {task: score["value"] for task, score in scores.items()}

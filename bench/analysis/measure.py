@@ -8,13 +8,15 @@ import math
 import statistics
 from typing import Any
 
-from bench.accounting.budget import CURRENCIES
+from bench.analysis import columns
 from bench.analysis.answers import Answers
 from bench.analysis.rows import Objective, Row
 from bench.records.schema import BASE, Record
 
 UNPUBLISHED = "not published"
-"""Why a number is missing that others measured, or did not, and do not tell."""
+"""Why a number of an imported row is missing."""
+REASONS = {"tokens_per_second": "too few steps"}
+"""Why a number of our own is missing, by its name in the record."""
 
 
 def row(recipe: str, records: list[Record], base: Record | None, answers: Answers) -> Row:
@@ -35,7 +37,7 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
     measured = [_measure(r, base, answers) for r in fine]
     for column in dict.fromkeys(c for values, _ in measured for c in values):
         found = [values[column] for values, _ in measured if column in values]
-        made.means[column] = statistics.fmean(found)
+        made.means[column] = columns.named(column).average(found)
         if len(found) > 1:
             made.spreads[column] = statistics.stdev(found)
     made.missing[f"spent_{made.budget[0]}"] = (
@@ -101,30 +103,40 @@ def _measure(
     record: Record, base: Record | None, answers: Answers
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Every column that a record yields, and why the others are missing."""
-    given = {**_evaluated(record), **_forgotten(record, base, answers), **_trained(record)}
+    given = {**_scored(record), **_forgotten(record, base, answers), **recorded(record)}
     values = {
         column: float(value) for column, value in given.items() if isinstance(value, (int, float))
     }
     return values, {column: value for column, value in given.items() if isinstance(value, str)}
 
 
-def _evaluated(record: Record) -> dict[str, float | str]:
-    result = record["evaluation"]
-    scores = [result["scores"][name]["value"] for name in record["target"]]
-    return {
-        "target_accuracy": statistics.fmean(scores),
-        **_drift(record),
-        "peak_eval_bytes": _told(result["memory"], "peak_bytes"),
-        "decode_tokens_per_second": _decoding(result["decode"]),
-        "total_parameters": _told(result["parameters"], "total"),
-        "eval_seconds": _told(result["seconds"], "evaluate"),
+def recorded(record: Record) -> dict[str, float | str]:
+    """Every column that stands in one record as a number, or the reason why it does not."""
+    found = {
+        column.name: _found(record, *column.source.split("."))
+        for column in columns.every().values()
+        if column.source
     }
+    return found | {"decode_tokens_per_second": _decoding(record["evaluation"]["decode"])}
 
 
-def _told(values: dict[str, Any] | None, name: str) -> float | str:
-    """A number of a record; whoever publishes elsewhere does not tell all that we measure."""
-    value = (values or {}).get(name)
-    return UNPUBLISHED if value is None else value
+def _found(record: Record, stage: str, *path: str) -> float | str:
+    """What a record holds at one place, or why it holds nothing there."""
+    elsewhere = record.get("imported")
+    value: Any = record[stage]
+    if value is None:
+        return UNPUBLISHED if elsewhere and record["recipe"] != BASE else "not trained"
+    for name in path:
+        value = (value or {}).get(name)
+    if value is None:
+        return UNPUBLISHED if elsewhere else REASONS.get(path[-1], "not measured")
+    return value
+
+
+def _scored(record: Record) -> dict[str, float | str]:
+    scores = record["evaluation"]["scores"]
+    accuracy = statistics.fmean(scores[name]["value"] for name in record["target"])
+    return {"target_accuracy": accuracy, **_drift(record)}
 
 
 def _drift(record: Record) -> dict[str, float | str]:
@@ -133,8 +145,11 @@ def _drift(record: Record) -> dict[str, float | str]:
         return dict.fromkeys(
             ("drift_nll", "drift_kl"), UNPUBLISHED if record.get("imported") else "no drift text"
         )
-    rise = change["nll"] - change["base_nll"] if "nll" in change else _told(change, "change")
-    return {"drift_nll": rise, "drift_kl": _told(change, "kl")}
+    rise = change["nll"] - change["base_nll"] if "nll" in change else change.get("change")
+    return {
+        name: UNPUBLISHED if value is None else value
+        for name, value in (("drift_nll", rise), ("drift_kl", change.get("kl")))
+    }
 
 
 def _decoding(decode: dict[str, float] | None) -> float | str:
@@ -170,40 +185,4 @@ def _forgotten(record: Record, base: Record | None, answers: Answers) -> dict[st
         "items_lost": lost_all,
         "items_gained": gained_all,
         **columns,
-    }
-
-
-def _trained(record: Record) -> dict[str, float | str]:
-    names = (
-        "peak_train_bytes",
-        "train_tokens_per_second",
-        "trainable_parameters",
-        "artifact_bytes",
-        "load_seconds",
-        "train_seconds",
-    )
-    spent_names = [f"spent_{currency}" for currency in CURRENCIES]
-    if record["train"] is None:
-        reason = (
-            UNPUBLISHED if record.get("imported") and record["recipe"] != BASE else "not trained"
-        )
-        return dict.fromkeys((*names, "save_seconds", *spent_names), reason)
-    result = record["train"]
-    speed, seconds = result["tokens_per_second"], result["seconds"]
-    return {
-        "peak_train_bytes": _told(result["memory"], "peak_bytes"),
-        "train_tokens_per_second": (
-            speed
-            if speed is not None
-            else UNPUBLISHED
-            if record.get("imported")
-            else "too few steps"
-        ),
-        "trainable_parameters": _told(result["parameters"], "trainable"),
-        "artifact_bytes": _told(result, "artifact_bytes"),
-        **{f"{part}_seconds": _told(seconds, part) for part in ("load", "train", "save")},
-        **{
-            f"spent_{currency}": _told(result["ledger"]["spent"], currency)
-            for currency in CURRENCIES
-        },
     }

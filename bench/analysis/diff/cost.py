@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
+from bench.analysis import columns
+from bench.analysis.measure import recorded
 from bench.records.schema import Record
 
 
 def ratios(one: list[Record], two: list[Record]) -> dict[str, float]:
-    """Means over seeds, B over A, of all that both tell."""
-    first, second = (
-        {name: fmean(found) for name, found in _costs(records).items() if all(found)}
-        for records in (one, two)
-    )
+    """Means over seeds, B over A, of every column that depends on the machine and is known of all
+    seeds.
+    """
+    first, second = _means(one), _means(two)
     return {name: second[name] / first[name] for name in first if name in second}
 
 
-def _costs(records: list[Record]) -> dict[str, list[float]]:
-    """Speed, memory and seconds by seed; 0 where a record does not tell."""
-    found: dict[str, list[float]] = {}
-    for record in records:
-        train, evaluation = record["train"] or {}, record["evaluation"]
-        decode = evaluation["decode"] or {}
-        told = {
-            "train_tokens_per_second": train.get("tokens_per_second"),
-            "decode_tokens_per_second": (
-                decode["tokens"] / decode["seconds"] if decode.get("seconds") else None
-            ),
-            "peak_train_bytes": (train.get("memory") or {}).get("peak_bytes"),
-            "peak_eval_bytes": (evaluation["memory"] or {}).get("peak_bytes"),
-            "train_seconds": train.get("seconds", {}).get("train"),
-            "eval_seconds": evaluation["seconds"].get("evaluate"),
-        }
-        for name, value in told.items():
-            found.setdefault(name, []).append(value or 0.0)
-    return found
+def _means(records: list[Record]) -> dict[str, float]:
+    found = [recorded(record) for record in records]
+    means: dict[str, float] = {}
+    for column in columns.COLUMNS:
+        numbers = [n for values in found if isinstance(n := values.get(column.name), int | float)]
+        if column.machine and len(numbers) == len(records) and all(numbers):
+            means[column.name] = column.average(numbers)
+    return means
 
 
 def machines(one: list[Record], two: list[Record]) -> str:
