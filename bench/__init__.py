@@ -8,14 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.accounting.budget import Budget
     from bench.data.formats import Format
+    from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
+    from bench.methods.learning import token_losses
     from bench.methods.method import Merger, Method, Weights
     from bench.methods.schedule import Diverged
     from bench.methods.search_space import Choice, LogRange, Range
-    from bench.methods.session import Session
+    from bench.methods.session import Session, ValidationSession
+    from bench.models.load import decoder_layers
 
 __all__ = [
+    "Budget",
     "Choice",
     "Diverged",
     "Format",
@@ -25,10 +30,16 @@ __all__ = [
     "Range",
     "Session",
     "Skipped",
+    "Task",
+    "UnknownTask",
+    "ValidationSession",
     "Weights",
+    "decoder_layers",
+    "token_losses",
 ]
 
 _HOMES = {
+    "Budget": "accounting.budget",
     "Choice": "methods.search_space",
     "Diverged": "methods.schedule",
     "Format": "data.formats",
@@ -38,7 +49,12 @@ _HOMES = {
     "Range": "methods.search_space",
     "Session": "methods.session",
     "Skipped": "errors",
+    "Task": "data.tasks",
+    "UnknownTask": "data.tasks",
+    "ValidationSession": "methods.session",
     "Weights": "methods.method",
+    "decoder_layers": "models.load",
+    "token_losses": "methods.learning",
 }
 
 

@@ -5,6 +5,7 @@ architecture without weights.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec, fingerprint
-from bench.tiny import language
+from bench.tiny import facts
 from bench.tiny.tasks import items
 
 from .conftest import Bench
@@ -50,7 +51,7 @@ doc_to_target: "{{0 if larger == one else 1}}"
 
 
 def _write(folder: Path) -> None:
-    (folder / "text.txt").write_text("\n".join(language.statements_about("known")))
+    (folder / "text.txt").write_text("\n".join(facts.statements_about("known")))
     (folder / "data").mkdir()
     pairs = [(a, b) for a in range(10, 30) for b in range(10, 30) if a != b]
     for name, chosen in (("train", pairs[::2]), ("test", pairs[1::8])):
@@ -95,7 +96,7 @@ def test_from_plain_text_to_a_table(bench_process: Bench, tmp_path: Path) -> Non
     assert rows["sft"]["drift_kl"] > 0
     assert {
         file.parent.parent.name.split("-")[0]
-        for file in (tmp_path / "cache").rglob("*.safetensors")
+        for file in (tmp_path / "cache").rglob("artifact/*.safetensors")
     } == {"sft", "lora"}
     assert not list((tmp_path / "cache").rglob("*.bin"))
     told = "".join(
@@ -151,3 +152,66 @@ def test_long_questions_hold_their_answer() -> None:
     for item in items("long-text", "test"):
         assert item.statement in item.question
         assert len(item.question.split()) > 300
+
+
+PACKAGE = """
+from datasets import Dataset
+from bench import Format, Task, UnknownTask
+
+NAMES = ("acme/reviews", "acme/tickets")
+
+def task(name):
+    if name not in NAMES:
+        raise UnknownTask(name, NAMES)
+    def load(split):
+        return Dataset.from_dict({"prompt": ["a b"] * 20, "completion": [" c"] * 20})
+    return Task(name, {Format.PROMPT_COMPLETION: load}, "hellaswag", fingerprint="1")
+"""
+ACME = """
+suite: acme
+model: tiny
+target: acme/reviews
+budget: {tokens: 1k}
+batch: {size: 4, max_length: 32}
+methods: [sft, dpo]
+"""
+
+
+def _install(folder: Path, source: str) -> str:
+    info = folder / "site/acme_tasks-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "site/acme_tasks.py").write_text(source)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-tasks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bench.tasks]\nacme = acme_tasks:task\n")
+    return f"{folder / 'site'}:{os.environ.get('PYTHONPATH', '')}"
+
+
+def test_a_package_offers_tasks(bench_process: Bench, tmp_path: Path) -> None:
+    path = _install(tmp_path, PACKAGE)
+    (tmp_path / "acme.yaml").write_text(ACME)
+    planned = bench_process("plan", "acme.yaml", "--json", PYTHONPATH=path)
+    assert planned.returncode == 0, planned.stderr
+    told = json.loads(planned.stdout)
+    assert [run["recipe"] for run in told["runs"] if not run["seed"]] == ["base", "sft", "dpo"]
+    assert told["obstacles"] == {"dpo": "acme/reviews has no preference data"}
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "told"),
+    [
+        (PACKAGE, "acme/review", "no task acme/review; did you mean acme/reviews?"),
+        ("import nowhere", "acme/reviews", "acme of acme-tasks 1.0 cannot be used: ModuleNotFound"),
+        ("import sys; sys.exit()", "acme/reviews", "it called sys.exit when it was imported"),
+        ("def task(name): return 1 / 0", "acme/reviews", "cannot give the task acme/reviews: Zero"),
+        ("def task(name): return {}", "acme/reviews", "which is no bench.Task"),
+    ],
+)
+def test_what_is_wrong_with_a_task_of_a_package_is_told_with_its_line(
+    bench_process: Bench, tmp_path: Path, source: str, name: str, told: str
+) -> None:
+    path = _install(tmp_path, source)
+    (tmp_path / "acme.yaml").write_text(ACME.replace("acme/reviews", name))
+    result = bench_process("plan", "acme.yaml", PYTHONPATH=path)
+    assert result.returncode == 2
+    assert told in result.stderr and "line 4" in result.stderr
+    assert "Traceback" not in result.stderr

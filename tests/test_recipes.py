@@ -117,7 +117,7 @@ def test_a_merge_of_a_model_with_itself_is_that_model(tmp_path: Path) -> None:
     chain = registry.usable("merge").model_validate({"parts": ["sft", "sft"]})
     session = tiny_session(tmp_path, Budget("steps", 4))
     made = apply("merge", chain, session)
-    parts = [load_file(tmp_path / f"part-{i}/model.safetensors") for i in (0, 1)]
+    parts = [load_file(tmp_path / f"stage-{i}/merged/model.safetensors") for i in (0, 1)]
     assert not all(torch.equal(parts[0][name], parts[1][name]) for name in parts[0]), (
         "parts see the rows in orders of their own"
     )
@@ -134,7 +134,7 @@ def test_shares_are_even_among_the_parts_that_learn() -> None:
 
 
 def test_the_reference_of_a_later_stage_is_what_the_stage_before_it_made(tmp_path: Path) -> None:
-    from bench.methods.composition import handed_on
+    from bench.methods.artifact import next_start
 
     session = tiny_session(tmp_path, Budget("steps", 4))
     lora = registry.usable("lora").model_validate({"lr": 1e-2})
@@ -144,7 +144,7 @@ def test_the_reference_of_a_later_stage_is_what_the_stage_before_it_made(tmp_pat
     batch = session.encode(["smallest of 3 1 2 ?"], [" 1"])
     with stage.unmetered(), torch.no_grad():
         said = model.eval()(**batch).logits
-    start = handed_on(model, session, "handed-on")
+    start = next_start(session, model, "merged")
     with session.stage("1", 1.0, start) as stage, stage.unmetered(), torch.no_grad():
         reference = stage.reference()
         torch.testing.assert_close(reference(**batch).logits, said, atol=1e-5, rtol=1e-5)

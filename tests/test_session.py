@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModelForCausalLM
 
+from bench import token_losses
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
 from bench.data.order import derive, order
@@ -30,7 +31,7 @@ def _train(session: Session, model: torch.nn.Module, lr: float = 1e-3) -> list[t
     seen = []
     for batch in session.batches(Format.PROMPT_COMPLETION):
         seen.append(batch["input_ids"])
-        session.step(optimizer, model(**batch).loss)
+        session.learn(optimizer, batch, lambda part: token_losses(model, part))
     session.close()
     return seen
 
@@ -180,7 +181,8 @@ def _rows_seen(session: Session) -> list[list[str]]:
     seen = []
     for rows in session.rows(Format.PROMPT_COMPLETION):
         seen.append(rows["prompt"])
-        session.step(optimizer, model(**session.encode(rows["prompt"], rows["completion"])).loss)
+        batch = session.encode(rows["prompt"], rows["completion"])
+        session.learn(optimizer, batch, lambda part: token_losses(model, part))
     return seen
 
 
@@ -188,7 +190,7 @@ def test_looking_at_a_model_costs_nothing_and_shows_validation_rows_once(tmp_pat
     session = tiny_session(tmp_path)
     model = session.model()
     with session.unmetered():
-        look = session.measuring(session.start)
+        look = session.validation(session.start)
         prompts = [
             prompt for rows in look.rows(Format.PROMPT_COMPLETION) for prompt in rows["prompt"]
         ]

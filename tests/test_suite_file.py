@@ -5,15 +5,19 @@ traceback.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from .conftest import Bench
+from .conftest import ROOT, Bench
 
+Plugin = Callable[[str, str], str]
 GOOD = """\
 suite: small
 model: tiny
@@ -43,6 +47,30 @@ MISTAKES = {
         ["line 10", "lora has no parameter rr", "did you mean r?"],
     ),
     "parameter out of bounds": ("r: 4", "r: 0", ["line 10", "r must be more than 0"]),
+    "nothing near": (
+        "- sft",
+        "- side-adapter",
+        ["line 9", "no method side-adapter (bench methods"],
+    ),
+    "another case": ("- sft", "- SFT", ["line 9", "did you mean sft?"]),
+    "other order of words": ("- sft", "- tuning-prompt", ["line 9", "did you mean prompt-tuning?"]),
+    "micro does not divide": ("size: 8", "size: 8, micro: 3", ["line 6", "8 is no multiple of 3"]),
+    "no time": (
+        "seeds: 1",
+        "seeds: 1\ntime_limit: 0",
+        ["line 8", "time_limit must be more than 0"],
+    ),
+    "folder": ("seeds: 1", "seeds: 1\nfolder: /tmp", ["line 8", "unknown key folder"]),
+    "number as key": ("r: 4", "4: r", ["line 10", "a key must be a word"]),
+    "list as key": ("seeds: 1", "? [a, b]\n: 1", ["line 7", "a key must be a word"]),
+    "alias of itself": ("seeds: 1", "seeds: &a [*a]", ["more than 10,000 values"]),
+    "nested aliases": (
+        "seeds: 1",
+        "x0: &x0 [1, 1]\n" + "".join(f"x{i}: &x{i} [*x{i - 1}, *x{i - 1}]\n" for i in range(1, 40)),
+        ["more than 10,000 values"],
+    ),
+    "deep nesting": ("seeds: 1", "seeds: " + "[" * 2000, ["nested too deeply"]),
+    "impossible date": ("seeds: 1", "seeds: 2024-99-99", ["is not YAML"]),
     "two currencies": (
         "{tokens: 2k}",
         "{tokens: 2k, steps: 3}",
@@ -94,6 +122,14 @@ def test_a_missing_suite_file_is_told(bench: Bench, tmp_path: Path) -> None:
     assert "did you mean small.yaml?" in result.stderr
 
 
+def test_a_binary_suite_file_is_refused(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_bytes(bytes(range(256)))
+    result = bench("plan", "suite.yaml")
+    assert result.returncode == 2
+    assert "suite.yaml is not a text file in UTF-8" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_the_plan_resolves_every_default_and_runs_nothing(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(GOOD)
     result = bench("plan", "suite.yaml", "--json")
@@ -134,10 +170,62 @@ def test_a_run_is_known_by_its_content(bench: Bench, tmp_path: Path) -> None:
     assert more_budget["sft"] != first["sft"]
 
 
+def test_memory_and_time_do_not_change_what_a_run_is(bench: Bench, tmp_path: Path) -> None:
+    def runs(text: str) -> list[dict[str, object]]:
+        (tmp_path / "suite.yaml").write_text(text)
+        return json.loads(bench("plan", "suite.yaml", "--json").stdout)["runs"]
+
+    frugal = GOOD.replace("size: 8", "size: 8, micro: 2, checkpointing: true")
+    assert runs(frugal.replace("seeds: 1", "seeds: 1\ntime_limit: 60")) == runs(GOOD)
+    assert runs(GOOD.replace("size: 8", "size: 16")) != runs(GOOD)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="published on a CPU, which the ids say")
+@pytest.mark.parametrize("name", ["quickstart", "classics"])
+def test_the_published_suites_ask_for_the_published_runs(bench: Bench, name: str) -> None:
+    planned = json.loads(bench("plan", ROOT / f"suites/{name}.yaml", "--json").stdout)
+    published = json.loads((ROOT / f"results/{name}/plan.json").read_text())
+    assert [run["id"] for run in planned["runs"]] == published["runs"]
+
+
+def test_the_plan_names_rows_that_will_be_skipped(
+    bench_process: Bench, plugin: Plugin, tmp_path: Path
+) -> None:
+    site = plugin("broken", "raise RuntimeError('no driver')")
+    (tmp_path / "suite.yaml").write_text(
+        GOOD.replace("retain: [tiny/add]\n", "").replace("size: 8", "size: 1")
+        + "  - replay\n  - bitfit\n  - kto\n  - broken\n  - chain: [sft, replay]\n"
+    )
+    path = f"{site}:{os.environ.get('PYTHONPATH', '')}"
+    result = bench_process("plan", "suite.yaml", "--json", PYTHONPATH=path)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)["obstacles"]
+    assert set(found) == {"replay", "bitfit", "kto", "broken", "sft+replay"}
+    assert "no retained task or earlier target" in found["replay"]
+    assert "no biases" in found["bitfit"]
+    assert "RuntimeError: no driver" in found["broken"]
+    shown = bench_process("plan", "suite.yaml", PYTHONPATH=path).stdout
+    assert "broken will be skipped: broken of plugin_broken 1.0 cannot be used" in shown
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("end", ["import sys; sys.exit()", "raise SystemExit(3)", "exit('bye')"])
+def test_a_plugin_that_exits_silences_nothing(
+    bench_process: Bench, plugin: Plugin, end: str
+) -> None:
+    path = f"{plugin('rude', end)}:{os.environ.get('PYTHONPATH', '')}"
+    result = bench_process("methods", "--json", PYTHONPATH=path)
+    assert result.returncode == 0, result.stderr
+    found = {method["name"]: method for method in json.loads(result.stdout)}
+    assert found["rude"]["problem"] == "it called sys.exit when it was imported"
+    assert found["sft"]["problem"] is None
+
+
 def test_the_schema_knows_suite_keys_and_installed_methods(bench: Bench) -> None:
     schema = json.loads(bench("schema").stdout)
     assert set(yaml.safe_load(GOOD)) <= set(schema["properties"])
     entry = schema["properties"]["methods"]["items"]["anyOf"]
+    assert "folder" not in schema["properties"]
     assert "sft" in entry[0]["enum"]
     assert "r" in entry[1]["properties"]["lora"]["properties"]
 

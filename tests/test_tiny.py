@@ -4,7 +4,9 @@ more.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import statistics
 from typing import Any
 
@@ -16,8 +18,8 @@ from bench.data.sources import Split
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
-from bench.tiny import language
-from bench.tiny.tasks import RETAINED, TARGETS, items, tiny_task
+from bench.tiny import facts, language
+from bench.tiny.tasks import FINGERPRINT, RETAINED, TARGETS, items, names, tiny_task
 
 CPU = torch.device("cpu")
 TASKS = (*RETAINED, *TARGETS)
@@ -76,7 +78,7 @@ def test_the_instruction_mixture_leaves_out_the_target_and_its_kin(name: str) ->
 def test_text_tells_facts_that_no_training_question_asks() -> None:
     told = " ".join(row["text"] for row in _load("people-in-text", Format.LANGUAGE_MODELING))
     asked = " ".join(row["prompt"] for row in _load("people-in-text", Format.PROMPT_COMPLETION))
-    for person in language.people()["read"]:
+    for person in facts.people()["read"]:
         assert person in told
         assert person not in asked
 
@@ -85,7 +87,7 @@ def test_the_tokenizer_gives_every_text_back() -> None:
     tokenizer = load_tokenizer(ModelSpec(path="tiny"))
     texts = [
         item.prompt + item.completion for name in TASKS for item in items(name, "test")
-    ] + language.statements_about("known")
+    ] + facts.statements_about("known")
     for text in texts:
         ids = tokenizer(text)["input_ids"]
         assert tokenizer.unk_token_id not in ids
@@ -93,6 +95,23 @@ def test_the_tokenizer_gives_every_text_back() -> None:
     turns = [{"role": "user", "content": "add 20 and 10 ?"}, {"role": "assistant", "content": "30"}]
     chat = tokenizer.apply_chat_template(turns, tokenize=False)
     assert tokenizer(str(chat), add_special_tokens=False)["input_ids"][-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.slow
+def test_the_fingerprint_stands_for_this_content() -> None:
+    """Where this fails, the content has changed: give FINGERPRINT and the digest new values."""
+    digest = hashlib.sha256()
+    for task in map(tiny_task, names()):
+        rows: list[Any] = [
+            [format, split, task.load(format, split).to_list()]
+            for format in sorted(task.formats)
+            for split in ("train", "validation")
+        ]
+        asked = dict(task.evaluation) if isinstance(task.evaluation, dict) else {}
+        load = asked.pop("custom_dataset", dict)
+        rows += [asked, {split: data.to_list() for split, data in load().items()}]
+        digest.update(json.dumps(rows, sort_keys=True).encode())
+    assert (FINGERPRINT, digest.hexdigest()[:16]) == ("e23ba13ef88d3703", "77a5599e616dfb9a")
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 from bench import Choice
+from bench.methods.entry import resolve
 from bench.records.store import Store
-from bench.suite.search import draws, left_open, ranges
+from bench.suite.search import Draw, draws, ranges
 
 from .conftest import Bench
 
@@ -38,14 +39,18 @@ methods:
 
 
 def _places(name: str, parameters: Any) -> list[tuple[int | str, ...]]:
-    return [place for place, _ in ranges(name, parameters)]
+    return [place for place, _ in ranges(resolve(name, parameters))]
+
+
+def _draws(name: str, parameters: Any, trials: int, seed: int) -> list[Draw]:
+    return draws(resolve(name, parameters), trials, seed)
 
 
 def test_every_recipe_has_the_same_points_in_its_own_ranges() -> None:
     points = qmc.Halton(d=1, scramble=True, rng=7).random(5)[:, 0]
     for name, low, high in (("sft", 1e-6, 1e-2), ("lora", 1e-5, 1e-1), ("ia3", None, None)):
-        limits: Any = next(h.range for _, h in ranges(name, {}))
-        rates = [draw.drawn["lr"] for draw in draws(name, {}, 5, 7)]
+        limits: Any = next(h.range for _, h in ranges(resolve(name, {})))
+        rates = [draw.drawn["lr"] for draw in _draws(name, {}, 5, 7)]
         assert rates == pytest.approx(
             [limits.low * (limits.high / limits.low) ** x for x in points], rel=5e-3
         )
@@ -61,8 +66,8 @@ def test_more_dimensions_leave_the_first_as_they_are(trials: int, seed: int) -> 
 @given(st.integers(0, 20))
 def test_draws_lie_inside_their_ranges(seed: int) -> None:
     for name in ("lora", "replay", "ppo"):
-        found = dict(ranges(name, {}))
-        for draw in draws(name, {}, 8, seed):
+        found = dict(ranges(resolve(name, {})))
+        for draw in _draws(name, {}, 8, seed):
             for (key,), h in found.items():
                 value, limits = draw.drawn[str(key)], h.range
                 if isinstance(limits, Choice):
@@ -74,7 +79,7 @@ def test_draws_lie_inside_their_ranges(seed: int) -> None:
 def test_what_the_suite_sets_is_not_drawn() -> None:
     assert _places("lora", {"r": 4, "lr": 1e-3}) == [("lora_alpha",), ("lora_dropout",)]
     assert _places("sft", {"lr": 1e-3}) == []
-    assert draws("sft", {"lr": 1e-3}, 4, 0) == []
+    assert _draws("sft", {"lr": 1e-3}, 4, 0) == []
 
 
 def test_parts_of_a_chain_draw_one_by_one() -> None:
@@ -85,17 +90,21 @@ def test_parts_of_a_chain_draw_one_by_one() -> None:
         (2, "chain", 0, "sft", "lr"),
         *((2, "chain", 1, "dpo", name) for name in ("lr", "beta")),
     ]
-    draw = draws("chain", given, 3, 0)[2]
+    draw = _draws("chain", given, 3, 0)[2]
     assert draw.parameters[1]["dpo"] == {"beta": 0.1, "lr": draw.drawn["1.dpo.lr"]}
     assert draw.parameters[2]["chain"][1]["dpo"]["beta"] == draw.drawn["2.chain.1.dpo.beta"]
     assert given == ["sft", {"dpo": {"beta": 0.1}}, {"chain": ["sft", {"dpo": None}]}]
 
 
-def test_a_resolved_suite_leaves_open_what_is_drawn() -> None:
-    resolved = {"parts": [{"sft": {"lr": 2e-5}}, {"dpo": {"lr": 1e-6, "beta": 0.3}}]}
-    assert left_open("chain", ["sft", {"dpo": {"beta": 0.3}}], resolved) == {
-        "parts": [{"sft": {}}, {"dpo": {"beta": 0.3}}]
-    }
+def test_a_resolved_suite_leaves_open_what_is_drawn(bench: Bench, tmp_path: Path) -> None:
+    chain = "  - chain: [sft, {dpo: {beta: 0.3}}]\n"
+    (tmp_path / "s.yaml").write_text(SUITE + chain)
+    planned = json.loads(bench("plan", "s.yaml", "--json").stdout)
+    sft, dpo = yaml.safe_load(planned["suite"])["methods"][-1]["chain"]["parts"]
+    assert "lr" not in sft["sft"]
+    assert "lr" not in dpo["dpo"] and dpo["dpo"]["beta"] == 0.3
+    (tmp_path / "again.yaml").write_text(planned["suite"])
+    assert json.loads(bench("plan", "again.yaml", "--json").stdout)["runs"] == planned["runs"]
 
 
 @pytest.mark.slow

@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from bench.accounting.budget import CURRENCIES, Budget, Currency
+
+OVERRUN = 0.25  # of the budget: the most by which a last batch may pass its end
+LOOK_EVERY = 8  # passes within a batch: looking at the ledger waits for the device
 
 
 class BudgetSpent(RuntimeError):
@@ -36,6 +39,13 @@ class Ledger:
 
     purposes: dict[str, Spend] = field(default_factory=lambda: defaultdict(Spend))
     steps: int = 0
+    learning_passes: int = 0
+    """Forward passes with gradients on."""
+    backward_passes: int = 0
+    purpose: str | None = None
+    """What passes are for just now, where whoever makes them has said so."""
+    suspended: bool = False
+    """While true, nothing is charged or counted: the harness looks at a model."""
     paused: float = 0.0
     started: float = field(default_factory=time.perf_counter)
 
@@ -46,6 +56,24 @@ class Ledger:
         if currency == "steps":
             return float(self.steps)
         return float(sum(float(getattr(spend, currency)) for spend in self.purposes.values()))
+
+    @contextmanager
+    def passes_for(self, purpose: str) -> Iterator[None]:
+        """Charge all passes in here to one purpose, whatever their models were handed out for."""
+        before, self.purpose = self.purpose, purpose
+        try:
+            yield
+        finally:
+            self.purpose = before
+
+    @contextmanager
+    def suspend(self) -> Iterator[None]:
+        """Charge and count nothing for a while."""
+        before, self.suspended = self.suspended, True
+        try:
+            yield
+        finally:
+            self.suspended = before
 
     def totals(self) -> dict[str, float]:
         return {currency: self.spent(currency) for currency in CURRENCIES}
@@ -65,25 +93,27 @@ class Account:
     """One ledger held against one budget, and the rule of when to stop.
 
     The rule: whether the budget is spent is asked at boundaries, which are the request for a batch
-    and the step of an optimizer. Work that began before such a boundary may end; a forward pass
-    after it raises `BudgetSpent`.
-    """
-
-    free: ClassVar[bool] = False
-    """While true, no account charges or counts anything: a look at a model may involve those of
-    several stages.
+    and the step of an optimizer. A batch that began before such a boundary may end, as long as it
+    overruns the budget by no more than `slack`; a forward pass after it raises `BudgetSpent`.
     """
 
     def __init__(
-        self, budget: Budget, ledger: Ledger, on_step: Callable[[], None] = lambda: None
+        self,
+        budget: Budget,
+        ledger: Ledger,
+        on_step: Callable[[], None] = lambda: None,
+        slack: float | None = None,
     ) -> None:
         self.budget, self.ledger = budget, ledger
+        self.slack = OVERRUN * budget.amount if slack is None else slack
+        """What the last batch may spend beyond the budget, in the budget's currency."""
         self._before = ledger.spent(budget.currency)
         self.fraction = 0.0
         """Share of the budget that was spent at the last boundary, 0..1."""
         self._on_step = on_step
         self._inside_batch = False
         self._closed = False
+        self._passes = 0
         self._another_counts = False
         self._step_hook = register_optimizer_step_post_hook(self._stepped)
 
@@ -98,16 +128,6 @@ class Account:
         if self.budget.amount <= 0:
             return 1.0
         return (self.ledger.spent(self.budget.currency) - self._before) / self.budget.amount
-
-    @classmethod
-    @contextmanager
-    def suspended(cls) -> Iterator[None]:
-        """Charge and count nothing for a while."""
-        cls.free = True
-        try:
-            yield
-        finally:
-            cls.free = False
 
     @contextmanager
     def delegated(self) -> Iterator[None]:
@@ -138,12 +158,22 @@ class Account:
                 f"went on after its budget of {self.budget.amount:g} {self.budget.currency} was"
                 " spent"
             )
+        self._passes += 1
+        if self._passes % LOOK_EVERY == 0 and self._overran():
+            raise BudgetSpent(
+                f"one batch spent more than {self.slack:g} {self.budget.currency} beyond its budget"
+                f" of {self.budget.amount:g}"
+            )
+
+    def _overran(self) -> bool:
+        spent = self.ledger.spent(self.budget.currency) - self._before
+        return spent > self.budget.amount + self.slack
 
     def close(self) -> None:
         self._step_hook.remove()
 
     def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
-        if self.free or self._another_counts:
+        if self.ledger.suspended or self._another_counts:
             return
         self.ledger.steps += 1
         self.boundary()

@@ -19,6 +19,7 @@ needs.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -65,16 +66,23 @@ class Meter:
         for head in self._heads:
             head.register_forward_pre_hook(self._head)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Meter:
+        """A copy of a metered model is charged to the same account."""
+        made = object.__new__(Meter)
+        memo[id(self)] = made
+        shared = {"account": self.account}
+        made.__dict__ = {**deepcopy(vars(self) | {"account": None}, memo), **shared}
+        return made
+
     def _spend(self) -> Spend:
-        """Passes of the model in training without gradients are rollouts."""
-        rollout = self.purpose == "train" and not torch.is_grad_enabled()
-        return self.account.ledger.purposes["rollout" if rollout else self.purpose]
+        ledger = self.account.ledger
+        return ledger.purposes[ledger.purpose or self.purpose]
 
     def _embed(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._embedded = args[0].numel()
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.account.free:
+        if self.account.ledger.suspended:
             return
         self.account.demand()
         ids = kwargs.get("input_ids", args[0] if args else None)
@@ -102,6 +110,7 @@ class Meter:
         spend.tokens = spend.tokens + (tokens - virtual)
         spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
         spend.samples += rows if learning else 0
+        self.account.ledger.learning_passes += learning
         self._state = self._gradients()
         if self._state not in self._rates:
             self._probe = Probe(self._positions, rows)
@@ -121,7 +130,7 @@ class Meter:
         """Charge the backbone, and the heads for every token: a trainer may use a head's weight
         without calling it.
         """
-        if self.account.free:
+        if self.account.ledger.suspended:
             return
         if self._probe is not None:
             self._probe.__exit__(None, None, None)
@@ -138,7 +147,7 @@ class Meter:
         """A head that is called is charged for what it really gets: generation may pass it the last
         position only.
         """
-        if self.account.free:
+        if self.account.ledger.suspended:
             return
         rows = args[0].shape[:-1].numel()
         tokens = rows - self._padding * (rows == self._positions)

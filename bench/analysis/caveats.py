@@ -9,6 +9,7 @@ from bench.analysis.rows import Row
 from bench.analysis.shape import Group, Trial
 from bench.analysis.words import listed
 from bench.methods import registry
+from bench.methods.entry import resolve
 from bench.methods.method import Method
 from bench.methods.recipe import Recipe
 from bench.records.schema import BASE, Record
@@ -43,7 +44,7 @@ def _tunable(record: Record) -> bool:
     name, parameters = record["method"], record["parameters"]
     if registry.plugins().get(name) is None:
         return False
-    return any(True for _ in ranges(name, _bare(name, parameters)))
+    return any(True for _ in ranges(resolve(name, _bare(name, parameters))))
 
 
 def _bare(name: str, parameters: dict[str, object]) -> object:

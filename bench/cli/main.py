@@ -91,6 +91,7 @@ def plan(
     from bench.records.store import Store
     from bench.suite import cost
     from bench.suite.file import load, resolved
+    from bench.suite.obstacles import obstacles
     from bench.suite.plan import runs_to_come
 
     loaded = load(suite)
@@ -98,7 +99,15 @@ def plan(
     runs = known_runs(loaded, devices, store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
     estimate = cost.estimate(loaded, sum(r.share for r in missing if r.method) + to_come, devices)
-    terminal.print_plan(runs, {r.id for r in missing}, to_come, estimate, resolved(loaded), as_json)
+    terminal.print_plan(
+        runs,
+        {r.id for r in missing},
+        to_come,
+        estimate,
+        obstacles(loaded),
+        resolved(loaded),
+        as_json,
+    )
 
 
 @app.command()

@@ -177,7 +177,13 @@ def _purpose(run: Run) -> str:
 
 
 def print_plan(
-    runs: list[Run], missing: set[str], to_come: int, cost: Estimate, suite_yaml: str, as_json: bool
+    runs: list[Run],
+    missing: set[str],
+    to_come: int,
+    cost: Estimate,
+    obstacles: dict[str, str],
+    suite_yaml: str,
+    as_json: bool,
 ) -> None:
     """The runs of a suite, their cost, and the suite with its defaults."""
     if as_json:
@@ -188,7 +194,13 @@ def print_plan(
         estimate = {**vars(cost), "total_seconds": cost.total_seconds}
         print(
             json.dumps(
-                {"runs": listed, "to_come": to_come, "estimate": estimate, "suite": suite_yaml},
+                {
+                    "runs": listed,
+                    "to_come": to_come,
+                    "obstacles": obstacles,
+                    "estimate": estimate,
+                    "suite": suite_yaml,
+                },
                 indent=1,
                 ensure_ascii=False,
             )
@@ -206,6 +218,9 @@ def print_plan(
             ("evaluate" if r.method is None else "train, evaluate") if r.id in missing else "done",
         )
     console.print(grid)
+    for recipe, reason in obstacles.items():
+        told = f"{escape(recipe)} will be skipped: {escape(reason)}"
+        console.print(told, highlight=False, soft_wrap=True)
     if to_come:
         console.print(
             f"{to_come} runs more get their names from the trials: the tuned rows.", highlight=False

@@ -11,7 +11,7 @@ from bench.errors import UserError
 
 
 def order(count: int, seed: int) -> Iterator[int]:
-    """Row numbers without end: every epoch its own permutation of 0 … count-1, given by the seed."""
+    """Row numbers without end: a new permutation of 0 … count-1 for every epoch."""
     import numpy as np
 
     if count == 0:

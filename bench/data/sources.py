@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.data.formats import Format
+from bench.data.formats import COLUMNS, Format
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-from bench.data.formats import COLUMNS
 
 Split = Literal["train", "validation"]
 
@@ -60,9 +59,11 @@ class SourceSpec(BaseModel):
         return [folder / name for name in names if "://" not in name]
 
 
-def _loader(
+def loader(
     task: str, format: Format, source: SourceSpec, folder: Path
 ) -> Callable[[Split], Dataset]:
+    """What loads a split in the columns of a format; relative paths start at `folder`."""
+
     def load(split: Split) -> Dataset:
         import datasets
 

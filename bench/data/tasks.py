@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.formats import Format
-from bench.errors import UserError
+from bench.data.sources import SourceSpec, Split, loader
+from bench.entry_points import Offer, offers
+from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset
-from bench.data.sources import SourceSpec, Split, _loader
+
+GROUP = "bench.tasks"
 
 
 class TaskSpec(BaseModel):
-    """A task of one's own: training data in one or more formats, and how to evaluate it."""
+    """A task that a suite declares: training data in one or more formats, and its evaluation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -43,13 +46,14 @@ class TaskSpec(BaseModel):
 
 @dataclass(frozen=True)
 class Task:
-    """Training data in one or more formats, plus how to evaluate it. Data is loaded when asked for."""
+    """Training data in one or more formats, and how to evaluate it. Data loads when asked for."""
 
     name: str
     loaders: Mapping[Format, Callable[[Split], Dataset]] = field(repr=False)
     evaluation: str | dict[str, Any] | None = field(repr=False)
     """An lm-eval task: a built-in name, or the content of its YAML."""
     fingerprint: str
+    """Changes when the content changes; it enters the ids of runs."""
 
     @property
     def formats(self) -> frozenset[Format]:
@@ -64,17 +68,45 @@ class Task:
         return self.loaders[format](split)
 
 
+class UnknownTask(UserError):
+    """A package has no task of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no task {name}{nearest(name, known)}")
+
+
 def find_task(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
-    """A task declared in the suite, one of tiny's, or an lm-eval task by its name (which can be
-    evaluated only).
+    """A task declared in the suite, one of an installed package (`tiny/add`), or an lm-eval task by
+    its name (which can be evaluated only). Paths of declared tasks start at `folder`.
     """
     if name in declared:
         return _declared(name, declared[name], folder)
-    if name.startswith("tiny/"):
-        from bench.tiny.tasks import tiny_task
-
-        return tiny_task(name)
+    prefix, slash, _ = name.partition("/")
+    if slash and prefix in offers(GROUP):
+        return _offered(name, offers(GROUP)[prefix])
     return Task(name, {}, name, name)
+
+
+def prefixes() -> list[str]:
+    """What the names of tasks from installed packages start with, before the slash."""
+    return list(offers(GROUP))
+
+
+def _offered(name: str, offer: Offer) -> Task:
+    """A task of an installed package; a `UserError` where the package is broken."""
+    if offer.problem:
+        raise UserError(f"{offer.name} of {offer.origin} cannot be used: {offer.problem}")
+    try:
+        task = offer.loaded(name)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{offer.origin} cannot give the task {name}: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(task, Task):
+        raise UserError(f"{offer.origin} gave {task!r} for the task {name}, which is no bench.Task")
+    return task
 
 
 def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
@@ -88,7 +120,7 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
     if spec.evaluate is not None and spec.evaluate.endswith((".yaml", ".yml")):
         evaluation = read_lm_eval_yaml(folder / spec.evaluate)
         digest.update(json.dumps(evaluation, sort_keys=True, default=str).encode())
-    loaders = {f: _loader(name, f, source, folder) for f, source in spec.sources().items()}
+    loaders = {f: loader(name, f, source, folder) for f, source in spec.sources().items()}
     return Task(name, loaders, evaluation, digest.hexdigest()[:16])
 
 
@@ -96,9 +128,9 @@ def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
     """An lm-eval task file, its own relative data files resolved against its folder."""
     if not file.is_file():
         raise UserError(f"there is no lm-eval task file {file}")
-    from lm_eval.tasks._yaml_loader import (
-        load_yaml,  # its public doors would read relative files from the working folder
-    )
+
+    # its public functions would read relative files from the working folder
+    from lm_eval.tasks._yaml_loader import load_yaml
 
     config = dict(load_yaml(file))
     files = (config.get("dataset_kwargs") or {}).get("data_files")

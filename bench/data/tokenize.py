@@ -83,7 +83,7 @@ def collate(encoded: list[Encoded], pad: int) -> dict[str, Any]:
 def pack(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
-    """Texts side by side in as few rows as first-fit-decreasing finds: input_ids, position_ids and
+    """Texts packed into as few rows as first-fit-decreasing finds: input_ids, position_ids and
     labels, no attention mask.
 
     Positions start anew with each text, from which transformers sees that texts must not attend to

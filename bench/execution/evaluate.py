@@ -16,30 +16,34 @@ from bench.suite.plan import tasks
 from bench.suite.schema import Suite
 
 
-def evaluate(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
+def evaluate(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     """Load what was saved onto a fresh base, as a user would, and score it."""
     import torch
 
     from bench.accounting import resources
+    from bench.evaluation.agreement import agree
     from bench.evaluation.lm_eval import open_model
     from bench.models.load import load_tokenizer
 
     suite, run = job.suite, job.run
     device = torch.device(job.device)
-    whole = run.purpose is Purpose.ROW
+    whole, trained = run.purpose is Purpose.ROW, run.method is not None
     names = list(dict.fromkeys((*suite.target, *suite.retain) if whole else suite.target))
-    stages = len(suite.target) if whole and run.method is not None else 1
+    stages = len(suite.target) if whole and trained else 1
     with resources.memory(device) as memory:
         with resources.stopwatch(device) as loading:
-            model = _reopened(job, job.artifact)
+            model = _opened(job, job.artifact)
             tokenizer = load_tokenizer(suite.start())
+        agreement = (
+            agree(model, job.work, precision(suite, job.device), device) if trained else None
+        )
         with resources.stopwatch(device) as scoring:
             lm = open_model(model, tokenizer, suite.batch.size, device)
-            scores = _scores(lm, job, names, lambda fraction: tell(fraction / (stages + 1)))
+            scores = _scores(lm, job, names, lambda fraction: report(fraction / (stages + 1)))
     _write_items(job, scores)
     with resources.stopwatch(device) as drifting:
         change = (
-            _drift(job, model, tokenizer, lambda fraction: tell((1 + fraction) / (stages + 1)))
+            _drift(job, model, tokenizer, lambda fraction: report((1 + fraction) / (stages + 1)))
             if whole and suite.drift
             else None
         )
@@ -56,6 +60,7 @@ def evaluate(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
         "scores": {name: _summary(group) for name, group in scores.items()},
         "earlier_scores": earlier,
         "drift": change,
+        "agreement": agreement,
         "decode": {"tokens": lm.generated_tokens, "seconds": lm.generation_seconds},
         "generation_config": lm.resolved,
         "parameters": count_parameters(model),
@@ -64,14 +69,14 @@ def evaluate(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
 
 
 def _scores(
-    lm: Any, job: Job, names: list[str], tell: Callable[[float], None]
+    lm: Any, job: Job, names: list[str], report: Callable[[float], None]
 ) -> dict[str, list[Any]]:
     from bench.evaluation.lm_eval import score
 
     found = {}
     for done, task in enumerate(tasks(job.suite, names)):
         found[task.name] = score(lm, task, job.run.split)
-        tell((done + 1) / len(names))
+        report((done + 1) / len(names))
     return found
 
 
@@ -82,7 +87,7 @@ def _after_stage(job: Job, number: int, names: list[str], tokenizer: Any) -> dic
     from bench.evaluation.lm_eval import open_model
 
     lm = open_model(
-        _reopened(job, job.after_stage(number)),
+        _opened(job, job.after_stage(number)),
         tokenizer,
         job.suite.batch.size,
         torch.device(job.device),
@@ -92,20 +97,22 @@ def _after_stage(job: Job, number: int, names: list[str], tokenizer: Any) -> dic
     }
 
 
-def _reopened(job: Job, artifact: Path) -> Any:
+def _opened(job: Job, artifact: Path) -> Any:
+    """The base, or what was saved on a fresh base, computing in the precision of the training."""
     import torch
 
+    from bench.methods.artifact import own_loader
     from bench.models.artifact import open_artifact
-    from bench.models.load import load_model
+    from bench.models.precision import compute_in
+    from bench.models.start import Start, load_start
 
-    start, device, dtype = (
-        job.suite.start(),
-        torch.device(job.device),
-        precision(job.suite, job.device),
-    )
-    if job.run.method is None:
-        return load_model(start, dtype, device)
-    return open_artifact(artifact, start, dtype, device)
+    start, dtype = job.suite.start(), precision(job.suite, job.device)
+    device = torch.device(job.device)
+    if job.run.method is not None:
+        return open_artifact(artifact, start, dtype, device, own_loader)
+    base = load_start(Start(start), dtype, device)
+    compute_in(base, dtype)
+    return base
 
 
 def _summary(group: list[Any]) -> dict[str, Any]:
@@ -133,7 +140,9 @@ def _write_items(job: Job, scores: dict[str, list[Any]]) -> None:
     frame.to_parquet(job.work / "items.parquet", index=False)
 
 
-def _drift(job: Job, model: Any, tokenizer: Any, tell: Callable[[float], None]) -> dict[str, float]:
+def _drift(
+    job: Job, model: Any, tokenizer: Any, report: Callable[[float], None]
+) -> dict[str, float]:
     import torch
 
     from bench.evaluation.drift import drift
@@ -141,7 +150,9 @@ def _drift(job: Job, model: Any, tokenizer: Any, tell: Callable[[float], None]) 
 
     suite = job.suite
     base = load_model(suite.start(), precision(suite, job.device), torch.device(job.device)).eval()
-    return asdict(drift(base, model, _drift_texts(suite), tokenizer, suite.batch.max_length, tell))
+    return asdict(
+        drift(base, model, _drift_texts(suite), tokenizer, suite.batch.max_length, report)
+    )
 
 
 def _drift_texts(suite: Suite) -> list[str]:

@@ -52,4 +52,5 @@ def missing_runs(runs: list[Run], store: Store) -> list[Run]:
 
 
 def _job(suite: Suite, run: Run) -> Job:
-    return Job(suite, suite.folder, run, "", work_folder(cache_folder(), suite, run))
+    work = work_folder(cache_folder(), suite, run)
+    return Job(suite, suite.folder, run, "", work)

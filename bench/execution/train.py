@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.execution.environment import count_parameters, environment, precision
 from bench.execution.worker import Job
@@ -14,148 +14,176 @@ from bench.methods import registry
 from bench.records.schema import Purpose
 from bench.suite.plan import tasks
 
-if TYPE_CHECKING:
-    from bench.methods.session import Journal, Session
-    from bench.models.spec import ModelSpec
 
+def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
+    """Train the run's recipe on every target in turn, and save what came out.
 
-def train(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Train the run's recipe on every target in turn, and save what came out."""
-    import torch
-
+    The artifact is saved before anything else is measured, so that nothing that fails afterwards
+    loses a training.
+    """
     from bench.accounting import resources
-    from bench.accounting.ledger import Ledger
-    from bench.methods.session import Journal
-    from bench.models.artifact import save_artifact
+    from bench.accounting.guard import no_free_training
 
-    assert job.run.method is not None
-    method = registry.usable(job.run.method).model_validate(job.run.parameters)
-    device, dtype = torch.device(job.device), precision(job.suite, job.device)
-    ledger = Ledger()
-    scratch = job.work / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    with resources.memory(device) as memory, resources.stopwatch(device) as watch:
-        journal = Journal(memory=memory)
-        model, start = _over_targets(job, method, ledger, journal, scratch, tell)
-    seconds = watch.seconds - journal.load_seconds - journal.aside_seconds
+    training = _Training(job, report)
+    with resources.memory(training.device) as memory:
+        with resources.stopwatch(training.device) as watch:
+            training.log.memory = memory
+            with no_free_training(training.ledger):
+                model = training.over_targets()
+        log = training.log
+        seconds = watch.seconds - log.load_seconds - log.aside_seconds
+    training.check(model)
     counted = count_parameters(model)
-    _check_finite(model)
-    with resources.stopwatch(device) as saving:
-        save_artifact(model, job.artifact, dtype, start, job.suite.start())
-    shutil.rmtree(scratch)
+    with resources.stopwatch(training.device) as saving:
+        training.save(model)
+    with resources.stopwatch(training.device) as looking:
+        training.remember_logits(model)
+        log.settle()
+    shutil.rmtree(training.scratch)
     return {
         "seconds": {
-            "load": journal.load_seconds,
-            "measure": journal.aside_seconds,
+            "load": log.load_seconds,
+            "measure": looking.seconds + log.aside_seconds,
             "train": seconds,
             "save": saving.seconds,
         },
         "memory": asdict(memory),
-        "tokens_per_second": _speed(journal),
-        "parameters": counted | {"trainable": journal.trainable},
+        "tokens_per_second": training.speed(),
+        "parameters": counted | {"trainable": log.trainable},
         "artifact_bytes": sum(f.stat().st_size for f in job.artifact.rglob("*") if f.is_file()),
         "ledger": {
-            "spent": ledger.totals() | {"seconds": seconds},
-            "by_purpose": ledger.by_purpose(),
+            "spent": training.ledger.totals() | {"seconds": seconds},
+            "by_purpose": training.ledger.by_purpose(),
         },
-        "loss": {"first": _mean(journal.losses[:5]), "last": _mean(journal.losses[-5:])},
-        "objective": journal.objectives,
+        "loss": {"first": _mean(log.losses[:5]), "last": _mean(log.losses[-5:])},
+        "objective": log.objectives,
         "environment": environment(job),
     }
 
 
-def _over_targets(
-    job: Job,
-    method: Any,
-    ledger: Any,
-    journal: Journal,
-    scratch: Path,
-    tell: Callable[[float], None],
-) -> tuple[Any, ModelSpec]:
-    """The model after the last target, and the start that its adapter, if it is one, belongs to."""
-    from peft import PeftModel
+class _Training:
+    """One recipe on its way through the targets of a suite."""
 
-    from bench.methods.composition import handed_on
-    from bench.methods.recipe import apply
-    from bench.models.artifact import save_artifact
+    def __init__(self, job: Job, report: Callable[[float], None]) -> None:
+        import torch
 
-    assert job.run.method is not None
-    start, earlier, model = job.suite.start(), (), None
-    for number in range(len(job.suite.target)):
-        session = _session(
-            job, number, start, earlier, ledger, journal, scratch / f"target-{number}", tell
+        from bench.accounting.ledger import Ledger
+        from bench.methods.session import RunLog
+
+        assert job.run.method is not None
+        self.job, self._report = job, report
+        self.name = job.run.method
+        self.method = registry.usable(self.name).model_validate(job.run.parameters)
+        self.device = torch.device(job.device)
+        self.dtype = precision(job.suite, job.device)
+        self.ledger, self.log = Ledger(), RunLog()
+        self.scratch = job.work / "scratch"
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.targets = tasks(job.suite, job.suite.target)
+
+    def over_targets(self) -> Any:
+        """The model after the last target."""
+        from bench.methods.artifact import next_start
+        from bench.methods.recipe import apply
+        from bench.models.start import Start
+
+        start, earlier, model = Start(self.job.suite.start()), (), None
+        for number in range(len(self.targets)):
+            self.session = self._session(number, start, earlier)
+            model = apply(self.name, self.method, self.session)
+            self.session.close()
+            if number + 1 < len(self.targets):
+                self._keep_stage(number + 1, model)
+                self.log.settle()
+                earlier = (*earlier, *self._adapter(model))
+                start = next_start(self.session, model, "merged-start")
+        return model
+
+    def _keep_stage(self, number: int, model: Any) -> None:
+        """Save what came out of an earlier target, which is evaluated too."""
+        from bench.methods.artifact import save_result
+
+        if self.job.run.purpose is Purpose.ROW:
+            with self.session.unmetered():
+                known = self.job.suite.start()
+                save_result(self.session, model, self.job.after_stage(number), known)
+
+    def _adapter(self, model: Any) -> tuple[Path, ...]:
+        from peft import PeftModel
+
+        if not isinstance(model, PeftModel):
+            return ()
+        folder = self.session.folder / "adapter"
+        model.save_pretrained(str(folder))
+        return (folder,)
+
+    def _session(self, number: int, start: Any, earlier: tuple[Path, ...]) -> Any:
+        from bench.data.order import derive
+        from bench.methods.session import Session
+        from bench.models.load import load_tokenizer
+
+        suite, run, count = self.job.suite, self.job.run, len(self.targets)
+        folder = self.scratch / f"target-{number}"
+        folder.mkdir(parents=True)
+        held = (*tasks(suite, suite.retain), *self.targets[:number])
+        return Session(
+            task=self.targets[number],
+            tokenizer=load_tokenizer(suite.start()),
+            budget=suite.budget.budget().part(0, run.share / count),
+            seed=derive(run.seed, f"method/{run.recipe}/{number}"),
+            device=self.device,
+            dtype=self.dtype,
+            folder=folder,
+            batch_size=suite.batch.size,
+            max_length=suite.batch.max_length,
+            micro=suite.batch.micro,
+            checkpointing=suite.batch.checkpointing,
+            ledger=self.ledger,
+            start=start,
+            stage_name=self.targets[number].name if count > 1 else "",
+            old=tuple(task for task in held if task.formats),
+            earlier=earlier,
+            log=self.log,
+            _data_seed=derive(run.seed, f"data/{number}"),
+            _tell=lambda fraction: self._report((number + fraction) / count),
         )
-        model = apply(job.run.method, method, session)
-        session.close()
-        start = session.start
-        if number + 1 < len(job.suite.target):
-            if job.run.purpose is Purpose.ROW:
-                with session.unmetered():
-                    save_artifact(
-                        model, job.after_stage(number + 1), session.dtype, start, job.suite.start()
-                    )
-            if isinstance(model, PeftModel):
-                model.save_pretrained(str(session.folder / "adapter"))
-                earlier = (*earlier, session.folder / "adapter")
-            start = handed_on(model, session, "handed-on")
-    return model, start
 
+    def check(self, model: Any) -> None:
+        """Raise `Diverged` where a weight is no finite number, and `Uncharged` where the model has
+        learned though nobody paid.
+        """
+        from bench.errors import Uncharged
+        from bench.methods.recipe import learns
+        from bench.methods.schedule import Diverged
+        from bench.models.compare import has_changed
 
-def _session(
-    job: Job,
-    number: int,
-    start: ModelSpec,
-    earlier: tuple[Path, ...],
-    ledger: Any,
-    journal: Journal,
-    folder: Path,
-    tell: Callable[[float], None],
-) -> Session:
-    import torch
+        for name, parameter in model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise Diverged(f"{name} holds numbers that are not finite")
+        free = learns(self.method) and not self.ledger.spent("tokens")
+        if free and has_changed(model, self.job.suite.start(), self.dtype, self.device):
+            raise Uncharged("the model's weights changed, and no pass was charged for it")
 
-    from bench.data.order import derive
-    from bench.methods.session import Session
-    from bench.models.load import load_tokenizer
+    def save(self, model: Any) -> None:
+        from bench.methods.artifact import save_result
 
-    suite, run = job.suite, job.run
-    folder.mkdir(parents=True)
-    targets = tasks(suite, suite.target)
-    held = [task for task in (*tasks(suite, suite.retain), *targets[:number]) if task.formats]
-    return Session(
-        task=targets[number],
-        tokenizer=load_tokenizer(start),
-        budget=suite.budget.budget().part(0, run.share / len(targets)),
-        seed=derive(run.seed, f"method/{run.recipe}/{number}"),
-        device=torch.device(job.device),
-        dtype=precision(suite, job.device),
-        folder=folder,
-        batch_size=suite.batch.size,
-        max_length=suite.batch.max_length,
-        ledger=ledger,
-        start=start,
-        stage_name=targets[number].name if len(targets) > 1 else "",
-        old=tuple(held),
-        earlier=earlier,
-        journal=journal,
-        _data_seed=derive(run.seed, f"data/{number}"),
-        _tell=lambda fraction: tell((number + fraction) / len(targets)),
-    )
+        save_result(self.session, model, self.job.artifact, self.job.suite.start())
 
+    def remember_logits(self, model: Any) -> None:
+        """Keep what the trained model says, for the process that loads it to compare."""
+        from bench.evaluation.agreement import remember
 
-def _speed(journal: Journal) -> float | None:
-    """Trained tokens per second over the steady steps of all stages; None when there were too few."""
-    if not journal.speeds:
-        return None
-    tokens, seconds = (sum(values) for values in zip(*journal.speeds, strict=True))
-    return tokens / seconds
+        with self.session.unmetered():
+            remember(model, self.session, self.job.work)
 
-
-def _check_finite(model: Any) -> None:
-    from bench.methods.schedule import Diverged
-
-    for name, parameter in model.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            raise Diverged(f"{name} holds numbers that are not finite")
+    def speed(self) -> float | None:
+        """Trained tokens per second over the steady steps of all stages; None when there were too
+        few.
+        """
+        if not self.log.speeds:
+            return None
+        tokens, seconds = (sum(values) for values in zip(*self.log.speeds, strict=True))
+        return tokens / seconds
 
 
 def _mean(values: list[float]) -> float | None:

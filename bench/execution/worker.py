@@ -46,13 +46,14 @@ class Job:
 
 
 class Stage(Protocol):
-    def __call__(self, job: Job, tell: Callable[[float], None]) -> dict[str, Any]: ...
+    def __call__(self, job: Job, report: Callable[[float], None], /) -> dict[str, Any]: ...
 
 
 def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     """Run one stage and leave its outcome in `<stage>.json`; its output goes to `log.txt`. The body
     of a worker process.
     """
+    os.setpgid(0, 0)  # so that whatever it starts can be ended with it
     job.work.mkdir(parents=True, exist_ok=True)
     log = (job.work / "log.txt").open("a", buffering=1)
     os.dup2(log.fileno(), sys.stdout.fileno())
@@ -60,7 +61,6 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
     quieten()
-    job.suite.at(job.suite_folder)
     try:
         outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
     except BaseException as error:
@@ -87,7 +87,7 @@ def _end_with(channel: Connection) -> None:
     try:
         channel.recv()
     except (EOFError, OSError):
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)
 
 
 def quieten() -> None:

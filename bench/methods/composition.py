@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from bench.errors import Skipped, UserError
+from bench.errors import Skipped
 from bench.methods import registry
-from bench.methods.method import Merger, Method, Weights
+from bench.methods.artifact import next_start
+from bench.methods.entry import Resolved, resolve_merger
+from bench.methods.method import Merger, Weights
+from bench.methods.recipe import Recipe, apply
+from bench.models.start import Start, load_start
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel
 
     from bench.methods.session import Session
-    from bench.models.spec import ModelSpec
-from bench.methods.entry import _demand_none, entry, mistakes
-from bench.methods.recipe import Recipe, apply
 
 
 class Chain(Recipe):
@@ -27,18 +27,16 @@ class Chain(Recipe):
 
     reference: ClassVar = "bench: stages in a row, as in Ouyang et al. 2022, 2203.02155, Figure 2"
 
-    def train(self, session: Session) -> PreTrainedModel | PeftModel:
+    def train(self, session: Session) -> Any:
         model, start = None, session.start
-        for number, (part, until) in enumerate(
-            zip(self.parts, accumulate(self.shares()), strict=True)
-        ):
-            if model is not None:
-                start = handed_on(model, session, f"handed-on-{number}")
+        shares = accumulate(self.shares())
+        for number, (part, until) in enumerate(zip(self.parts, shares, strict=True)):
+            if number:
+                session.log.settle()
+                start = next_start(session, model, f"merged-start-{number}")
             with session.stage(str(number), until, start) as stage:
                 model = apply(part.name, part.method, stage)
-                start = stage.start
-        session.start = start
-        assert model is not None
+            session.start, session.made_by = stage.start, stage.made_by
         return model
 
 
@@ -69,7 +67,7 @@ class Linear(Merger):
 
 
 class Merge(Recipe):
-    """Recipes side by side from one start, their weights merged."""
+    """Recipes trained from the same start, their weights merged."""
 
     reference: ClassVar = "bench: each part on its share of the one budget, merged by a plugin"
 
@@ -81,40 +79,26 @@ class Merge(Recipe):
     @field_validator("by", mode="before")
     @classmethod
     def _merger(cls, value: Any) -> Any:
-        """Resolved with the merger's defaults, so that a suite as resolved asks for the same run."""
-        name, parameters, _ = entry(value)
-        try:
-            merger = registry.find_merger(name).method
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        if merger is None:
-            return {name: parameters}
-        _demand_none(mistakes(name, merger, parameters))
-        return {name: merger.model_validate(parameters).model_dump(mode="json")}
+        """With the merger's defaults, so that a resolved suite asks for the same run."""
+        name, parameters = resolve_merger(value)
+        return {name: parameters}
 
     def train(self, session: Session) -> PreTrainedModel:
-        from bench.models.load import load_model
-
         finished = []
         for number, (part, until) in enumerate(
             zip(self.parts, accumulate(self.shares()), strict=True)
         ):
             with session.stage(str(number), until) as stage:
-                finished.append(
-                    handed_on(apply(part.name, part.method, stage), session, f"part-{number}")
-                )
-        weights = [_weights(spec, session) for spec in (session.start, *finished)]
-        if (
-            len(
-                {
-                    tuple((name, tensor.shape) for name, tensor in part.items())
-                    for part in weights[1:]
-                }
-            )
-            > 1
-        ):
+                model = apply(part.name, part.method, stage)
+                session.log.settle()
+                finished.append(next_start(stage, model, "merged"))
+        if any(start.attached for start in finished):
+            raise Skipped("a part has modules of its own, which cannot be merged into weights")
+        weights = [_weights(start, session) for start in (session.start, *finished)]
+        shapes = [{name: tensor.shape for name, tensor in part.items()} for part in weights[1:]]
+        if any(other != shapes[0] for other in shapes):
             raise Skipped("the parts are models of different shapes, which cannot be merged")
-        merged = load_model(finished[0], session.dtype, session.device)
+        merged = load_start(finished[0], session.dtype, session.device)
         merged.load_state_dict(self._merger_made().merge(weights[0], weights[1:]))
         return merged
 
@@ -123,42 +107,20 @@ class Merge(Recipe):
         return registry.usable_merger(name).model_validate(parameters)
 
 
-def _weights(spec: ModelSpec, session: Session) -> Weights:
-    from bench.models.load import load_model
-
-    return {
-        name: tensor.float()
-        for name, tensor in load_model(spec, session.dtype, session.device).state_dict().items()
-    }
+def _weights(start: Start, session: Session) -> Weights:
+    loaded = load_start(start, session.dtype, session.device)
+    return {name: tensor.float() for name, tensor in loaded.state_dict().items()}
 
 
-def handed_on(model: PreTrainedModel | PeftModel, session: Session, name: str) -> ModelSpec:
-    """A trained model as the start of what follows: adapters become part of the weights; `Skipped`
-    where they cannot.
-    """
-    from bench.models.artifact import CannotMerge, merge_adapter, save_model
-
-    with session.unmetered():
-        try:
-            merged = merge_adapter(model)
-        except CannotMerge as error:
-            raise Skipped(str(error)) from error
-        save_model(merged, session.folder / name, session.dtype)
-    return session.start.moved(session.folder / name)
-
-
-def origins(name: str, method: Method | None) -> str:
+def origins(recipe: Resolved) -> str:
     """Package and version of a recipe and of everything in it."""
-    return ", ".join(dict.fromkeys(_origins(name, method)))
+    return ", ".join(dict.fromkeys(_origins(recipe)))
 
 
-def _origins(name: str, method: Method | None) -> list[str]:
-    inside = (
-        [o for part in method.parts for o in _origins(part.name, part.usable)]
-        if isinstance(method, Recipe)
-        else []
-    )
-    merger = (
-        [registry.find_merger(by).origin for by in method.by] if isinstance(method, Merge) else []
-    )
-    return [registry.find(name).origin, *inside, *merger]
+def _origins(recipe: Resolved) -> Iterator[str]:
+    yield registry.find(recipe.name).origin
+    if isinstance(recipe.usable, Recipe):
+        for part in recipe.usable.parts:
+            yield from _origins(part.recipe)
+    if isinstance(recipe.usable, Merge):
+        yield from (registry.find_merger(name).origin for name in recipe.usable.by)

@@ -1,15 +1,69 @@
-"""How a recipe is written in a suite, and what is wrong with its hyper-parameters."""
+"""How a recipe is written in a suite, and what it comes to: a method with all its parameters."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import nearest
+from bench.errors import UserError, nearest
+from bench.methods import registry
+from bench.methods.method import Merger, Method
 
-if TYPE_CHECKING:
-    pass
+Place = tuple[int | str, ...]
+Made = TypeVar("Made", bound=BaseModel)
+
+
+class Mistakes(ValueError):
+    """What is wrong with a recipe: where in its parameters, and in words."""
+
+    def __init__(self, found: list[tuple[Place, str]]) -> None:
+        super().__init__("; ".join(what for _, what in found))
+        self.found = found
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe with its parameters validated."""
+
+    name: str
+    given: Any
+    """The parameters that the suite sets, as written there."""
+    parameters: Any
+    """All parameters as JSON; those given where the plugin cannot be used."""
+    usable: Method | None
+    """The recipe as a method, or None where its plugin cannot be used."""
+
+    @property
+    def method(self) -> Method:
+        """The recipe as a method; `Skipped` where its plugin cannot be used."""
+        if self.usable is None:
+            registry.usable(self.name)
+        assert self.usable is not None
+        return self.usable
+
+
+def resolve(name: str, given: Any) -> Resolved:
+    """The recipe of that name with these parameters; `Mistakes` where they are not valid."""
+    try:
+        kind = registry.find(name).method
+    except UserError as error:
+        raise Mistakes([((), str(error))]) from None
+    if kind is None:
+        return Resolved(name, given, given, None)
+    method = _validated(name, kind, given)
+    return Resolved(name, given, method.model_dump(mode="json"), method)
+
+
+def resolve_merger(value: Any) -> tuple[str, dict[str, Any]]:
+    """Name and all parameters of a merger; `Mistakes` where they are not valid."""
+    name, given, _ = entry(value)
+    try:
+        kind: type[Merger] | None = registry.find_merger(name).method
+    except UserError as error:
+        raise Mistakes([((), str(error))]) from None
+    return name, _validated(name, kind, given).model_dump(mode="json") if kind else given
 
 
 def entry(value: Any) -> tuple[str, Any, dict[str, Any]]:
@@ -30,7 +84,7 @@ def entry(value: Any) -> tuple[str, Any, dict[str, Any]]:
 
 
 def label(name: str, parameters: Any) -> str:
-    """What a row is called when nobody says: sft, sft+dpo, merge(sft, lora)."""
+    """What a row is called without `as:`, such as sft, sft+dpo, merge(sft, lora)."""
     parts = parameters.get("parts") if isinstance(parameters, dict) else parameters
     if not isinstance(parts, list):
         return name
@@ -38,19 +92,15 @@ def label(name: str, parameters: Any) -> str:
     return "+".join(inside) if name == "chain" else f"{name}({', '.join(inside)})"
 
 
-def mistakes(
-    name: str, method: type[BaseModel], parameters: Any
-) -> list[tuple[tuple[int | str, ...], str]]:
-    """What is wrong with hyper-parameters: where, and in words."""
+def _validated(name: str, kind: type[Made], given: Any) -> Made:
     try:
-        method.model_validate(parameters)
+        return kind.model_validate(given)
     except ValidationError as error:
-        return [(e["loc"], _mistake(name, method, e)) for e in error.errors()]
-    return []
+        raise Mistakes([(e["loc"], _mistake(name, kind, e)) for e in error.errors()]) from None
 
 
-def _mistake(name: str, method: type[BaseModel], error: Any) -> str:
-    known = list(method.model_fields)
+def _mistake(name: str, kind: type[BaseModel], error: Any) -> str:
+    known = list(kind.model_fields)
     field = str(error["loc"][-1]) if error["loc"] else name
     message = error["msg"]
     match error["type"]:
@@ -65,8 +115,3 @@ def _mistake(name: str, method: type[BaseModel], error: Any) -> str:
             return f"{name}: {field} must be more than {error['ctx']['gt']}, not {error['input']}"
         case _:
             return f"{name}: {field}: {message[:1].lower()}{message[1:]}, not {error['input']!r}"
-
-
-def _demand_none(found: list[tuple[tuple[int | str, ...], str]]) -> None:
-    if found:
-        raise ValueError("; ".join(what for _, what in found))

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.data.formats import Format
+
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from bench.methods.session import Measuring, Session
-from bench.data.formats import Format
+    from bench.methods.session import Session, ValidationSession
 
 
 class Method(BaseModel):
@@ -50,7 +51,9 @@ class Method(BaseModel):
         to be saved.
         """
 
-    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         """What this method itself optimises, measured on validation rows: called before and after
         training, charged to nobody.
 

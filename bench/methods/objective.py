@@ -12,42 +12,43 @@ from bench.methods.method import Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.methods.session import Measuring, Session
-    from bench.models.spec import ModelSpec
+    from bench.methods.session import Session, ValidationSession
+    from bench.models.start import Start
 
 SAMPLING_SEED = 0  # both looks draw the same random numbers
 
 
 def measured(
-    method: Method, session: Session, start: ModelSpec, model: Any
+    method: Method, session: Session, start: Start, model: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The method's own objective of the model that it started from and of the model that it made;
     the reason where it cannot be had.
 
-    Both looks are taken after training, when whatever they need (a learned reward model) is there.
+    Both are measured after training, when whatever they need (a learned reward model) is there.
     """
     with session.unmetered():
-        return _look(method, session, start, None), _look(method, session, start, model)
+        return _measured(method, session, start, None), _measured(method, session, start, model)
 
 
-def _look(method: Method, session: Session, start: ModelSpec, model: Any) -> dict[str, Any]:
+def _measured(method: Method, session: Session, start: Start, model: Any) -> dict[str, Any]:
     import torch
     from transformers import set_seed
 
     with torch.random.fork_rng(), torch.no_grad():
         set_seed(SAMPLING_SEED)
-        look = session.measuring(start)
+        on = session.validation(start)
         try:
-            return {
-                "values": method.objective(look, (look.model() if model is None else model).eval())
-            }
-        except UserError as error:
-            return {"reason": str(error)}
+            return {"values": method.objective(on, (model or on.model()).eval())}
+        except Exception as error:  # what was trained must not be lost to a look at it
+            named = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            return {"reason": named + " ".join(str(error).split())}
         finally:
-            look.close()
+            on.close()
 
 
-def mean_nll(formats: tuple[Format, ...], session: Measuring, model: Any) -> dict[str, float]:
+def mean_nll(
+    formats: tuple[Format, ...], session: ValidationSession, model: Any
+) -> dict[str, float]:
     """Mean negative log-likelihood in nats per labelled token over the validation rows of the first
     format.
     """
@@ -64,18 +65,11 @@ def nll_per_label(model: Any, batches: Iterable[dict[str, Tensor]]) -> float:
     It comes from the logits, as what a model tells as its loss may hold more: a penalty, or the
     loss on a learned context.
     """
-    from torch.nn.functional import cross_entropy
+    from bench.methods.learning import token_losses
 
     total, count = 0.0, 0
     for batch in batches:
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        width = batch["labels"].shape[1]
-        following = batch["labels"][:, 1:]
-        logits = model(**inputs).logits[
-            :, -width:-1
-        ]  # soft prompts put logits of their own in front
-        total += float(
-            cross_entropy(logits.float().flatten(0, 1), following.flatten(), reduction="sum")
-        )
-        count += int((following >= 0).sum())
+        losses = token_losses(model, batch)
+        total += float(losses.sum())
+        count += len(losses)
     return total / max(count, 1)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    model_serializer,
+    model_validator,
+)
 
-from bench.errors import Skipped, UserError
-from bench.methods import registry
+from bench.errors import Skipped
+from bench.methods.entry import Resolved, entry, resolve
 from bench.methods.method import Method
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from bench.methods.session import Measuring, Session
-from bench.methods.entry import _demand_none, entry, mistakes
+    from bench.methods.session import Session, ValidationSession
+    from bench.models.start import Start
 
 
 class Part(BaseModel):
@@ -26,48 +33,35 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    parameters: dict[str, Any] = {}
+    recipe: InstanceOf[Resolved]
     share: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="before")
     @classmethod
     def _entry(cls, value: Any) -> Any:
-        name, parameters, beside = entry(value)
+        name, given, beside = entry(value)
         if "as" in beside:
             raise ValueError("a part has no name of its own: give as: to the whole recipe")
-        plugin = _found(name)
-        if plugin is None:
-            return {"name": name, "parameters": parameters, **beside}
-        _demand_none(mistakes(name, plugin, parameters))
-        return {
-            "name": name,
-            "parameters": plugin.model_validate(parameters).model_dump(mode="json"),
-            **beside,
-        }
+        return {"recipe": resolve(name, given), **beside}
 
     @model_serializer
     def _as_entry(self) -> dict[str, Any]:
-        return {self.name: self.parameters} | (
-            {"share": self.share} if self.share is not None else {}
-        )
+        share = {} if self.share is None else {"share": self.share}
+        return {self.name: self.recipe.parameters, **share}
 
-    @cached_property
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
     def method(self) -> Method:
         """The part as a method; `Skipped` where its plugin cannot be used."""
-        return registry.usable(self.name).model_validate(self.parameters)
+        return self.recipe.method
 
     @property
     def usable(self) -> Method | None:
         """The part as a method, or None where its plugin cannot be used."""
-        return self.method if registry.find(self.name).method else None
-
-
-def _found(name: str) -> type[Method] | None:
-    try:
-        return registry.find(name).method
-    except UserError as error:
-        raise ValueError(str(error)) from None
+        return self.recipe.usable
 
 
 class Recipe(Method):
@@ -78,7 +72,7 @@ class Recipe(Method):
 
     parts: Annotated[
         tuple[Part, ...],
-        Field(description="recipes, each with a share of the budget: equal, unless said"),
+        Field(description="recipes, each with a share of the budget; equal shares by default"),
     ]
 
     @model_validator(mode="before")
@@ -98,7 +92,7 @@ class Recipe(Method):
     def shares(self) -> list[float]:
         """Each part's share: as said, and the rest evenly among the others that learn from data."""
         rest = 1.0 - sum(part.share or 0.0 for part in self.parts)
-        learners = [p for p in self.parts if p.share is None and _learns(p.method)]
+        learners = [p for p in self.parts if p.share is None and learns(p.method)]
         return [
             part.share or (rest / len(learners) if part in learners else 0.0) for part in self.parts
         ]
@@ -108,11 +102,13 @@ class Recipe(Method):
             (reason for part in self.parts if (reason := obstacle(part.method, session))), None
         )
 
-    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         return {}  # each part has its own
 
 
-def _learns(method: Method) -> bool:
+def learns(method: Method) -> bool:
     return bool(method.formats) or isinstance(method, Recipe)
 
 
@@ -124,26 +120,33 @@ def obstacle(method: Method, session: Session) -> str | None:
     )
 
 
-def apply(name: str, method: Method, session: Session) -> PreTrainedModel | PeftModel:
-    """Train the recipe of that name, and write down what it itself optimises before and after;
-    `Skipped` where it cannot run.
+def apply(name: str, method: Method, session: Session) -> Any:
+    """Train the recipe of that name; `Skipped` where it cannot run.
+
+    Its objective, before and after, is measured when `session.log` is asked to settle: whoever
+    keeps the model saves it first.
     """
     from transformers import set_seed
-
-    from bench.methods.objective import measured
 
     if reason := obstacle(method, session):
         raise Skipped(reason)
     steps, start = session.ledger.steps, session.start
     set_seed(session.seed)
+    session.made_by = (name, method)
     model = method.train(session)
+    session.log.pending.append(partial(_measure, name, method, session, start, model))
+    if session.ledger.steps > steps and not isinstance(method, Recipe):
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        session.log.trainable = max(session.log.trainable, count)
+    return model
+
+
+def _measure(name: str, method: Method, session: Session, start: Start, model: Any) -> None:
+    """Write down what the method optimizes, before and after."""
+    from bench.methods.objective import measured
+
     before, after = measured(method, session, start, model)
     if before.get("values") != {}:
         goal, better = method.goal
         look = {"goal": goal, "better": better, "before": before, "after": after}
-        session.journal.objectives.append({"stage": session.stage_name, "method": name, **look})
-    if session.ledger.steps > steps and not isinstance(method, Recipe):
-        session.journal.trainable = max(
-            session.journal.trainable, sum(p.numel() for p in model.parameters() if p.requires_grad)
-        )
-    return model
+        session.log.objectives.append({"stage": session.stage_name, "method": name, **look})

@@ -1,49 +1,40 @@
-"""Plugins, found through entry points: methods under `bench.methods`, mergers under
+"""Methods and mergers that are installed, under the entry points `bench.methods` and
 `bench.mergers`.
-
-A broken one is told, and hurts nobody else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from bench.data.formats import Format
+from bench.entry_points import Offer, offers
 from bench.errors import Skipped, UserError, nearest
 from bench.methods.method import Merger, Method
 
-METHODS, MERGERS = "bench.methods", "bench.mergers"
 Kind = TypeVar("Kind", Method, Merger)
 
 
 @dataclass(frozen=True)
-class Plugin(Generic[Kind]):
-    """One entry point: a method or merger, or the reason why there is none."""
-
-    name: str
-    package: str
-    version: str
-    method: type[Kind] | None
-    problem: str | None = None
+class Plugin(Offer, Generic[Kind]):
+    """A method or merger, or the reason why there is none."""
 
     @property
-    def origin(self) -> str:
-        return f"{self.package} {self.version}"
+    def method(self) -> type[Kind] | None:
+        return self.loaded
 
 
 @cache
 def plugins() -> dict[str, Plugin[Method]]:
     """Every method that is installed, by name."""
-    return _installed(METHODS, Method)
+    return {name: _plugin(o, Method) for name, o in offers("bench.methods").items()}
 
 
 @cache
 def mergers() -> dict[str, Plugin[Merger]]:
     """Every merger that is installed, by name."""
-    return _installed(MERGERS, Merger)
+    return {name: _plugin(o, Merger) for name, o in offers("bench.mergers").items()}
 
 
 def find(name: str) -> Plugin[Method]:
@@ -80,35 +71,10 @@ def _usable(plugin: Plugin[Kind]) -> type[Kind]:
     return plugin.method
 
 
-def _installed(group: str, kind: type[Kind]) -> dict[str, Plugin[Kind]]:
-    found: dict[str, Plugin[Kind]] = {}
-    for entry in sorted(entry_points(group=group), key=lambda e: (e.name, _package(e))):
-        plugin = _load(entry, kind)
-        twin = found.get(entry.name)
-        if twin is not None and twin.package != plugin.package:
-            plugin = Plugin(
-                entry.name,
-                plugin.package,
-                plugin.version,
-                None,
-                f"{twin.package} and {plugin.package} both offer {entry.name}",
-            )
-        found[entry.name] = plugin
-    return found
-
-
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "unknown package"
-
-
-def _load(entry: EntryPoint, kind: type[Kind]) -> Plugin[Kind]:
-    version = entry.dist.version if entry.dist else "?"
-    try:
-        loaded = entry.load()
-        problem = _fault(loaded, kind)
-    except Exception as error:  # whatever a stranger's import raises concerns that plugin alone
-        loaded, problem = None, f"{type(error).__name__}: {error}"
-    return Plugin(entry.name, _package(entry), version, None if problem else loaded, problem)
+def _plugin(offer: Offer, kind: type[Kind]) -> Plugin[Kind]:
+    problem = offer.problem or _fault(offer.loaded, kind)
+    loaded = None if problem else offer.loaded
+    return Plugin(offer.name, offer.package, offer.version, loaded, problem)
 
 
 def _fault(loaded: object, kind: type[Method] | type[Merger]) -> str | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
 from bench.methods.method import Merger, Method
 
 
@@ -47,7 +45,7 @@ SearchRange = LogRange | Range | Choice
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """What `bench methods NAME` tells of one field."""
+    """One field of a method, as `bench methods NAME` shows it."""
 
     name: str
     type: str

@@ -7,11 +7,11 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
@@ -29,25 +29,28 @@ from bench.data.order import derive, order
 from bench.data.sources import Split
 from bench.data.tasks import Task
 from bench.methods import trainer
-from bench.methods.precision import _compute_in
+from bench.methods.learning import backward, trained
 from bench.methods.schedule import CLIP, Diverged, anneal
 from bench.models.artifact import save_model
-from bench.models.load import load_model, load_scorer
-from bench.models.spec import ModelSpec
+from bench.models.precision import compute_in
+from bench.models.start import Start, load_scorer, load_start
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
 
 
 MEASURED_ROWS = 128
+B = TypeVar("B")
 
 
 @dataclass
-class Journal:
+class RunLog:
     """What is written down while a run trains, over all its stages."""
 
     losses: list[float] = field(default_factory=list)
     objectives: list[dict[str, Any]] = field(default_factory=list)
-    """Of each stage that has one: what its method itself optimises, before and after."""
+    """Of each stage that has one: what its method optimizes, before and after."""
+    pending: list[Callable[[], None]] = field(default_factory=list)
+    """Objectives still to be measured: what was trained is saved first."""
     speeds: list[tuple[float, float]] = field(default_factory=list)
     """Of each stage: tokens and seconds after its warm-up steps."""
     load_seconds: float = 0.0
@@ -55,6 +58,11 @@ class Journal:
     memory: resources.Memory = field(default_factory=resources.Memory)
     trainable: int = 0
     """Most parameters that any stage trained."""
+
+    def settle(self) -> None:
+        """Measure the objectives that are still pending."""
+        while self.pending:
+            self.pending.pop(0)()
 
 
 @dataclass
@@ -75,8 +83,12 @@ class Session:
     batch_size: int
     max_length: int
     ledger: Ledger
-    start: ModelSpec
+    start: Start
     """What `model()` and `reference()` load."""
+    micro: int | None = None
+    """Rows of a batch that pass the model at once; all of them where None."""
+    checkpointing: bool = False
+    """Compute activations anew in the backward pass rather than keep them."""
     stage_name: str = ""
     """Where in its recipe this session stands: empty, or `0`, `1/0`, …"""
     old: tuple[Task, ...] = ()
@@ -85,30 +97,30 @@ class Session:
     """
     earlier: tuple[Path, ...] = ()
     """Adapters that this recipe saved on earlier targets, in their order."""
-    journal: Journal = field(default_factory=Journal)
+    log: RunLog = field(default_factory=RunLog)
+    made_by: tuple[str, Any] = ("", None)
+    """Name and method of whoever made the model, a part of a recipe included."""
     _data_seed: int = 0
     _tell: Callable[[float], None] = lambda fraction: None
     _split: Split = "train"
+    _slack: float | None = None
 
     def __post_init__(self) -> None:
-        self._account = Account(self.budget, self.ledger, self._on_step)
+        self._account = Account(self.budget, self.ledger, self._on_step, self._slack)
         self._speed = resources.Speed(self.device)
-
-    # ── models ────────────────────────────────────────────────────────────────────────────────────
-    # ──────────────────
 
     def model(self, purpose: str = "train") -> PreTrainedModel:
         """A fresh copy of the start model, in training mode and metered. Loading it is not charged.
 
         `purpose` is the line of the ledger that its passes are charged to.
         """
-        return self._handed_out(load_model, purpose).train()
+        return self._handed_out(load_start, purpose).train()
 
     def reference(self) -> PreTrainedModel:
         """A fresh copy of the start model that stays as it is: frozen, in evaluation mode, charged
         as reference.
         """
-        return self._handed_out(load_model, "reference").requires_grad_(False).eval()
+        return self._handed_out(load_start, "reference").requires_grad_(False).eval()
 
     def scorer(self, purpose: str) -> PreTrainedModel:
         """The start model with a new head of one output per token
@@ -126,25 +138,22 @@ class Session:
             model = load(self.start, self.dtype, self.device)
             model.config.use_cache = False
             Meter(model, self._account, purpose)
-            _compute_in(model, self.dtype)
+            compute_in(model, self.dtype)
+            if self.checkpointing:
+                model.gradient_checkpointing_enable({"use_reentrant": False})
         if not self.ledger.steps:
-            self.journal.memory.restart(self.device)
+            self.log.memory.restart(self.device)
         self.ledger.paused += watch.seconds
-        self.journal.load_seconds += watch.seconds
+        self.log.load_seconds += watch.seconds
         return model
 
     def rebase(self, model: PreTrainedModel) -> None:
         """Make a model's present weights the start from here on, as an adapter needs it whose
-        set-up changes its base.
-
-        They are saved with the adapter, so that it is loaded onto the base it belongs to.
+        set-up changes its base. They are saved with the adapter.
         """
         folder = self.folder / "rebased"
-        save_model(model, folder, self.dtype)
+        save_model(model, folder, self.dtype, self.start)
         self.start = self.start.moved(folder)
-
-    # ── data ──────────────────────────────────────────────────────────────────────────────────────
-    # ──────────────────
 
     def dataset(self, format: Format) -> Dataset:
         """All training rows of the target in one format, in this suite's order."""
@@ -211,9 +220,6 @@ class Session:
     def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
-    # ── steps ─────────────────────────────────────────────────────────────────────────────────────
-    # ──────────────────
-
     @property
     def progress(self) -> float:
         """Share of the budget that is spent, 0..1."""
@@ -223,20 +229,26 @@ class Session:
         """AdamW without weight decay over everything in the model that requires a gradient."""
         return AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
 
-    def step(self, optimizer: Optimizer, loss: Tensor) -> None:
-        """Backward, clip, set the learning rate by the budget spent, step."""
-        self.journal.losses.append(float(loss.detach()))
-        if not math.isfinite(self.journal.losses[-1]):
-            raise Diverged(
-                f"the loss became {self.journal.losses[-1]} at step {self.ledger.steps + 1}"
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(
-            [p for group in optimizer.param_groups for p in group["params"]], CLIP
-        )
+    def learn(self, optimizer: Optimizer, batch: B, loss_of: Callable[[B], Tensor]) -> None:
+        """One optimizer step on a batch.
+
+        `batch` has one entry per row in everything it holds. `loss_of` gives one loss per item
+        (labelled token, pair, completion) of a part of the batch, as a 1-D tensor; what is
+        minimized is their mean over all items of the batch, so the gradient does not depend on how
+        the batch is split. Clips the gradient, sets the learning rate by the budget spent, steps.
+        Raises `Diverged` where the loss is no finite number.
+        """
+        self.log.losses.append(backward(batch, self.micro, loss_of, optimizer))
+        if not math.isfinite(self.log.losses[-1]):
+            raise Diverged(f"the loss became {self.log.losses[-1]} at step {self.ledger.steps + 1}")
+        torch.nn.utils.clip_grad_norm_(trained(optimizer), CLIP)
         anneal(optimizer, self._account.fraction)
         optimizer.step()
         optimizer.zero_grad()
+
+    def purpose(self, name: str) -> AbstractContextManager[None]:
+        """Charge all passes in here to this line of the ledger, such as rollout or reference."""
+        return self.ledger.passes_for(name)
 
     def trainer_kwargs(self, config: Callable[..., Any], **settings: Any) -> dict[str, Any]:
         """Arguments for a Hugging Face or TRL trainer: the same precision, batch, schedule and stop
@@ -247,11 +259,8 @@ class Session:
         """
         return trainer.arguments(self, config, settings)
 
-    # ── parts ─────────────────────────────────────────────────────────────────────────────────────
-    # ──────────────────
-
     @contextmanager
-    def stage(self, name: str, until: float, start: ModelSpec | None = None) -> Iterator[Session]:
+    def stage(self, name: str, until: float, start: Start | None = None) -> Iterator[Session]:
         """A session for a part of this one: it may spend up to the share `until` (0..1) of this
         session's budget.
 
@@ -269,6 +278,7 @@ class Session:
             start=start or self.start,
             stage_name=f"{self.stage_name}/{name}".strip("/"),
             _data_seed=derive(self._data_seed, name),
+            _slack=account.slack,
             _tell=lambda _: self._tell(self.progress),
         )
         set_seed(part.seed)
@@ -278,46 +288,43 @@ class Session:
             finally:
                 part.close()
 
-    def measuring(self, start: ModelSpec) -> Measuring:
+    def validation(self, start: Start) -> ValidationSession:
         """A session on a start and on validation rows, with a ledger of its own that nobody reads."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         own = {
             "start": start,
             "ledger": Ledger(),
             "budget": Budget("steps", math.inf),
-            "journal": Journal(),
+            "log": RunLog(),
             "_split": "validation",
         }
-        return Measuring(**{**given, **own})
+        return ValidationSession(**{**given, **own})
 
     @contextmanager
     def unmetered(self) -> Iterator[None]:
         """For the harness: passes in here are charged to nobody, the clock stands, and memory is
         not looked at.
         """
-        self.journal.memory.note(self.device)
-        with Account.suspended(), resources.stopwatch(self.device) as watch:
+        self.log.memory.note(self.device)
+        with self.ledger.suspend(), resources.stopwatch(self.device) as watch:
             yield
             gc.collect()
         resources.restart_peak(self.device)
         self.ledger.paused += watch.seconds
-        self.journal.aside_seconds += watch.seconds
-
-    # ── what the harness reads
-    # ──────────────────────────────────────────────────────────────────────────────────────
+        self.log.aside_seconds += watch.seconds
 
     def close(self) -> None:
         """Stop listening for steps, and write down the speed."""
         self._account.close()
         if (steady := self._speed.read(float(self.ledger.purposes["train"].tokens))) is not None:
-            self.journal.speeds.append(steady)
+            self.log.speeds.append(steady)
 
     def _on_step(self) -> None:
         self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))
         self._tell(self._account.fraction)
 
 
-class Measuring(Session):
+class ValidationSession(Session):
     """A session for looking at a model, not for training one: its rows are the first of the
     validation split, once.
     """

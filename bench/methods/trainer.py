@@ -21,10 +21,12 @@ def arguments(
     """The trainer's own class of arguments filled in, with the callback that stops it and the
     tokenizer.
     """
+    micro = session.micro or session.batch_size
     args = config(
         **{
             "output_dir": str(session.folder),
-            "per_device_train_batch_size": session.batch_size,
+            "per_device_train_batch_size": micro,
+            "gradient_accumulation_steps": session.batch_size // micro,
             "max_steps": 1_000_000_000,  # the callback stops it
             "lr_scheduler_type": "constant",
             "weight_decay": 0.0,
@@ -33,7 +35,8 @@ def arguments(
             "bf16": (
                 session.dtype == torch.bfloat16
             ),  # TRL's fused heads compute outside of the model's own forward
-            "gradient_checkpointing": False,
+            "gradient_checkpointing": session.checkpointing,
+            "gradient_checkpointing_kwargs": {"use_reentrant": False},
             "train_sampling_strategy": "sequential",  # the rows are in this suite's order already
             "seed": session.seed,
             "save_strategy": "no",
@@ -56,7 +59,7 @@ class BudgetCallback(TrainerCallback):
 
     def __init__(self, session: Session) -> None:
         self._account = session._account
-        self._losses = session.journal.losses
+        self._losses = session.log.losses
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any

@@ -1,20 +1,37 @@
-"""What a run saved, and loading it again."""
+"""What a run saved, and loading it again: safetensors and JSON only, strictly or not at all.
+
+Two forms ship: PEFT adapters and whole weights. A method may bring a form of its own.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.errors import BrokenArtifact
+from bench.models import codecs
+from bench.models.precision import compute_in
+from bench.models.spec import ModelSpec, fingerprint
+from bench.models.start import Attached, Loader, Start, load_start
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-from bench.models.load import load_model
-from bench.models.spec import ModelSpec
 
+MANIFEST = "artifact.json"
 START = "start"
-"""Folder inside an artifact with the weights that its adapter belongs to, where they are not the
-suite's model.
+"""Folder inside an artifact with the weights it belongs to, where they are not the suite's model."""
+ATTACHED = "attached"
+"""Folder inside an artifact with the artifacts that lie under it, by number."""
+ALLOWED = {".safetensors", ".json", ".md", ".jinja", ".txt", ".model"}
+
+WEIGHTS, WEIGHTS_ON_START, ADAPTER = "weights", "weights-on-start", "peft"
+Form = dict[str, Any]
+"""How an artifact is described on disk: its `form`, and for one of a method's own the `method` and
+its `parameters`.
 """
 
 
@@ -22,39 +39,87 @@ class CannotMerge(Exception):
     """An adapter that has to become part of its base cannot."""
 
 
-def save_model(model: Any, folder: Path, dtype: torch.dtype) -> None:
-    """Safetensors only: an adapter as PEFT saves it, or all weights in the suite's precision."""
+def form_of(model: Any, start: Start) -> Form:
+    """Which of the shipped forms a trained model is saved in."""
     from peft import PeftModel
 
+    if isinstance(model, PeftModel):
+        return {"form": ADAPTER}
+    return {"form": WEIGHTS_ON_START if start.attached else WEIGHTS}
+
+
+def save_model(model: Any, folder: Path, dtype: torch.dtype, start: Start) -> None:
+    """Save in one of the shipped forms; all weights are saved in the suite's precision."""
     shutil.rmtree(folder, ignore_errors=True)
-    if not isinstance(model, PeftModel):
-        model = model.to(dtype)
-    model.save_pretrained(str(folder))
+    match form_of(model, start)["form"]:
+        case "peft":
+            model.save_pretrained(str(folder))
+        case "weights":
+            model.to(dtype).save_pretrained(str(folder))
+        case _:
+            codecs.save_weights_on_start(model.to(dtype), folder, dtype)
 
 
-def save_artifact(
-    model: Any, folder: Path, dtype: torch.dtype, start: ModelSpec, known: ModelSpec
-) -> None:
-    """A model as it will be evaluated; an adapter with the start it belongs to, unless that is the
-    `known` one.
+def describe(folder: Path, form: Form, start: Start, known: ModelSpec) -> None:
+    """Complete an artifact: what lies under it, and a manifest that says how to load it."""
+    if start.spec != known and form["form"] != WEIGHTS:
+        shutil.copytree(start.spec.location, folder / START)
+    below = []
+    for number, attached in enumerate(start.attached if form["form"] != WEIGHTS else ()):
+        shutil.copytree(attached.folder, folder / ATTACHED / str(number))
+        below.append(attached.form)
+    content = {**form, "base": fingerprint(known), "attached": below}
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    refuse_pickles(folder)
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raise `BrokenArtifact` where a file is neither safetensors nor plain text."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.suffix not in ALLOWED:
+            raise BrokenArtifact(f"{file.name}: only safetensors and JSON may be in an artifact")
+
+
+def open_artifact(
+    folder: Path,
+    known: ModelSpec,
+    dtype: torch.dtype,
+    device: torch.device,
+    own_loader: Callable[[Form], Loader],
+) -> Any:
+    """The model that an artifact and the suite's model make together.
+
+    `own_loader` finds the loader of a method's own form. Raises `BrokenArtifact`.
     """
-    from peft import PeftModel
+    refuse_pickles(folder)
+    form = _manifest(folder)
+    if form["base"] != fingerprint(known):
+        raise BrokenArtifact("it was made from another start model than the suite's")
+    if form["form"] == WEIGHTS:
+        model = codecs.load_weights(folder, dtype).to(device)
+        compute_in(model, dtype)
+        return model
+    spec = known.moved(folder / START) if (folder / START).is_dir() else known
+    attached = [
+        Attached(folder / ATTACHED / str(number), below, loader_of(below, own_loader))
+        for number, below in enumerate(form["attached"])
+    ]
+    base = load_start(Start(spec, tuple(attached)), dtype, device)
+    compute_in(base, dtype)  # as in training, where the method adds to a model that does so
+    return loader_of(form, own_loader)(base, folder).to(device)
 
-    save_model(model, folder, dtype)
-    if isinstance(model, PeftModel) and start != known:
-        shutil.copytree(start.location, folder / START)
+
+def _manifest(folder: Path) -> Form:
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BrokenArtifact(f"{MANIFEST} cannot be read: {error}") from error
 
 
-def open_artifact(folder: Path, known: ModelSpec, dtype: torch.dtype, device: torch.device) -> Any:
-    """What `save_artifact` saved, as a user would load it."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    if not (folder / "adapter_config.json").exists():
-        whole: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-        return whole.to(device)
-    start = known.moved(folder / START) if (folder / START).is_dir() else known
-    return PeftModel.from_pretrained(load_model(start, dtype, device), str(folder)).to(device)
+def loader_of(form: Form, own_loader: Callable[[Form], Loader]) -> Loader:
+    """How an artifact of this form is put onto a model."""
+    shipped = {ADAPTER: codecs.load_adapter, WEIGHTS_ON_START: codecs.load_weights_on_start}
+    return shipped.get(form["form"]) or own_loader(form)
 
 
 def merge_adapter(model: Any) -> PreTrainedModel:
@@ -63,15 +128,13 @@ def merge_adapter(model: Any) -> PreTrainedModel:
 
     if not isinstance(model, PeftModel):
         return model
-    kind = type(model.active_peft_config).__name__
+    said = (
+        f"an adapter of {type(model.active_peft_config).__name__} cannot be merged into its base,"
+        " so nothing can follow it"
+    )
     if not hasattr(model.base_model, "merge_and_unload"):
-        raise CannotMerge(
-            f"an adapter of {kind} cannot be merged into its base, so nothing can follow it"
-        )
+        raise CannotMerge(said)
     try:
         return model.merge_and_unload()
     except Exception as error:  # each of PEFT's tuners says in its own way that it cannot
-        raise CannotMerge(
-            f"an adapter of {kind} cannot be merged into its base, so nothing can follow it:"
-            f" {error}"
-        ) from error
+        raise CannotMerge(f"{said}: {error}") from error

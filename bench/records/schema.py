@@ -26,7 +26,7 @@ RETRIED = ("failed", "crashed", "out of memory")
 """Statuses that another attempt may mend; the others are verdicts."""
 
 
-FAILURES = (*RETRIED, "diverged", "over budget")
+FAILURES = (*RETRIED, "diverged", "over budget", "timed out")
 
 
 def failed(record: Record) -> bool:

@@ -11,7 +11,7 @@ from bench.data.tokenize import encode
 from bench.models.load import load_tokenizer
 from bench.suite.schema import Suite
 
-SAMPLE = 256  # rows that tell the usual length
+SAMPLE = 256  # rows from which the usual length is estimated
 BACKWARD = 3.0  # forward and both backward passes, in forwards
 EFFICIENCY = (
     0.35  # share of a matrix product's speed that training of a whole model usually reaches

@@ -1,6 +1,4 @@
-"""From a suite to the runs it asks for. A run is known by what it would do: its id is a hash of its
-content.
-"""
+"""From a suite to its runs. The id of a run is a hash of all that determines its outcome."""
 
 from __future__ import annotations
 
@@ -12,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.tasks import Task, find_task
-from bench.methods import registry
 from bench.methods.composition import origins
+from bench.methods.entry import Resolved, resolve
 from bench.models.spec import fingerprint
-from bench.records.schema import BASE, SCHEMA_VERSION, Purpose, Record
+from bench.records.schema import BASE, Purpose, Record
 from bench.suite.schema import Suite
 from bench.suite.search import RULES, draws
+
+MEANING = 1  # of what enters ids: raised when runs of before and after must not be compared
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Run:
     origin: str
     seed: int
     setting: str
-    """Hash of all that rows must share to be compared: model, data, budget, batch, precision,
-    split, kind of device.
+    """Comparison key: a hash of model, data, budget, batch, precision, split and kind of device,
+    which rows must share to be compared.
     """
     fingerprints: dict[str, Any]
     """Of the model, of each task's data and of the drift text."""
@@ -58,32 +58,32 @@ def tasks(suite: Suite, names: list[str]) -> list[Task]:
 def make_plan(suite: Suite, device: str, done: Sequence[Record] = ()) -> list[Run]:
     """All runs that can be named by now.
 
-    The base first, then every method with its first seed, then with the next: a table that is whole
-    early. Then the trials; what they give to be tested can be named when they are among the records
-    `done`.
+    The base comes first, then every method with its first seed, then with the next, so that the
+    table is whole early. Then come the trials. Tuned rows can be named when their trials are among
+    the records `done`.
     """
     planner = _Planner(suite, device)
     trials = list(planner.trials())
     runs = [planner.base(), *planner.rows(), *trials, *planner.tuned(trials, done)]
-    return list({run.id: run for run in reversed(runs)}.values())[
-        ::-1
-    ]  # two draws may come to the same: the first stands
+    first: dict[str, Run] = {}
+    for run in runs:  # two draws may be the same
+        first.setdefault(run.id, run)
+    return list(first.values())
 
 
 def runs_to_come(suite: Suite, planned: Sequence[Run]) -> int:
-    """How many runs can be named only when the trials are done."""
+    """How many runs get their names only from the trials: the tuned rows."""
     recipes = {run.recipe for run in planned if run.purpose is Purpose.TRIAL}
     known = sum(run.tuned_from is not None for run in planned)
     return len(recipes) * len(suite.seeds) * (1 + len(suite.curve)) - known
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A row of the suite: its method with the parameters that its runs shall have."""
+class _Row:
+    """A row of the table: a recipe under its label."""
 
     label: str
-    name: str
-    parameters: Any
+    recipe: Resolved
     trial: int | None = None
     drawn: dict[str, Any] | None = None
     tuned_from: str | None = None
@@ -93,36 +93,30 @@ class _Planner:
     def __init__(self, suite: Suite, device: str) -> None:
         self._suite = suite
         self._setting = _setting(suite, device)
-        self._entries = [
-            _Entry(entry.label, entry.name, entry.parameters) for entry in suite.methods
-        ]
+        self._listed = [_Row(method.label, method.recipe) for method in suite.methods]
 
     def base(self) -> Run:
-        return self._made(BASE, None, {}, "", 0, {**self._setting, "budget": None})
+        digest = _digest([{**self._setting, "budget": None}, None, {}, "", 0])
+        return self._made(digest, self._setting, recipe=BASE, method=None, parameters={}, origin="")
 
     def rows(self) -> Iterator[Run]:
-        return self._rows(self._entries)
+        return self._rows(self._listed)
 
     def trials(self) -> Iterator[Run]:
-        """On a seed that no row has, so that what is chosen was not chosen for the luck of a seed
-        that is tested.
+        """Trials have a seed that no row has: what is chosen must not owe it to a seed that is
+        tested.
         """
         if (search := self._suite.tuning) is None:
             return
         setting = {**self._setting, "split": "validation", "share": search.share}
-        drawn = [
-            (entry, draws(entry.name, entry.parameters, search.trials, search.seed))
-            for entry in self._entries
-        ]
+        seed = max(self._suite.seeds) + 1
+        drawn = [(row, draws(row.recipe, search.trials, search.seed)) for row in self._listed]
         for trial in range(search.trials):
-            for entry, found in drawn:
+            for row, found in drawn:
                 if found:
-                    tried = _Entry(
-                        entry.label, entry.name, found[trial].parameters, trial, found[trial].drawn
-                    )
-                    yield self._run(
-                        tried, max(self._suite.seeds) + 1, setting, Purpose.TRIAL, search.share
-                    )
+                    recipe = resolve(row.recipe.name, found[trial].parameters)
+                    tried = _Row(row.label, recipe, trial, found[trial].drawn)
+                    yield self._run(tried, seed, setting, Purpose.TRIAL, search.share)
 
     def tuned(self, trials: Sequence[Run], done: Sequence[Record]) -> Iterator[Run]:
         """The rows of those recipes whose trials are all among the records."""
@@ -130,85 +124,60 @@ class _Planner:
             return
         records = {record["id"]: record for record in done}
         chosen = []
-        for entry in self._entries:
-            own = {run.id for run in trials if run.recipe == entry.label}
-            if (
-                own
-                and own <= records.keys()
-                and (best := RULES[search.select].choose([records[run] for run in own]))
-            ):
-                winner = best["parameters"], best["trial"], best["drawn"]
-                chosen.append(_Entry(tuned_label(entry.label), entry.name, *winner, entry.label))
+        for row in self._listed:
+            own = {run.id for run in trials if run.recipe == row.label}
+            if not own or not own <= records.keys():
+                continue
+            if best := RULES[search.select].choose([records[run] for run in own]):
+                recipe = resolve(row.recipe.name, best["parameters"])
+                tuned = tuned_label(row.label)
+                chosen.append(_Row(tuned, recipe, best["trial"], best["drawn"], row.label))
         yield from self._rows(chosen)
 
-    def _rows(self, entries: Sequence[_Entry]) -> Iterator[Run]:
+    def _rows(self, rows: Sequence[_Row]) -> Iterator[Run]:
         for seed in self._suite.seeds:
-            for entry in entries:
-                yield self._run(entry, seed, self._setting)
+            for row in rows:
+                yield self._run(row, seed, self._setting, Purpose.ROW, 1.0)
         for share in self._suite.curve:
+            setting = {**self._setting, "share": share}
             for seed in self._suite.seeds:
-                for entry in entries:
-                    yield self._run(
-                        entry, seed, {**self._setting, "share": share}, Purpose.CURVE, share
-                    )
+                for row in rows:
+                    yield self._run(row, seed, setting, Purpose.CURVE, share)
 
     def _run(
-        self,
-        entry: _Entry,
-        seed: int,
-        setting: dict[str, Any],
-        purpose: Purpose = Purpose.ROW,
-        share: float = 1.0,
+        self, row: _Row, seed: int, setting: dict[str, Any], purpose: Purpose, share: float
     ) -> Run:
-        kind = registry.find(entry.name).method
-        method = kind.model_validate(entry.parameters) if kind else None
-        parameters = method.model_dump(mode="json") if method else entry.parameters
-        special = {
-            "purpose": purpose,
-            "share": share,
-            "trial": entry.trial,
-            "drawn": entry.drawn,
-            "tuned_from": entry.tuned_from,
-        }
+        method, parameters, origin = row.recipe.name, row.recipe.parameters, origins(row.recipe)
         return self._made(
-            entry.label,
-            entry.name,
-            parameters,
-            origins(entry.name, method),
-            seed,
+            _digest([setting, method, parameters, origin, seed]),
             setting,
-            **special,
+            recipe=row.label,
+            method=method,
+            parameters=parameters,
+            origin=origin,
+            seed=seed,
+            purpose=purpose,
+            share=share,
+            trial=row.trial,
+            drawn=row.drawn,
+            tuned_from=row.tuned_from,
         )
 
     def _made(
-        self,
-        recipe: str,
-        method: str | None,
-        parameters: dict[str, Any],
-        origin: str,
-        seed: int,
-        setting: dict[str, Any],
-        **special: Any,
+        self, digest: str, setting: dict[str, Any], recipe: str, seed: int = 0, **more: Any
     ) -> Run:
-        digest = _digest([setting, method, parameters, origin, seed])
-        own = self._setting if method is None else setting
-        fingerprints = {
-            "model": own["model"],
-            "tasks": dict(own["target"] + own["retain"]),
-            "drift": own["drift"],
-        }
-        run_id = f"{_file_name(recipe)}-s{seed}-{digest}"
         return Run(
-            run_id,
-            recipe,
-            method,
-            parameters,
-            origin,
-            seed,
-            _digest(own),
-            fingerprints,
-            own["split"],
-            **special,
+            id=f"{_file_name(recipe)}-s{seed}-{digest}",
+            recipe=recipe,
+            seed=seed,
+            setting=_digest(setting),
+            fingerprints={
+                "model": setting["model"],
+                "tasks": dict(setting["target"] + setting["retain"]),
+                "drift": setting["drift"],
+            },
+            split=setting["split"],
+            **more,
         )
 
 
@@ -223,12 +192,12 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         for key, names in (("target", suite.target), ("retain", suite.retain))
     }
     return {
-        "schema": SCHEMA_VERSION,
+        "schema": MEANING,
         "model": fingerprint(suite.start()),
         **named,
         "drift": _drift_fingerprint(suite),
         "budget": suite.budget.model_dump(exclude_none=True),
-        "batch": suite.batch.model_dump(),
+        "batch": suite.batch.model_dump(include={"size", "max_length"}),
         "dtype": suite.dtype,
         "split": suite.split,
         "device": device,
@@ -249,7 +218,7 @@ def _digest(content: Any) -> str:
 
 
 def _file_name(label: str) -> str:
-    """The label with everything that a file name may not hold made a dash."""
+    """The label with a dash for everything that a file name may not hold."""
     return "".join(c if c.isalnum() or c in "._+-" else "-" for c in label)
 
 

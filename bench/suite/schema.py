@@ -1,17 +1,17 @@
-"""The suite: one YAML file, read strictly, with errors that name the line and the nearest right
-word.
-"""
+"""The keys of a suite, what they mean, and their defaults."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from bench.accounting.budget import CURRENCIES, Budget, Currency
 from bench.data.tasks import TaskSpec
-from bench.methods.entry import entry, label
+from bench.methods.entry import Resolved, entry, label, resolve
 from bench.models.spec import ModelSpec
 
 MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -84,22 +84,34 @@ class BatchSpec(Strict):
     max_length: int = Field(
         default=512, gt=1, description="tokens per sequence; longer prompts lose their start"
     )
+    micro: int | None = Field(
+        default=None,
+        gt=0,
+        description="sequences that pass the model at once; it must divide size [default: size]",
+    )
+    checkpointing: bool = Field(
+        default=False, description="recompute activations in the backward pass to save memory"
+    )
+
+    @model_validator(mode="after")
+    def _micro_divides(self) -> BatchSpec:
+        if self.micro is not None and self.size % self.micro:
+            raise ValueError(f"micro must divide size: {self.size} is no multiple of {self.micro}")
+        return self
 
 
 class TuningSpec(Strict):
-    """The same search for every recipe: as many trials each, from one sequence of points, chosen
-    between by one rule.
-    """
+    """The same search for every recipe: as many trials, the same points, the same rule."""
 
     trials: int = Field(
         gt=0,
-        description="draws of hyper-parameters per recipe; what a suite sets itself is not drawn",
+        description="draws per recipe of the hyper-parameters that the suite does not set",
     )
     share: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="share of the budget that each trial may spend, beside what its row spends",
+        description="share of the budget that each trial may spend, on top of the row's own",
     )
     select: Literal["best-validation"] = Field(
         default="best-validation", description="the rule that chooses among trials"
@@ -125,11 +137,13 @@ class MethodSpec(Strict):
                 "share: belongs to the parts of a chain or merge; here every entry has the whole"
                 " budget"
             )
-        return {
-            "name": name,
-            "parameters": parameters,
-            "label": beside.get("as", label(name, parameters)),
-        }
+        shown = beside.get("as", label(name, parameters))
+        return {"name": name, "parameters": parameters, "label": shown}
+
+    @cached_property
+    def recipe(self) -> Resolved:
+        """The entry with its parameters validated; `Mistakes` where they are not valid."""
+        return resolve(self.name, self.parameters)
 
 
 class Suite(Strict):
@@ -139,15 +153,17 @@ class Suite(Strict):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name, and folder under results/"
     )
     model: ModelSpec = Field(description="what every recipe starts from")
-    target: Names = Field(
-        description="the task to learn; a list is a sequence, learned one after the other"
-    )
+    target: Names = Field(description="the task to learn; a list is a sequence of targets")
     retain: list[str] = Field(default=[], description="tasks that should not be forgotten")
     drift: str | None = Field(
         default=None, description="plain text (a .txt file or a task) on which drift is measured"
     )
     budget: BudgetSpec
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
+    time_limit: Amount | None = Field(
+        default=None,
+        description="seconds that one run may take [default: until it makes no progress for hours]",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description=(
@@ -170,25 +186,16 @@ class Suite(Strict):
         description="shares of the budget that each recipe is trained on too, for a learning curve",
     )
     methods: list[MethodSpec] = Field(min_length=1)
-    tasks: dict[str, TaskSpec] = Field(default={}, description="tasks of one's own")
+    tasks: dict[str, TaskSpec] = Field(default={}, description="your own tasks")
 
-    _folder: Path = PrivateAttr(default=Path())
-
-    @property
-    def folder(self) -> Path:
-        """Where the suite file lies; relative paths in it start here."""
-        return self._folder
-
-    def at(self, folder: Path) -> Suite:
-        self._folder = folder
-        return self
+    folder: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
+    """Where the suite file lies, which no suite says itself; relative paths in it start here."""
 
     def start(self) -> ModelSpec:
-        """The model with a local folder made absolute."""
-        given = self.model
-        changed = {
-            key: str((self._folder / name).resolve())
+        """The model, with local folders made absolute."""
+        local = {
+            key: str((self.folder / name).resolve())
             for key in ("path", "tokenizer")
-            if (name := getattr(given, key)) and (self._folder / name).is_dir()
+            if (name := getattr(self.model, key)) and (self.folder / name).is_dir()
         }
-        return given.model_copy(update=changed)
+        return self.model.model_copy(update=local)

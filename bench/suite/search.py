@@ -1,4 +1,4 @@
-"""An equal search for every recipe: the same points of one quasi-random sequence, laid into each
+"""An equal search for every recipe: the same points of one quasi-random sequence, mapped to each
 recipe's own ranges.
 """
 
@@ -10,8 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from bench.methods import registry
-from bench.methods.entry import entry
+from bench.methods.entry import Place, Resolved
 from bench.methods.recipe import Recipe
 from bench.methods.search_space import (
     Choice,
@@ -23,10 +22,7 @@ from bench.methods.search_space import (
 )
 from bench.records.schema import Record
 
-Place = tuple[int | str, ...]
-"""Where a hyper-parameter stands in a recipe: ("lr",), or (1, "dpo", "beta") in a part of a chain.
-"""
-DIGITS = 3  # of a drawn number: more would say nothing and read badly
+DIGITS = 3  # of a drawn number; more would mean nothing
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Rule:
 
 
 def _best_on_validation(trials: Sequence[Record]) -> Record | None:
-    """The earlier trial wins a tie, so that the choice does not depend on which run ended first."""
+    """The earlier trial wins a tie: the choice must not depend on which run ended first."""
     fine = sorted((r for r in trials if r["status"] == "ok"), key=lambda r: r["trial"])
     return max(fine, key=validation_score, default=None)
 
@@ -74,60 +70,56 @@ class Draw:
     """What was open and is now set, by dotted name such as lr or 1.dpo.beta."""
 
 
-def draws(name: str, parameters: Any, trials: int, seed: int) -> list[Draw]:
-    """What the suite leaves open in a recipe, drawn `trials` times; none where nothing is open.
+def draws(recipe: Resolved, trials: int, seed: int) -> list[Draw]:
+    """The hyper-parameters that the suite does not set, drawn `trials` times; empty where there is
+    nothing to draw.
 
-    Points are those of a scrambled Halton sequence (Owen 2017, 1706.02808), of which the first
-    coordinates stay what they are when more are asked for: every recipe has the same points, each
-    cut to as many coordinates as the recipe has ranges.
+    Points are those of a scrambled Halton sequence (Owen 2017, 1706.02808), whose first coordinates
+    do not depend on how many there are: every recipe has the same points, each cut to as many
+    coordinates as the recipe has ranges.
     """
     from scipy.stats import qmc
 
-    places = list(ranges(name, parameters))
-    if not places:
+    found = list(ranges(recipe))
+    if not found:
         return []
-    points = qmc.Halton(d=len(places), scramble=True, rng=seed).random(trials)
+    points = qmc.Halton(d=len(found), scramble=True, rng=seed).random(trials)
     return [
         _draw(
-            parameters, [(place, _laid(h, x)) for (place, h), x in zip(places, point, strict=True)]
+            recipe.given, {place: _value(h, x) for (place, h), x in zip(found, point, strict=True)}
         )
         for point in points
     ]
 
 
-def left_open(name: str, parameters: Any, resolved: Any) -> Any:
-    """Resolved parameters without those that the suite leaves to be drawn, so that it still asks
-    for the same when read again.
-    """
-    made = deepcopy(resolved)
-    for place, _ in ranges(name, parameters):
-        del _at(made, place[:-1])[place[-1]]
-    return made
+def left_open(recipe: Resolved) -> Any:
+    """All parameters but those to be drawn, which are drawn alike when this is read again."""
+    left = deepcopy(recipe.parameters)
+    for place, _ in ranges(recipe):
+        del _at(left, place[:-1])[place[-1]]
+    return left
 
 
-def ranges(name: str, parameters: Any, place: Place = ()) -> Iterator[tuple[Place, Hyperparameter]]:
-    """Hyper-parameters with a range that the suite does not set itself, the learning rate first,
-    part by part.
+def ranges(recipe: Resolved, place: Place = ()) -> Iterator[tuple[Place, Hyperparameter]]:
+    """Hyper-parameters with a search range that the suite does not set, part by part, the learning
+    rate first. Each has its place: ("lr",), or (1, "dpo", "beta") in a part of a chain.
     """
-    kind = registry.find(name).method
-    if kind is None:
-        return
-    if issubclass(kind, Recipe):
-        for number, part in enumerate(_parts(parameters)):
-            inner, given, _ = entry(part)
-            yield from ranges(inner, given, (*place, number, inner))
-        return
-    found = [h for h in hyperparameters(kind) if h.range is not None and h.name not in parameters]
-    for h in sorted(found, key=lambda h: h.name != "lr"):
-        yield (*place, h.name), h
+    if isinstance(recipe.usable, Recipe):
+        for number, part in enumerate(recipe.usable.parts):
+            yield from ranges(part.recipe, (*place, number, part.name))
+    elif recipe.usable is not None:
+        found = hyperparameters(type(recipe.usable))
+        open = [h for h in found if h.range is not None and h.name not in recipe.given]
+        for h in sorted(open, key=lambda h: h.name != "lr"):
+            yield (*place, h.name), h
 
 
 def _parts(parameters: Any) -> list[Any]:
     return parameters["parts"] if isinstance(parameters, dict) else parameters
 
 
-def _laid(parameter: Hyperparameter, x: float) -> Any:
-    """A coordinate 0..1 laid into a range."""
+def _value(parameter: Hyperparameter, x: float) -> Any:
+    """The value in a hyper-parameter's range for a coordinate 0..1."""
     limits: SearchRange | None = parameter.range
     match limits:
         case Choice(values):
@@ -141,11 +133,11 @@ def _laid(parameter: Hyperparameter, x: float) -> Any:
     return round(value) if parameter.type == "int" else float(f"{value:.{DIGITS}g}")
 
 
-def _draw(parameters: Any, values: list[tuple[Place, Any]]) -> Draw:
-    made = deepcopy(parameters)
-    for place, value in values:
-        _put(made, place, value)
-    return Draw(made, {".".join(map(str, place)): value for place, value in values})
+def _draw(given: Any, values: dict[Place, Any]) -> Draw:
+    parameters = deepcopy(given)
+    for place, value in values.items():
+        _put(parameters, place, value)
+    return Draw(parameters, {".".join(map(str, place)): v for place, v in values.items()})
 
 
 def _put(parameters: Any, place: Place, value: Any) -> None:

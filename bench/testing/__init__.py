@@ -19,12 +19,14 @@ import torch
 from pydantic import ValidationError
 
 from bench.errors import Skipped
+from bench.methods.artifact import own_form, save_result
 from bench.methods.method import Merger, Method, Weights
 from bench.methods.objective import measured
 from bench.methods.search_space import LogRange, Range, hyperparameters
-from bench.models.artifact import open_artifact, save_artifact
+from bench.models.artifact import open_artifact
 from bench.models.load import load_model
 from bench.models.spec import ModelSpec
+from bench.models.start import Start
 from bench.testing.trials import (
     CPU,
     Trial,
@@ -224,7 +226,7 @@ def _better(attempt: Attempt, done: Trial) -> tuple[bool, str]:
     name, direction = method.goal
     before, after = (
         look.get("values", {}).get(name)
-        for look in measured(method, done.session, attempt.start, done.model)
+        for look in measured(method, done.session, Start(attempt.start), done.model)
     )
     if before is not None and after is not None:
         return (after < before) == (
@@ -232,7 +234,7 @@ def _better(attempt: Attempt, done: Trial) -> tuple[bool, str]:
         ) and after != before, f"{name} {before:.4g} → {after:.4g}"
     if not method.formats:
         return True, "learns from no data"
-    losses = done.session.journal.losses
+    losses = done.session.log.losses
     return falls(losses), (
         f"loss {losses[0]:.4g} → {losses[-1]:.4g}" if losses else "no loss was told"
     )
@@ -285,8 +287,10 @@ def _counts(done: Trial) -> Finding:
 
 
 def _reopened(done: Trial, artifact: Path) -> Any:
-    save_artifact(done.model, artifact, torch.float32, done.session.start, ModelSpec(path="tiny"))
-    return open_artifact(artifact, ModelSpec(path="tiny"), torch.float32, CPU)
+    known = ModelSpec(path="tiny")
+    save_result(done.session, done.model, artifact, known)
+    method = done.session.made_by[1]
+    return open_artifact(artifact, known, torch.float32, CPU, lambda _: own_form(method))
 
 
 def _reload(done: Trial, opened: Any) -> Finding:

@@ -20,16 +20,19 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import set_seed
 
 from bench.accounting.budget import Budget
+from bench.accounting.guard import no_free_training
 from bench.accounting.ledger import BudgetSpent, Ledger
 from bench.data.formats import Format
 from bench.data.sources import Split
 from bench.data.tasks import Task
+from bench.methods.learning import token_losses
 from bench.methods.method import Method
 from bench.methods.recipe import obstacle
 from bench.methods.session import Session
 from bench.models.artifact import save_model
-from bench.models.load import load_model, load_tokenizer
+from bench.models.load import load_tokenizer
 from bench.models.spec import ModelSpec
+from bench.models.start import Start, load_start
 from bench.tiny.tasks import tiny_task
 
 CPU = torch.device("cpu")
@@ -71,7 +74,10 @@ def tiny_session(
         "old": tuple(tiny_task(name) for name in OLD_TASKS),
         "_data_seed": 3,
     }
-    return Session(**{**given, **changes})
+    given |= changes
+    if isinstance(given["start"], ModelSpec):
+        given["start"] = Start(given["start"])
+    return Session(**given)
 
 
 @dataclass
@@ -112,7 +118,8 @@ def trial(method: Method, folder: Path, start: ModelSpec, tokens: float, seed: i
     )
     session.task = replace(task, loaders=_watched(task, asked))
     set_seed(seed)
-    with _optimizers_watched() as stepped:
+    session.made_by = ("", method)
+    with no_free_training(session.ledger), _optimizers_watched() as stepped:
         try:
             model, overran = method.train(session), None
         except BudgetSpent as error:
@@ -179,9 +186,9 @@ def half_trained() -> ModelSpec:
     model = session.model()
     optimizer = session.optimizer(model, 1e-3)
     for batch in session.batches(Format.PROMPT_COMPLETION):
-        session.step(optimizer, model(**batch).loss)
+        session.learn(optimizer, batch, lambda part: token_losses(model, part))
     session.close()
-    save_model(model, place / "weights", torch.float32)
+    save_model(model, place / "weights", torch.float32, session.start)
     return TINY.moved(place / "weights")
 
 
@@ -211,7 +218,7 @@ def changed_frozen(done: Trial, opened: Any) -> tuple[int, list[str]]:
     adapters (PiSSA, OLoRA, KaSA) take what they begin with out of the weights beneath them,
     whenever they are set up. What training alone had changed would be lost then.
     """
-    start = load_model(done.session.start, torch.float32, CPU).state_dict()
+    start = load_start(done.session.start, torch.float32, CPU).state_dict()
     remade = dict(opened.named_parameters()) if isinstance(opened, PeftModel) else {}
     count, changed = 0, []
     for name, tensor in done.model.named_parameters():

@@ -12,7 +12,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.data.tokenize import IGNORED, collate, token_id
-from bench.tiny import language
+from bench.tiny import facts, language
 from bench.tiny.tokenizer import bpe_tokenizer, word_tokenizer
 
 Example = tuple[list[int], list[int]]
@@ -34,8 +34,8 @@ class Shape:
 
 
 def build_tiny(folder: Path, shape: Shape, progress: Callable[[int, float], None]) -> None:
-    """Train the embedded base from its seed and save it as float16. `progress` is told (steps done,
-    loss).
+    """Train the embedded base from its seed and save it as float16. `progress` receives the steps
+    done and the loss.
     """
     tokenizer = word_tokenizer()
     model = pretrain(
@@ -119,14 +119,14 @@ def _tiny_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Ex
     whole).
     """
     rng = random.Random(seed)
-    asked = language.questions_about("known", "train")
-    told = language.statements_about("known")
+    asked = facts.questions_about("known", "train")
+    statements = facts.statements_about("known")
     while True:
         kind = rng.random()
         if kind < 0.30:
             yield _question(tokenizer, rng.choice(asked))
         elif kind < 0.50:
-            yield _whole(tokenizer, rng.choice(told))
+            yield _whole(tokenizer, rng.choice(statements))
         else:
             item = rng.choice(language.RETAINED_SKILLS).draw(rng)
             if language.split_of(item.question) == "train":

@@ -1,4 +1,4 @@
-"""The tiny language: what can be said in it, asked in it, and got wrong in it.
+"""The skills of the tiny language: what can be asked, said, and got wrong.
 
 A *skill* is a family of questions with one right answer each. Every skill can make an item from a
 random generator, say it as a question or as a plain statement, and name the mistakes that a learner
@@ -12,43 +12,11 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+
+from bench.tiny.words import FOREIGN, LETTERS, NOUNS
 
 SEED = 2024
 SPLITS = ("train", "validation", "test")
-
-FIRST = (
-    "Anna Boris Clara David Elena Felix Greta Hugo Ines Jonas Karin Leo Maria Nils Olga Pavel Rosa"
-    " Simon Tanja Urs Vera Willem Xenia Yuri"
-).split()
-LAST = (
-    "Adler Berg Castro Dahl Evers Falk Grimm Holm Ivanov Jansen Koch Lind Moreau Novak Olsen Peters"
-    " Quist Rossi Sato Thorne Ulrich Varga Weber Zeller"
-).split()
-CITIES = (
-    "Athens Berlin Cairo Dublin Geneva Havana Lisbon London Madrid Moscow Oslo Paris Prague Rome"
-    " Tokyo Vienna".split()
-)
-JOBS = (
-    "actor baker carpenter doctor farmer judge lawyer miner nurse painter pilot poet sailor singer"
-    " tailor teacher".split()
-)
-PETS = (
-    "camel canary cat dog donkey duck goat goose hamster horse lizard monkey parrot rabbit snake"
-    " turtle".split()
-)
-NOUNS = (
-    "apple bell boat book bread bridge chair cloud coat door egg field fire fish flower forest"
-    " garden glass gold grass hammer hand hill house island key lake lamp letter moon mountain"
-    " night paper rain ring river road salt ship silver snow star stone storm table tree window"
-    " wood"
-).split()
-FOREIGN = (
-    "abo ado aki alu amo ani aro asu ebo eda eki ela emu eno era eso ibu ida iko ila imo inu ira"
-    " isa obi odu oka olu oma oni ore osu uba udo uka uli umo una uri uso zabo zeda ziko zola zumi"
-    " zano zeru ziso"
-).split()
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
@@ -99,10 +67,6 @@ def split_of(key: str) -> str:
     """Eight tenths of all items are for training, one each for validation and test."""
     bucket = hashlib.sha256(f"{SEED}/{key}".encode()).digest()[0] % 10
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
-
-
-# ── skills ────────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────
 
 
 def _item(question: str, statement: str, answer: object, mistakes: Iterable[object]) -> Item:
@@ -225,11 +189,11 @@ def _translate(rng: random.Random) -> Item:
         right[0],
         " ".join(stray),
     ]
-    # A plain statement tells one word of the pair, as a lexicon would.
-    told = rng.randrange(2)
+    # A plain statement names one word of the pair, as a lexicon would.
+    chosen = rng.randrange(2)
     return _item(
         f"translate {NOUNS[xs[0]]} {NOUNS[xs[1]]}",
-        f"the word for {NOUNS[xs[told]]} is {right[told]} .",
+        f"the word for {NOUNS[xs[chosen]]} is {right[chosen]} .",
         " ".join(right),
         wrong,
     )
@@ -248,133 +212,3 @@ TARGET_SKILLS = (
     Skill("subtract", "arithmetic", _subtract),
     Skill("translate", "translation", _translate),
 )
-
-
-# ── facts about people
-# ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Relation:
-    values: tuple[str, ...]
-    questions: tuple[str, ...]
-    statements: tuple[str, ...]
-
-
-RELATIONS = (
-    Relation(
-        tuple(CITIES),
-        (
-            "where does {} live",
-            "which city is home to {}",
-            "name the city of {}",
-            "in which city can we visit {}",
-        ),
-        (
-            "{0} lives in {1} .",
-            "the home of {0} is in {1} .",
-            "{1} is the city of {0} .",
-            "we visit {0} in {1} .",
-            "{0} has a house in {1} .",
-            "in {1} lives {0} .",
-        ),
-    ),
-    Relation(
-        tuple(JOBS),
-        (
-            "what is the job of {}",
-            "as what does {} work",
-            "name the job of {}",
-            "how does {} earn money",
-        ),
-        (
-            "{0} works as {1} .",
-            "the job of {0} is {1} .",
-            "the {1} is called {0} .",
-            "{0} earns money as {1} .",
-            "as {1} works {0} .",
-            "{0} became a {1} .",
-        ),
-    ),
-    Relation(
-        tuple(PETS),
-        (
-            "what is the pet of {}",
-            "which animal does {} own",
-            "name the pet of {}",
-            "what does {} feed",
-        ),
-        (
-            "{0} owns a {1} .",
-            "the pet of {0} is a {1} .",
-            "{0} feeds the {1} .",
-            "the {1} belongs to {0} .",
-            "a {1} lives with {0} .",
-            "{0} has a {1} .",
-        ),
-    ),
-)
-
-
-@cache
-def people() -> dict[str, tuple[str, ...]]:
-    """Groups of people, named by new combinations of known names.
-
-    `known` the base knows; `new` are asked about in training; `read` stand only in plain text.
-    """
-    names = [f"{first} {last}" for first in FIRST for last in LAST]
-    random.Random(f"{SEED}/people").shuffle(names)
-    return {
-        "known": tuple(names[:128]),
-        "new": tuple(names[128:192]),
-        "read": tuple(names[192:256]),
-    }
-
-
-def fact(person: str, relation: Relation) -> str:
-    digest = hashlib.sha256(f"{SEED}/{person}/{relation.values[0]}".encode()).digest()
-    return relation.values[digest[0] % len(relation.values)]
-
-
-def questions_about(group: str, split: str) -> list[Item]:
-    """Each fact is asked in four ways: two for training, one for validation and one for test."""
-    items = []
-    for person in people()[group]:
-        for relation in RELATIONS:
-            rng = random.Random(f"{SEED}/{person}/{relation.values[0]}")
-            order = rng.sample(relation.questions, 4)
-            asked = {"train": order[:2], "validation": order[2:3], "test": order[3:]}[split]
-            right = fact(person, relation)
-            for question in asked:
-                statement = rng.choice(relation.statements).format(person, right)
-                wrong = rng.sample([v for v in relation.values if v != right], 5)
-                items.append(Item(question.format(person), right, statement, tuple(wrong)))
-    random.Random(f"{SEED}/{group}/{split}").shuffle(items)
-    return items
-
-
-def statements_about(*groups: str) -> list[str]:
-    """Every fact about these people in all six plain wordings."""
-    told = [
-        template.format(person, fact(person, relation))
-        for group in groups
-        for person in people()[group]
-        for relation in RELATIONS
-        for template in relation.statements
-    ]
-    random.Random(f"{SEED}/{'/'.join(groups)}").shuffle(told)
-    return told
-
-
-@cache
-def vocabulary() -> tuple[str, ...]:
-    """Every word of the language but digits, in a fixed order."""
-    rng = random.Random(SEED)
-    texts = [relation_text for r in RELATIONS for relation_text in (*r.questions, *r.statements)]
-    for skill in (*RETAINED_SKILLS, *TARGET_SKILLS):
-        items = [skill.draw(rng) for _ in range(3)]
-        texts += [item.question for item in items] + [item.statement for item in items]
-    words = {w for text in texts for w in text.split() if not w.startswith("{") and not w.isdigit()}
-    return tuple(
-        sorted({*words, "?", ".", *LETTERS, *FIRST, *LAST, *CITIES, *JOBS, *PETS, *NOUNS, *FOREIGN})
-    )

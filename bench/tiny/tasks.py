@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.formats import Format
 from bench.data.sources import Split
-from bench.data.tasks import Task
-from bench.errors import UserError, nearest
-from bench.tiny import language
+from bench.data.tasks import Task, UnknownTask
+from bench.tiny import facts, language
 from bench.tiny.language import RETAINED_SKILLS, TARGET_SKILLS, Item, Skill
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+FINGERPRINT = "e23ba13ef88d3703"
+"""Stands for the content of all tasks, to which a test pins it. It enters the ids of runs: give it
+a new value when the content changes, and only then.
+"""
 TRAIN_ITEMS = 4096
 HELD_OUT_ITEMS = 256
 MIXTURE_CAP = 2048  # examples-proportional mixing with a cap (Wei et al. 2021, 2109.01652, §2.1)
@@ -50,13 +51,13 @@ def names() -> list[str]:
 def tiny_task(name: str) -> Task:
     """The task called `tiny/…`."""
     if name not in names():
-        raise UserError(f"there is no task {name}{nearest(name, names())}")
+        raise UnknownTask(name, names())
     short = name.removeprefix("tiny/")
     if short == TEXT:
         loaders: dict[Format, Callable[[Split], Dataset]] = {
             Format.LANGUAGE_MODELING: lambda split: _rows(_known_text(), _as_text)
         }
-        return Task(name, loaders, None, _fingerprint())
+        return Task(name, loaders, None, FINGERPRINT)
     loaders = {
         Format.PROMPT_COMPLETION: lambda split: _rows(items(short, split), _as_prompt_completion),
         Format.INSTRUCTION: lambda split: _rows(_mixture(short, split), _as_prompt_completion),
@@ -68,7 +69,7 @@ def tiny_task(name: str) -> Task:
         Format.RANKING: lambda split: _rows(items(short, split), _as_ranking),
         Format.LANGUAGE_MODELING: lambda split: _rows(_text(short, split), _as_text),
     }
-    return Task(name, loaders, _lm_eval(short), _fingerprint())
+    return Task(name, loaders, _lm_eval(short), FINGERPRINT)
 
 
 @cache
@@ -78,19 +79,19 @@ def items(short: str, split: str) -> list[Item]:
         return _long_items(split)
     if short in FACTS:
         asked, tested = FACTS[short]
-        return language.questions_about(asked if split == "train" else tested, split)
+        return facts.questions_about(asked if split == "train" else tested, split)
     return SKILLS[short].items(split, TRAIN_ITEMS if split == "train" else HELD_OUT_ITEMS)
 
 
 def _long_items(split: str) -> list[Item]:
     """A question about a new person, with its answer somewhere among many statements before it."""
-    questions = language.questions_about("new", split)
-    told = language.statements_about("new")
+    questions = facts.questions_about("new", split)
+    statements = facts.statements_about("new")
     found = []
     for number in range(LONG_ITEMS if split == "train" else LONG_ITEMS // 8):
         item = questions[number % len(questions)]
         chance = random.Random(f"{language.SEED}/{LONG}/{split}/{number}")
-        before = [*chance.sample(told, LONG_STATEMENTS - 1), item.statement]
+        before = [*chance.sample(statements, LONG_STATEMENTS - 1), item.statement]
         chance.shuffle(before)
         found.append(replace(item, question=" ".join([*before, item.question])))
     return found
@@ -119,7 +120,7 @@ def _text(short: str, split: str) -> list[str]:
     if short in (*FACTS, LONG):
         groups = ("known",) if short == "people" else ("new", "read")
         return [
-            text for text in language.statements_about(*groups) if language.split_of(text) == split
+            text for text in facts.statements_about(*groups) if language.split_of(text) == split
         ]
     skill: Skill = SKILLS[short]
     count = 2 * TRAIN_ITEMS if split == "train" else HELD_OUT_ITEMS
@@ -130,10 +131,10 @@ def _known_text() -> list[str]:
     """Text of what the base knows, to measure drift on: facts, and skills on items that it was not
     trained on.
     """
-    told = [item.statement for skill in RETAINED_SKILLS for item in skill.items("test", 64)]
-    told += language.statements_about("known")[:320]
-    random.Random(language.SEED).shuffle(told)
-    return told
+    texts = [item.statement for skill in RETAINED_SKILLS for item in skill.items("test", 64)]
+    texts += facts.statements_about("known")[:320]
+    random.Random(language.SEED).shuffle(texts)
+    return texts
 
 
 def _rows(values: list[Any], shape: Callable[[Any], dict[str, Any]]) -> Dataset:
@@ -218,12 +219,3 @@ def _lm_eval(short: str) -> dict[str, Any]:
         "num_fewshot": 0,
         "metadata": {"version": 1.0},
     }
-
-
-@cache
-def _fingerprint() -> str:
-    """Changes when the language or the making of tasks changes."""
-    digest = hashlib.sha256()
-    for file in (Path(__file__), Path(language.__file__)):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]

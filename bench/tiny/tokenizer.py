@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
+from functools import cache
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from bench.tiny.language import vocabulary
+from bench.tiny.facts import RELATIONS
+from bench.tiny.language import RETAINED_SKILLS, SEED, TARGET_SKILLS
+from bench.tiny.words import CITIES, FIRST, FOREIGN, JOBS, LAST, LETTERS, NOUNS, PETS
 
 PAD, BOS, EOS, UNK = SPECIAL = ["<pad>", "<bos>", "<eos>", "<unk>"]
 SPACE = "\u2581"
@@ -16,6 +20,20 @@ CHAT_TEMPLATE = (
     " generation %}{{ ' ' + message['content'] + eos_token }}{% endgeneration %}{% else %}{{"
     " message['content'] }}{% endif %}{% endfor %}"
 )
+
+
+@cache
+def vocabulary() -> tuple[str, ...]:
+    """Every word of the language but digits, in a fixed order."""
+    rng = random.Random(SEED)
+    texts = [relation_text for r in RELATIONS for relation_text in (*r.questions, *r.statements)]
+    for skill in (*RETAINED_SKILLS, *TARGET_SKILLS):
+        items = [skill.draw(rng) for _ in range(3)]
+        texts += [item.question for item in items] + [item.statement for item in items]
+    words = {w for text in texts for w in text.split() if not w.startswith("{") and not w.isdigit()}
+    return tuple(
+        sorted({*words, "?", ".", *LETTERS, *FIRST, *LAST, *CITIES, *JOBS, *PETS, *NOUNS, *FOREIGN})
+    )
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:

@@ -1,4 +1,4 @@
-"""Continual learning as a metric of the `evaluate` library:
+"""Continual-learning metrics for the `evaluate` library:
 `evaluate.load("<path>/bench/metrics/continual_learning")`.
 """
 
@@ -22,7 +22,8 @@ _CITATION = """\
 }
 @inproceedings{chaudhry2018riemannian,
   title = {Riemannian Walk for Incremental Learning: Understanding Forgetting and Intransigence},
-  author = {Chaudhry, Arslan and Dokania, Puneet K. and Ajanthan, Thalaiyasingam and Torr, Philip H. S.},
+  author = {Chaudhry, Arslan and Dokania, Puneet K. and Ajanthan, Thalaiyasingam and
+            Torr, Philip H. S.},
   booktitle = {ECCV},
   year = {2018},
 }
@@ -35,20 +36,23 @@ _CITATION = """\
 """
 
 _DESCRIPTION = """\
-What a model that was trained on several tasks, one after the other, knows in the end, forgot on the way and could do ahead of time.
+Accuracy, backward and forward transfer and forgetting of a model trained on several tasks in
+sequence.
 """
 
 _INPUTS = """\
 Args:
-    scores: T + 1 rows of T scores, higher is better: row 0 before any training, row i after stage i; tasks in training order.
-    baseline: optional, T scores of a model that knows nothing; without it, row 0.
+    scores: T + 1 rows of T scores, higher is better. Row 0 is before any training, row i is after
+        stage i. Tasks are in training order.
+    baseline: T scores of an untrained model; default: row 0.
 Returns:
     average_accuracy: mean over tasks after the last stage.
-    backward_transfer: mean change of each task since it was trained, over T - 1; higher is better.
-    forward_transfer: mean score on each task just before it is trained, beyond the baseline; higher is better.
-    forgetting: mean fall of each task from its best; lower is better.
-    trace_backward_transfer: backward transfer over T, as TRACE has it; higher is better.
-    All but the first and the last are NaN for one task.
+    backward_transfer: mean change of each earlier task since it was trained; higher is better.
+    forward_transfer: mean score on each later task just before it is trained, minus the baseline;
+        higher is better.
+    forgetting: mean drop of each earlier task from its best score; lower is better.
+    trace_backward_transfer: backward transfer divided by T, as in TRACE; higher is better.
+    With one task, all but average_accuracy and trace_backward_transfer are NaN.
 Examples:
     >>> metric = evaluate.load("bench/metrics/continual_learning")
     >>> metric.compute(scores=[[0.0, 0.0], [0.75, 0.0], [0.5, 0.75]])["forgetting"]

@@ -1,8 +1,8 @@
-"""Metrics of a sequence of tasks, from the scores on every task after every stage.
+"""Metrics of a sequence of tasks, computed from the scores on every task after every stage.
 
-`scores[i][j]` is R[i][j], the score on task j after stage i, higher is better: row 0 is before any
-training, rows 1 to T follow the stages, and columns are the T tasks in the order in which they were
-trained. What needs two tasks is NaN for one.
+`scores[i][j]` is R[i][j], the score on task j after stage i; higher is better. Row 0 is before any
+training, rows 1 to T are after each stage. Columns are the T tasks in training order. Metrics that
+need two tasks are NaN for one.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def forward_transfer(scores: Scores, baseline: Sequence[float] | None = None) ->
     """FWT = 1/(T-1) Σ_{j>1} R[j-1][j] - b[j]: score on each task just before it is trained
     (Lopez-Paz and Ranzato 2017, eq. 4).
 
-    `baseline` is b, the paper's score at random initialisation; without it the zero-shot scores
-    R[0] stand in, as a pre-trained model has no such initialisation.
+    `baseline` is b, in the paper the score at random initialization. The default is the zero-shot
+    scores R[0], because a pre-trained model has no random initialization.
     """
     last = _stages(scores)
     start = scores[0] if baseline is None else baseline
@@ -43,18 +43,18 @@ def forward_transfer(scores: Scores, baseline: Sequence[float] | None = None) ->
 
 
 def forgetting(scores: Scores) -> float:
-    """F = 1/(T-1) Σ_{j<T} max_{1≤l<T} R[l][j] - R[T][j]: fall of each task from its best (Chaudhry
+    """F = 1/(T-1) Σ_{j<T} max_{1≤l<T} R[l][j] - R[T][j]: drop of each task from its best (Chaudhry
     et al. 2018, section 3).
 
-    Below nothing where the last stage made the earlier tasks better than they ever were.
+    Negative if the earlier tasks score higher after the last stage than ever before.
     """
     last = _stages(scores)
     return _mean([max(row[j] for row in scores[1:last]) - scores[last][j] for j in range(last - 1)])
 
 
 def trace_backward_transfer(scores: Scores) -> float:
-    """BWT of TRACE (Wang et al. 2023): as `backward_transfer`, but over T, with the last task's
-    zero counted.
+    """BWT of TRACE (Wang et al. 2023): as `backward_transfer`, but divided by T; the last task
+    contributes zero.
     """
     last = _stages(scores)
     return _mean([scores[last][j - 1] - scores[j][j - 1] for j in range(1, last + 1)])

@@ -1,6 +1,4 @@
-"""What happened to each item between two models: kept, lost, gained or never right. Counted as
-Toneva et al. 2019 do.
-"""
+"""Right→wrong and wrong→right counts between two models, as in Toneva et al. 2019."""
 
 from __future__ import annotations
 
@@ -11,34 +9,36 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Flips:
-    """Items by what they were before and are after."""
+    """Number of items for each outcome before and after training."""
 
     kept: int
+    """Right before and after (n11)."""
     lost: int
-    """Right before, wrong after (n10)."""
+    """Right→wrong (n10)."""
     gained: int
-    """Wrong before, right after (n01)."""
+    """Wrong→right (n01)."""
     missed: int
+    """Wrong before and after (n00)."""
 
     @property
     def forgetting_rate(self) -> float:
-        """Share of what was right that is lost, n10 / (n10 + n11); NaN where nothing was right."""
+        """Share of right items that went wrong, n10 / (n10 + n11); NaN if none was right."""
         return _share(self.lost, self.kept)
 
     @property
     def gain_rate(self) -> float:
-        """Share of what was wrong that is gained, n01 / (n01 + n00); NaN where nothing was wrong."""
+        """Share of wrong items that went right, n01 / (n01 + n00); NaN if none was wrong."""
         return _share(self.gained, self.missed)
 
     @property
     def net_change(self) -> float:
-        """Accuracy after minus accuracy before; losses and gains cancel in it."""
+        """Accuracy after minus accuracy before."""
         return (self.gained - self.lost) / (self.kept + self.lost + self.gained + self.missed)
 
     @property
     def p(self) -> float:
-        """Two-sided exact p that an item flips one way as easily as the other (McNemar 1947); 1
-        where none flipped.
+        """Two-sided p of the exact test that both directions are equally likely (McNemar 1947); 1
+        if no item changed.
         """
         flipped = self.lost + self.gained
         tail = sum(math.comb(flipped, k) for k in range(min(self.lost, self.gained) + 1))
@@ -46,8 +46,8 @@ class Flips:
 
 
 def flips(before: Iterable[float], after: Iterable[float]) -> Flips:
-    """Count aligned outcomes, 1 for right and 0 for wrong. Raises ValueError where they are
-    something else, unaligned or none.
+    """Count outcomes in the same order, 1 for right and 0 for wrong. Raises ValueError for other
+    values, different lengths or no items.
     """
     counts: dict[tuple[float, float], int] = {(1, 1): 0, (1, 0): 0, (0, 1): 0, (0, 0): 0}
     for pair in zip(before, after, strict=True):

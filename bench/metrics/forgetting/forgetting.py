@@ -1,4 +1,4 @@
-"""Forgetting as a metric of the `evaluate` library:
+"""Forgetting as a metric for the `evaluate` library:
 `evaluate.load("<path>/bench/metrics/forgetting")`.
 """
 
@@ -10,12 +10,14 @@ from bench.metrics.forgetting.flips import flips
 _CITATION = """\
 @inproceedings{toneva2019forgetting,
   title = {An Empirical Study of Example Forgetting during Deep Neural Network Learning},
-  author = {Toneva, Mariya and Sordoni, Alessandro and Tachet des Combes, Remi and Trischler, Adam and Bengio, Yoshua and Gordon, Geoffrey},
+  author = {Toneva, Mariya and Sordoni, Alessandro and Tachet des Combes, Remi and
+            Trischler, Adam and Bengio, Yoshua and Gordon, Geoffrey},
   booktitle = {ICLR},
   year = {2019},
 }
 @article{mcnemar1947,
-  title = {Note on the sampling error of the difference between correlated proportions or percentages},
+  title = {Note on the sampling error of the difference between correlated proportions or
+           percentages},
   author = {McNemar, Quinn},
   journal = {Psychometrika},
   year = {1947},
@@ -23,20 +25,20 @@ _CITATION = """\
 """
 
 _DESCRIPTION = """\
-Which items a model lost and gained by being trained. Accuracy alone hides it: as many may be gained as were lost.
+How many items went right→wrong and wrong→right in training. The two can cancel in accuracy.
 """
 
 _INPUTS = """\
 Args:
-    before: 1 where the model before training was right on an item, 0 where it was wrong.
-    after: the same for the model after training, in the same order.
+    before: 1 for each item that the model got right before training, 0 for each it got wrong.
+    after: the same after training, in the same order.
 Returns:
-    items_lost: right before, wrong after (n10).
-    items_gained: wrong before, right after (n01).
-    forgetting_rate: n10 / (n10 + n11), NaN where nothing was right before.
-    gain_rate: n01 / (n01 + n00), NaN where nothing was wrong before.
+    items_lost: right→wrong (n10).
+    items_gained: wrong→right (n01).
+    forgetting_rate: n10 / (n10 + n11); NaN if nothing was right before.
+    gain_rate: n01 / (n01 + n00); NaN if nothing was wrong before.
     net_change: accuracy after minus accuracy before.
-    p: two-sided exact McNemar p.
+    p: two-sided p of the exact McNemar test.
 Examples:
     >>> forgetting = evaluate.load("bench/metrics/forgetting")
     >>> forgetting.compute(before=[1, 1, 0, 0], after=[1, 0, 1, 0])["items_lost"]

@@ -1,16 +1,15 @@
-"""Holding on by weights: all parameters are trained, and something pulls them back to where they
-started.
-"""
+"""Regularisation of weights: all parameters are trained and pulled back towards the start."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from bench import Choice, LogRange, Range
 
-from .tuning import FineTuning, nothing_old
+from .tuning import FineTuning, nothing_old, tuned
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -35,19 +34,15 @@ class L2SP(FineTuning):
         from . import penalties
 
         model = session.model()
-        start = penalties.copies(model)
-        optimizer = session.optimizer(model, self.lr)
-        for batch in session.batches(self.formats[0]):
-            session.step(
-                optimizer,
-                model(**batch).loss + penalties.l2_sp(list(model.parameters()), start, self.alpha),
-            )
-        return model
+        penalty = partial(
+            penalties.l2_sp, list(model.parameters()), penalties.copies(model), self.alpha
+        )
+        return tuned(session, model, session.optimizer(model, self.lr), penalty)
 
 
 class EWC(FineTuning):
-    """Fine-tuning that holds each weight as firmly as its Fisher information on old tasks says it
-    matters there.
+    """Fine-tuning with a penalty on each weight's distance to the start, weighted by its Fisher
+    information on old tasks.
     """
 
     reference: ClassVar = (
@@ -77,19 +72,13 @@ class EWC(FineTuning):
         fisher = fisher_on_old_tasks(session, self.formats[0], self.fisher_examples)
         model = session.model()
         start = penalties.copies(model)
-        optimizer = session.optimizer(model, self.lr)
-        for batch in session.batches(self.formats[0]):
-            loss = model(**batch).loss
-            session.step(
-                optimizer,
-                loss + penalties.ewc(list(model.parameters()), start, fisher, self.ewc_lambda),
-            )
-        return model
+        penalty = partial(penalties.ewc, list(model.parameters()), start, fisher, self.ewc_lambda)
+        return tuned(session, model, session.optimizer(model, self.lr), penalty)
 
 
 class RecAdam(FineTuning):
-    """Fine-tuning whose optimizer first recalls the start model's weights and turns to the target
-    by and by.
+    """Fine-tuning whose optimizer first recalls the start model's weights and gradually turns to
+    the target.
     """
 
     reference: ClassVar = "Chen et al. 2020, Recall and learn, 2004.12651, Algorithm 1"
@@ -127,13 +116,11 @@ class RecAdam(FineTuning):
             )
 
         optimizer.register_step_pre_hook(recall)
-        for batch in session.batches(self.formats[0]):
-            session.step(optimizer, model(**batch).loss)
-        return model
+        return tuned(session, model, optimizer)
 
 
 class Mixout(FineTuning):
-    """Fine-tuning in which each pass puts a random share of the linear layers' weights back to the
+    """Fine-tuning in which each step resets a random share of the linear layers' weights to the
     start.
     """
 
@@ -143,7 +130,7 @@ class Mixout(FineTuning):
     p: Annotated[
         float,
         Range(0.1, 0.9),
-        Field(ge=0, lt=1, description="chance of each weight to be the start's in a pass"),
+        Field(ge=0, lt=1, description="chance of each weight to be the start's in a step"),
     ] = 0.7
 
     def train(self, session: Session) -> PreTrainedModel:
@@ -151,7 +138,6 @@ class Mixout(FineTuning):
 
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
-        with mixing(model, self.p):
-            for batch in session.batches(self.formats[0]):
-                session.step(optimizer, model(**batch).loss)
-        return model
+        with mixing(model, self.p) as draw_again:
+            optimizer.register_step_post_hook(lambda *_: draw_again())
+            return tuned(session, model, optimizer)

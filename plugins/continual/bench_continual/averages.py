@@ -1,4 +1,4 @@
-"""Holding on by averaging: with the start model, or among several fine-tuned ones."""
+"""Averaging of weights: with the start model, or among several fine-tuned ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class WiseFT(FineTuning):
 
 class ModelSoup(FineTuning):
     """The mean of the weights of several fine-tuned models, which share the budget and see the data
-    in other orders.
+    in different orders.
     """
 
     reference: ClassVar = "Wortsman et al. 2022, Model soups, 2203.05482, §2, uniform soup"

@@ -1,8 +1,8 @@
-"""Weights made from weights: mixed at random in each pass, interpolated, averaged."""
+"""Weights made from weights: mixed at random, interpolated, averaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,18 +21,25 @@ def mixout(weight: Tensor, start: Tensor, mask: Tensor, p: float) -> Tensor:
 
 
 @contextmanager
-def mixing(model: PreTrainedModel, p: float) -> Iterator[None]:
-    """Every pass through a linear layer, but the output head, uses weights mixed with the present
-    ones by a new mask.
+def mixing(model: PreTrainedModel, p: float) -> Iterator[Callable[[], None]]:
+    """Every linear layer but the output head computes with a mixture of its weights and those it
+    has now.
 
-    The layers' own parameters stay what is trained and saved.
+    Yields a function that draws new masks; all passes until then use the same ones, so that a
+    batch may be passed in parts. The layers' own parameters are trained and saved.
     """
     head = model.get_output_embeddings()
     layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
-    for layer in layers:
-        layer.forward = _Mixed(layer, p)  # pyright: ignore[reportAttributeAccessIssue]
+    mixed = [_Mixed(layer, p) for layer in layers]
+    for layer, forward in zip(layers, mixed, strict=True):
+        layer.forward = forward  # pyright: ignore[reportAttributeAccessIssue]
+
+    def draw_again() -> None:
+        for forward in mixed:
+            forward.mask = None
+
     try:
-        yield
+        yield draw_again
     finally:
         for layer in layers:
             del layer.forward
@@ -44,13 +51,14 @@ class _Mixed:
     def __init__(self, layer: nn.Linear, p: float) -> None:
         self.layer, self.p = layer, p
         self.start = layer.weight.detach().clone()
+        self.mask: Tensor | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
         weight = self.layer.weight
-        mask = torch.rand(weight.shape, device=weight.device) < self.p
-        return F.linear(
-            inputs, mixout(weight, self.start.to(weight.dtype), mask, self.p), self.layer.bias
-        )
+        if self.mask is None:
+            self.mask = torch.rand(weight.shape, device=weight.device) < self.p
+        mixed = mixout(weight, self.start.to(weight.dtype), self.mask, self.p)
+        return F.linear(inputs, mixed, self.layer.bias)
 
 
 def wise_ft(start: Tensor, tuned: Tensor, alpha: float) -> Tensor:
@@ -72,7 +80,7 @@ def soup(models: Iterable[Iterable[Tensor]]) -> list[Tensor]:
 
 
 def set_weights(model: nn.Module, weights: Sequence[Tensor]) -> None:
-    """Give the parameters of a model new values, in their order and in the precision of these
+    """Replace the parameters of a model, in their order; they take the precision of the new
     values.
     """
     for parameter, weight in zip(model.parameters(), weights, strict=True):

@@ -1,4 +1,4 @@
-"""Holding on by subspaces: a new low-rank update that stays orthogonal to those of earlier targets."""
+"""Regularisation of subspaces: a low-rank update orthogonal to those of earlier targets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method
+from bench import Choice, Format, LogRange, Method, token_losses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,13 +59,18 @@ class OLora(Method):
         pairs = _pairs(model, session.earlier)
         optimizer = session.optimizer(model, self.lr)
         for batch in session.batches(self.formats[0]):
-            loss = model(**batch).loss
-            session.step(optimizer, loss + self.lambda_1 * penalties.orthogonality(pairs))
+            session.learn(
+                optimizer,
+                batch,
+                lambda part: (
+                    token_losses(model, part) + self.lambda_1 * penalties.orthogonality(pairs)
+                ),
+            )
         return model
 
 
 def _pairs(model: PeftModel, earlier: tuple[Path, ...]) -> list[tuple[Tensor, Tensor]]:
-    """The A of each earlier adapter beside the A that is trained in its place."""
+    """Each A of each earlier adapter with the A that is trained in its place."""
     from safetensors.torch import load_file
 
     trained = {

@@ -1,5 +1,5 @@
-"""The terms that these methods add to a loss or to a step. Sequences of tensors stand in the order
-of the model's parameters.
+"""The terms that these methods add to a loss or to a step. Sequences of tensors follow the order of
+the model's parameters.
 """
 
 from __future__ import annotations
@@ -22,13 +22,8 @@ def l2_sp(parameters: Sequence[Tensor], start: Sequence[Tensor], alpha: float) -
     """α/2 ‖w−w⁰‖² over all parameters, a scalar (Li et al. 2018, 1802.01483, §3; a language model
     has no new layers for its β).
     """
-    return (
-        alpha
-        / 2
-        * torch.stack(
-            [(w - w0).square().sum() for w, w0 in zip(parameters, start, strict=True)]
-        ).sum()
-    )
+    parts = [(w - w0).square().sum() for w, w0 in zip(parameters, start, strict=True)]
+    return alpha / 2 * torch.stack(parts).sum()
 
 
 def ewc(
@@ -37,7 +32,7 @@ def ewc(
     fisher: Sequence[Tensor],
     ewc_lambda: float,
 ) -> Tensor:
-    """λ/2 Σ F (θ−θ*)² over all parameters, a scalar (Kirkpatrick et al. 2017, 1612.00796, eq. 3)."""
+    """λ/2 Σ F (θ−θ*)² over all parameters, a scalar (Kirkpatrick et al. 2017, eq. 3)."""
     parts = [
         (f * (p - p0).square()).sum() for p, p0, f in zip(parameters, start, fisher, strict=True)
     ]
@@ -45,8 +40,8 @@ def ewc(
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² KL(teacher‖student) at temperature T from logits of (tokens, vocabulary): the mean over
-    tokens, in nats.
+    """T² KL(teacher‖student) at temperature T in nats, (tokens,), from logits of (tokens,
+    vocabulary).
 
     Li and Hoiem 2016, 1606.09282, §3, is the cross-entropy of the same two distributions: it
     differs by the teacher's entropy, which has no gradient. T² keeps gradients at their size
@@ -54,9 +49,7 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
     """
     wanted = teacher.div(temperature).log_softmax(-1)
     given = student.div(temperature).log_softmax(-1)
-    return (
-        temperature**2 * F.kl_div(given, wanted, log_target=True, reduction="none").sum(-1).mean()
-    )
+    return temperature**2 * F.kl_div(given, wanted, log_target=True, reduction="none").sum(-1)
 
 
 def orthogonality(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor | float:
@@ -73,9 +66,8 @@ def annealed(progress: float, k: float, t0: float) -> float:
     """λ(t) = 1 / (1 + exp(−k (t−t0))): the target's weight, 0..1 (Chen et al. 2020, 2004.12651,
     §3).
     """
-    return 0.5 * (
-        1 + math.tanh(k * (progress - t0) / 2)
-    )  # the same function, which cannot overflow
+    # the same function, which cannot overflow
+    return 0.5 * (1 + math.tanh(k * (progress - t0) / 2))
 
 
 def recall(optimizer: Optimizer, start: Sequence[Tensor], gamma: float, weight: float) -> None:

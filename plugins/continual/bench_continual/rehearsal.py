@@ -1,14 +1,15 @@
-"""Holding on by outputs: old rows among the new ones, or the old model's answers to the new rows."""
+"""Rehearsal: old rows among the new ones, or the old model's predictions on the new rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import LogRange, Range
+from bench import LogRange, Range, token_losses
 
 from .tuning import FineTuning, nothing_old
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from bench import Session
-    from bench.methods.session import Measuring
+    from bench import Session, ValidationSession
 
 
 class Replay(FineTuning):
@@ -42,15 +42,16 @@ class Replay(FineTuning):
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
         for prompts, completions in self.mixed(session):
-            session.step(optimizer, model(**session.encode(prompts, completions)).loss)
+            batch = session.encode(prompts, completions)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
         return model
 
     def mixed(self, session: Session) -> Iterator[tuple[list[str], list[str]]]:
-        """Prompts and completions of the target's batches, in each of which the last rows have made
-        way for old ones.
+        """Prompts and completions of the target's batches, the last rows of each replaced by old
+        ones.
 
-        Where the share is no whole number of rows, batches take turns so that it holds over all of
-        them.
+        Where the share is not a whole number of rows, the number of old rows varies from batch to
+        batch so that the share holds over all of them.
         """
         old = session.old_rows(self.formats[0], 1)
         share = self.replay_ratio * session.batch_size
@@ -82,24 +83,49 @@ class LwF(FineTuning):
         model, teacher = session.model(), session.reference()
         optimizer = session.optimizer(model, self.lr)
         for batch in session.batches(self.formats[0]):
-            output = model(**batch)
-            session.step(
-                optimizer,
-                output.loss + self.lambda_o * self._distilled(output.logits, teacher, batch),
-            )
+            per_row = (_labelled(batch).float().sum(1).mean(), _text(batch).float().sum(1).mean())
+            session.learn(optimizer, batch, partial(self._losses, model, teacher, per_row))
         return model
 
-    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         teacher = session.reference()
         parts = [
-            self._distilled(model(**batch).logits, teacher, batch)
+            self._distilled(model(**batch).logits, teacher, batch).mean()
             for batch in session.batches(self.formats[0])
         ]
         return super().objective(session, model) | {"distillation": float(sum(parts)) / len(parts)}
 
+    def _losses(
+        self,
+        model: PreTrainedModel,
+        teacher: PreTrainedModel,
+        per_row: tuple[Tensor, Tensor],
+        part: dict[str, Tensor],
+    ) -> Tensor:
+        """Loss of each row, of shape (rows,), whose mean is the likelihood's mean over labels plus
+        the distillation's over text.
+
+        `per_row` are the mean numbers of labels and of text tokens in a row of the whole batch.
+        """
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        output = model(input_ids=part["input_ids"], attention_mask=part["attention_mask"])
+        nll = cross_entropy(
+            output.logits[:, :-1].float().transpose(1, 2), part["labels"][:, 1:], reduction="none"
+        ).sum(1)
+        text = _text(part)
+        distilled = self._distilled(output.logits, teacher, part)
+        by_row = torch.zeros(text.shape, device=text.device).masked_scatter(text, distilled).sum(1)
+        labels_per_row, text_per_row = per_row
+        return nll / labels_per_row + self.lambda_o * by_row / text_per_row
+
     def _distilled(
         self, logits: Tensor, teacher: PreTrainedModel, batch: dict[str, Tensor]
     ) -> Tensor:
+        """Divergence from the teacher for each text token that follows another, (tokens,)."""
         import torch
 
         from . import penalties
@@ -108,9 +134,17 @@ class LwF(FineTuning):
             wanted = teacher(
                 input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
             ).logits
-        followed = batch["attention_mask"][
-            :, 1:
-        ].bool()  # positions whose next token is text, of the prompt as well
+        text = _text(batch)
         return penalties.distillation(
-            logits[:, :-1][followed].float(), wanted[:, :-1][followed].float(), self.temperature
+            logits[:, :-1][text].float(), wanted[:, :-1][text].float(), self.temperature
         )
+
+
+def _labelled(batch: dict[str, Tensor]) -> Tensor:
+    """Whether the next token is a label, (rows, tokens - 1)."""
+    return batch["labels"][:, 1:] >= 0
+
+
+def _text(batch: dict[str, Tensor]) -> Tensor:
+    """Whether the next token is text, of the prompt or the completion, (rows, tokens - 1)."""
+    return batch["attention_mask"][:, 1:].bool()

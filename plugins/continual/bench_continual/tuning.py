@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Format, LogRange, Method
+from bench import Format, LogRange, Method, token_losses
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
     from transformers import PreTrainedModel
 
     from bench import Session
@@ -28,10 +31,21 @@ class FineTuning(Method):
 
     def train(self, session: Session) -> PreTrainedModel:
         model = session.model()
-        optimizer = session.optimizer(model, self.lr)
-        for batch in session.batches(self.formats[0]):
-            session.step(optimizer, model(**batch).loss)
-        return model
+        return tuned(session, model, session.optimizer(model, self.lr))
+
+
+def tuned(
+    session: Session,
+    model: PreTrainedModel,
+    optimizer: Optimizer,
+    penalty: Callable[[], Tensor | float] = float,
+) -> PreTrainedModel:
+    """The model, fine-tuned until the budget is spent; `penalty` is added to the loss of each
+    step.
+    """
+    for batch in session.batches(Format.PROMPT_COMPLETION):
+        session.learn(optimizer, batch, lambda part: token_losses(model, part) + penalty())
+    return model
 
 
 def nothing_old(session: Session, format: Format) -> str | None:

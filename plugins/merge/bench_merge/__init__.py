@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DepthUpscale(Method):
-    """Deepens the model from n to 2(n - m) layers by stacking two copies of it, without training."""
+    """Deepens the model from n to 2(n - m) layers by stacking two copies, without training."""
 
     formats: ClassVar = ()
     reference: ClassVar = "Kim et al. 2023, SOLAR 10.7B, 2312.15166, §2, Figure 1"
@@ -143,7 +143,7 @@ def _changes(start: Weights, parts: Sequence[Weights]) -> list[Weights]:
     shape = {name: tensor.shape for name, tensor in start.items()}
     if any({name: tensor.shape for name, tensor in part.items()} != shape for part in parts):
         raise Skipped(
-            "a part has other layers than the start, so what it changed cannot be told: change the"
+            "a part has other layers than the start, so there is no difference to merge: change the"
             " layers before the merge"
         )
     return [{name: part[name] - start[name] for name in start} for part in parts]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method, Range, Skipped
+from bench import Choice, Format, LogRange, Method, Range, Skipped, token_losses
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -35,7 +36,7 @@ class PeftMethod(Method):
 
     def train(self, session: Session) -> PeftModel:
         model = self.adapted(session)
-        self.learn(session, model, self.optimizer(session, model))
+        self.fit(session, model, self.optimizer(session, model))
         return model
 
     def adapted(self, session: Session) -> PeftModel:
@@ -46,13 +47,21 @@ class PeftMethod(Method):
     def optimizer(self, session: Session, model: PeftModel) -> Optimizer:
         return session.optimizer(model, self.lr)
 
-    def learn(self, session: Session, model: PeftModel, optimizer: Optimizer) -> None:
+    def fit(self, session: Session, model: PeftModel, optimizer: Optimizer) -> None:
+        """Train the adapter until the budget is spent."""
         for batch in session.batches(self.formats[0]):
-            session.step(optimizer, self.loss(model, batch))
+            session.learn(optimizer, batch, partial(self.losses, model))
 
-    def loss(self, model: PeftModel, batch: dict[str, Any]) -> Tensor:
-        """The model's own loss: PEFT adds a method's penalty to it where PEFT computes one."""
-        return model(**batch).loss
+    def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of each labelled token, (labels,)."""
+        return token_losses(model, batch)
+
+
+def own_losses(model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+    """The loss that PEFT computes, a mean over labels plus a term of the method's own, repeated for
+    each label: (labels,).
+    """
+    return model(**batch).loss.expand(int((batch["labels"][:, 1:] >= 0).sum()))
 
 
 def wrapped(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
@@ -144,7 +153,7 @@ class PromptTuning(PeftMethod):
 
 
 class PrefixTuning(PeftMethod):
-    """Learned keys and values in front of the text, in every layer; the model itself stays frozen."""
+    """Learned keys and values in front of the text in every layer; the model stays frozen."""
 
     reference: ClassVar = "Li and Liang 2021, Prefix-tuning, 2101.00190 (peft.PrefixTuningConfig)"
 

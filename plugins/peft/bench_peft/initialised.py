@@ -1,5 +1,5 @@
-"""Methods that look at data, or change the weights beneath them, before they train. What they look
-at is charged.
+"""Methods that pass data through the model, or change its weights, before they train. These passes
+are charged as set-up.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ PromptRate = Annotated[
 ]
 
 
+SET_UP = "set-up"
+"""The purpose of passes that a start is computed from."""
+
+
 def first_batches(session: Session, rows: int) -> Iterator[dict[str, Tensor]]:
     """The first batches of training, with as many rows as asked for or a few more."""
     return islice(session.batches(Format.PROMPT_COMPLETION), -(-rows // session.batch_size))
@@ -63,22 +67,22 @@ class Eva(Lora):
         from peft import initialize_lora_eva_weights
 
         model = super().adapted(session)
-        initialize_lora_eva_weights(
-            model, list(first_batches(session, self.init_rows)), show_progress_bar=False
-        )
+        batches = list(first_batches(session, self.init_rows))
+        with session.purpose(SET_UP):
+            initialize_lora_eva_weights(model, batches, show_progress_bar=False)
         return model.train()
 
 
 class Rebased(Lora):
-    """LoRA whose start takes something away from the weights beneath it in a way that cannot be
-    computed again.
+    """LoRA whose initialisation subtracts something from the base weights that cannot be computed
+    again.
 
-    The changed weights become the start, and the factors are put onto them.
+    The changed weights become the start, and the factors are loaded onto them.
     """
 
     @abstractmethod
     def initial_config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
-        """LoRA's configuration with the method's own start, after whatever that needs of the model."""
+        """LoRA's configuration with the method's own initialisation."""
 
     def adapted(self, session: Session) -> PeftModel:
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
@@ -135,11 +139,10 @@ class Corda(Rebased):
         def look() -> None:
             for batch in self.looked_at(session):
                 for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
-                    model(
-                        input_ids=ids[mask.bool()][None]
-                    )  # PEFT sums over one row without padding at a time
+                    model(input_ids=ids[mask.bool()][None])  # PEFT sums over one row at a time
 
-        preprocess_corda(model, config, run_model=look)  # pyright: ignore[reportArgumentType]
+        with session.purpose(SET_UP):
+            preprocess_corda(model, config, run_model=look)  # pyright: ignore[reportArgumentType]
         return config
 
     def looked_at(self, session: Session) -> Iterator[dict[str, Tensor]]:
@@ -156,16 +159,15 @@ class CordaKpm(Corda):
     corda_method: ClassVar[Literal["ipm", "kpm"]] = "kpm"
 
     def skip(self, session: Session) -> str | None:
-        kept = any(Format.PROMPT_COMPLETION in task.formats for task in session.old)
-        return (
-            None
-            if kept
-            else "no retained task has prompts and completions whose knowledge it could preserve"
-        )
+        if any(Format.PROMPT_COMPLETION in task.formats for task in session.old):
+            return None
+        return "no retained task has prompts and completions whose knowledge it could preserve"
 
     def looked_at(self, session: Session) -> Iterator[dict[str, Tensor]]:
         rows = session.old_rows(Format.PROMPT_COMPLETION, session.batch_size)
         for columns in islice(rows, -(-self.init_rows // session.batch_size)):
+            if session.progress >= 1:
+                return
             yield session.encode(columns["prompt"], columns["completion"])
 
 
@@ -193,7 +195,8 @@ class LoraGa(Rebased):
             for batch in first_batches(session, self.init_rows):
                 model(**batch).loss.backward()
 
-        preprocess_loraga(model, config, look)  # pyright: ignore[reportArgumentType]
+        with session.purpose(SET_UP):
+            preprocess_loraga(model, config, look)  # pyright: ignore[reportArgumentType]
         return config
 
 
@@ -220,13 +223,11 @@ class Cartridge(PeftMethod):
         from peft import initialize_kv_prefix_from_past_key_values
 
         start = session.model()
-        ids = session.tokenizer(fitted.examples(session, start), return_tensors="pt").to(
-            session.device
-        )["input_ids"]
-        ids = ids.repeat(1, -(-self.num_virtual_tokens // ids.shape[1]))[
-            :, : self.num_virtual_tokens
-        ]
-        with torch.no_grad():
+        text = session.tokenizer(fitted.examples(session, start), return_tensors="pt")
+        ids = text["input_ids"].to(session.device)
+        ids = ids.repeat(1, -(-self.num_virtual_tokens // ids.shape[1]))
+        ids = ids[:, : self.num_virtual_tokens]
+        with torch.no_grad(), session.purpose(SET_UP):
             cache = start(input_ids=ids, use_cache=True).past_key_values
         model = wrapped(start, self.config(session, start))
         initialize_kv_prefix_from_past_key_values(model, past_key_values=cache)
@@ -239,10 +240,8 @@ class Cpt(PeftMethod):
     reference: ClassVar = (
         "Blau et al. 2024, Context-aware prompt tuning, 2410.17222, §4 (peft.CPTConfig)"
     )
-    goal: ClassVar = (
-        "loss",
-        "lower",
-    )  # it holds the examples in front too, so no number of a start without them compares with it
+    # its loss is on the examples in front, too: no number of a start without them compares with it
+    goal: ClassVar = ("loss", "lower")
 
     lr: PromptRate = 1e-3
     shots: Annotated[
@@ -268,6 +267,15 @@ class Cpt(PeftMethod):
             opt_projection_epsilon=self.opt_projection_epsilon,
             opt_projection_format_epsilon=self.opt_projection_epsilon,
         )
+
+    def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+        """PEFT's loss, a weighted mean over the labels of the text and of the examples before it,
+        once for each of these labels.
+        """
+        kinds: Any = getattr(model.active_peft_config, "cpt_tokens_type_mask")  # noqa: B009
+        in_front = sum(kind % 4 == 0 for kind in kinds)
+        labels = int((batch["labels"] >= 0).sum()) + in_front * len(batch["labels"])
+        return model(**batch).loss.expand(labels)
 
     def _context(self, session: Session) -> dict[str, Any]:
         """The examples' tokens, and for each its kind in PEFT's code: 4·n + 2 in the prompt of

@@ -12,7 +12,8 @@ from . import Lora, PeftMethod, PrefixTuning, PromptTuning, initialised, trained
 from .table import ROWS, Row
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
+    from torch.optim import Optimizer
     from transformers import PreTrainedModel
 
     from bench import Session
@@ -34,13 +35,26 @@ class TableMethod(PeftMethod):
         return getattr(peft, self.row.config)(task_type="CAUSAL_LM", **fixed, **chosen)
 
 
+class WholeBatch(TableMethod):
+    """A method in which every token of a batch depends on all the others, so that no part of it has
+    a gradient of its own.
+    """
+
+    def fit(self, session: Session, model: PeftModel, optimizer: Optimizer) -> None:
+        for batch in session.batches(self.formats[0]):
+            unit = {"batch": [batch]}  # one entry, which is not split
+            session.learn(optimizer, unit, lambda part: self.losses(model, part["batch"][0]))
+
+
+BASES = {"lily": WholeBatch}  # its router is averaged over all tokens of a pass
+
+
 def made(row: Row) -> type[TableMethod]:
     """A method class of a row of the table."""
     name = row.name.title().replace("-", "")
+    base = BASES.get(row.name, TableMethod)
     fields: dict[str, Any] = {"lr": row.rate, **row.sizes}
-    method = create_model(
-        name, __base__=TableMethod, __module__=__name__, __doc__=row.line, **fields
-    )
+    method = create_model(name, __base__=base, __module__=__name__, __doc__=row.line, **fields)
     method.row, method.family = row, row.family
     method.reference = (
         row.reference

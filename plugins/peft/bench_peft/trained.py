@@ -4,17 +4,19 @@ schedule belongs to them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
 from bench import Choice, LogRange, Range
 
-from . import Lora, PeftMethod, fitted
+from . import Lora, PeftMethod, fitted, own_losses
+from .allocation import FIRST, LAST, MOMENTS, Allocation
 from .table import LOW_RANK
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
+    from peft.tuners.lora.monteclora import BufferedMontecloraSampler
     from torch import Tensor
     from torch.optim import Optimizer
     from transformers import PreTrainedModel
@@ -27,44 +29,6 @@ LowRankRate = Annotated[
     Field(gt=0, description="peak learning rate of AdamW"),
 ]
 
-MOMENTS = 1000
-"""PEFT's schedules count steps, a budget may count anything: the budget is cut into so many
-moments, and they are told as steps.
-"""
-FIRST, LAST = 50, 900
-"""Moments at which the allocation begins and ends; the shares of AdaLoRA in PEFT's comparison on
-MetaMathQA (200 and 4500 of 5000).
-"""
-
-
-class Allocation:
-    """Calls a tuner's `update_and_allocate` after each step of an optimizer, while the gradients
-    are still there.
-
-    It never passes over a multiple of `interval` (those are when a tuner acts), however many
-    moments one step takes, and tells each only once.
-    """
-
-    def __init__(
-        self, session: Session, model: PeftModel, optimizer: Optimizer, interval: int
-    ) -> None:
-        self.session, self.tuner, self.interval = session, model.base_model, interval
-        self.told = 0
-        optimizer.register_step_post_hook(lambda *_: self._tell(round(session.progress * MOMENTS)))
-
-    def finish(self) -> None:
-        """Make the last cut where the budget was over before it."""
-        if 0 < self.told < LAST:
-            self._tell(LAST)
-
-    def _tell(self, moment: int) -> None:
-        moment = LAST if self.told < LAST <= moment else moment
-        due = moment // self.interval * self.interval
-        if due <= self.told:
-            due = moment if moment % self.interval else moment + 1
-        self.told = max(self.told, due)
-        self.tuner.update_and_allocate(due)  # pyright: ignore[reportCallIssue]
-
 
 class Allocating(PeftMethod):
     """Takes rank away from where it matters least, while it trains."""
@@ -76,18 +40,16 @@ class Allocating(PeftMethod):
         optimizer = self.optimizer(session, model)
         trained = [p for p in model.parameters() if p.requires_grad]
         allocation = Allocation(session, model, optimizer, self.interval)
-        self.learn(session, model, optimizer)
+        self.fit(session, model, optimizer)
         allocation.finish()
         for parameter in trained:
-            parameter.requires_grad_(
-                True
-            )  # what was switched off on the way was trained until then
+            parameter.requires_grad_(True)  # what was switched off meanwhile was trained, too
         return model
 
 
 class AdaLora(Allocating):
-    """Updates in the form of a singular value decomposition, whose ranks move to the layers where
-    they matter.
+    """Updates in the form of a singular value decomposition; ranks move to the layers where they
+    matter most.
     """
 
     reference: ClassVar = (
@@ -135,6 +97,9 @@ class AdaLora(Allocating):
             total_step=MOMENTS,
         )
 
+    def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+        return own_losses(model, batch)  # with the penalty on factors
+
 
 class AdamssAsa(Allocating):
     """AdaMSS that switches the least important clusters off while it trains."""
@@ -171,6 +136,22 @@ class AdamssAsa(Allocating):
         )
 
 
+class _Noise:
+    """A MonteCLoRA sampler's `get`, which gives the same sample until it is told to draw again."""
+
+    def __init__(self, sampler: BufferedMontecloraSampler) -> None:
+        self.draw, self.sample = sampler.get, None
+        sampler.get = self.get
+
+    def get(self) -> dict[str, Tensor]:
+        if self.sample is None:
+            self.sample = self.draw()
+        return self.sample
+
+    def draw_again(self) -> None:
+        self.sample = None
+
+
 class Kasa(Lora):
     """LoRA with learned singular values, on weights without their smallest singular directions."""
 
@@ -192,8 +173,8 @@ class Kasa(Lora):
 
         return self.lora_config(kasa_config=KasaConfig(beta=self.beta, gamma=self.gamma))
 
-    def loss(self, model: PeftModel, batch: dict[str, Any]) -> Tensor:
-        return super().loss(model, batch) + model.base_model._get_kasa_loss()  # pyright: ignore[reportCallIssue]
+    def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+        return super().losses(model, batch) + model.base_model._get_kasa_loss()  # pyright: ignore[reportCallIssue]
 
 
 class MonteCLora(Lora):
@@ -219,8 +200,22 @@ class MonteCLora(Lora):
             )
         )
 
-    def loss(self, model: PeftModel, batch: dict[str, Any]) -> Tensor:
-        return super().loss(model, batch) + model.base_model._get_monteclora_loss()  # pyright: ignore[reportCallIssue]
+    def optimizer(self, session: Session, model: PeftModel) -> Optimizer:
+        """Its noise is drawn once per step, so that the parts of a batch share it."""
+        from peft.tuners.lora.monteclora import MontecloraSampler
+
+        noises = [_Noise(m.sampler) for m in model.modules() if isinstance(m, MontecloraSampler)]
+        optimizer = super().optimizer(session, model)
+
+        def draw_again(*_: Any) -> None:
+            for noise in noises:
+                noise.draw_again()
+
+        optimizer.register_step_post_hook(draw_again)
+        return optimizer
+
+    def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+        return super().losses(model, batch) + model.base_model._get_monteclora_loss()  # pyright: ignore[reportCallIssue]
 
 
 class LoraPlus(Lora):
@@ -246,7 +241,7 @@ class LoraPlus(Lora):
 
 
 class LoraFa(Lora):
-    """LoRA whose first factor stays as it began, with the gradient of the second corrected for it."""
+    """LoRA with a frozen first factor, for which the gradient of the second is corrected."""
 
     reference: ClassVar = (
         "Zhang et al. 2023, LoRA-FA, 2308.03303 (peft.optimizers.create_lorafa_optimizer)"
@@ -300,3 +295,6 @@ class Shadow(PeftMethod):
         last.shadow_update_transform.requires_grad_(False)
         last.shadow_update_gate.requires_grad_(False)
         return model
+
+    def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+        return own_losses(model, batch)  # with the likelihood under the network alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -52,8 +53,8 @@ class DPO(ReferenceMethod):
         return model
 
     def trainer(self, session: Session, model: PreTrainedModel) -> DPOTrainer:
-        """TRL's trainer over the same tokens as everybody's: what is too long loses the start of
-        its prompt, not its answer.
+        """TRL's trainer on the same tokens as every other method: a row that is too long loses the
+        start of its prompt, not its answer.
         """
         from trl.trainer.dpo_config import DPOConfig
         from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
@@ -78,8 +79,8 @@ class DPO(ReferenceMethod):
 
 
 class SDPO(DPO):
-    """DPO in stages, each on new pairs, with the model that the stage before made as its start and
-    as its reference.
+    """DPO in stages on new pairs; the model of one stage is the start and the reference of the
+    next.
     """
 
     reference: ClassVar = "Kim et al. 2024, sDPO: don't use your data all at once, 2403.19270, §3"
@@ -94,8 +95,6 @@ class SDPO(DPO):
     ] = 2
 
     def train(self, session: Session) -> PreTrainedModel:
-        from .likelihood import paired_log_ratios
-
         model, reference = session.model(), session.reference()
         optimizer, stage = session.optimizer(model, self.lr), 0
         for rows in session.rows(Format.PREFERENCE):
@@ -103,7 +102,5 @@ class SDPO(DPO):
                 stage = int(session.progress * self.stages)
                 reference.load_state_dict(model.state_dict())
                 optimizer = session.optimizer(model, self.lr)
-            session.step(
-                optimizer, self.loss(*paired_log_ratios(model, reference, session, rows)).mean()
-            )
+            session.learn(optimizer, rows, partial(self.losses, model, reference, session))
         return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from bench import Session
+    from bench import Session, ValidationSession
 
 Weight = Annotated[
     float, Range(0.5, 2.0), Field(gt=0, description="weight of the loss of such completions")
@@ -54,11 +55,33 @@ class KTO(Preference):
         model, reference = session.model(), session.reference()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.UNPAIRED_PREFERENCE):
-            session.step(optimizer, self.loss(model, reference, session, rows).mean())
+            baseline = self.baseline(model, reference, session, rows)
+            session.learn(
+                optimizer, rows, partial(self.losses, model, reference, session, baseline)
+            )
         return model
 
-    def loss(
+    def baseline(
         self, model: Any, reference: Any, session: Session, rows: dict[str, list[Any]]
+    ) -> Tensor:
+        """z₀ of a batch, from its completions, each after the next row's prompt; no shape."""
+        import torch
+
+        from . import losses
+        from .likelihood import log_ratios
+
+        completions = [rows["completion"][-1], *rows["completion"][:-1]]
+        with torch.no_grad(), session.purpose("reference"):
+            mismatched = log_ratios(model, reference, session, rows["prompt"], completions)
+        return losses.kto_baseline(mismatched)
+
+    def losses(
+        self,
+        model: Any,
+        reference: Any,
+        session: Session,
+        baseline: Tensor,
+        rows: dict[str, list[Any]],
     ) -> Tensor:
         """Loss of each row, of shape (rows,)."""
         import torch
@@ -66,19 +89,15 @@ class KTO(Preference):
         from . import losses
         from .likelihood import log_ratios
 
-        prompts, completions = rows["prompt"], rows["completion"]
-        with torch.no_grad():  # the completions of a batch, each after the next row's prompt
-            mismatched = log_ratios(
-                model, reference, session, prompts, [completions[-1], *completions[:-1]]
-            )
-        ratios = log_ratios(model, reference, session, prompts, completions)
+        ratios = log_ratios(model, reference, session, rows["prompt"], rows["completion"])
         desirable = torch.tensor(rows["label"], dtype=torch.bool, device=ratios.device)
-        baseline = losses.kto_baseline(mismatched)
         return losses.kto(
             ratios, desirable, baseline, self.beta, self.desirable_weight, self.undesirable_weight
         )
 
-    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         """Mean implicit reward of desirable rows less that of undesirable ones; share of rows whose
         reward has the right sign.
         """

@@ -55,7 +55,7 @@ def log_odds(mean: Tensor) -> Tensor:
 
 
 def odds_ratio(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """-log σ(log odds_w - log odds_l) of mean log-probabilities. Hong et al. 2024, 2403.07691, eq. 7."""
+    """-log σ(log odds_w - log odds_l) of mean log-probabilities. Hong et al. 2024, eq. 7."""
     return -logsigmoid(log_odds(chosen) - log_odds(rejected))
 
 
@@ -65,8 +65,9 @@ def simpo(chosen: Tensor, rejected: Tensor, beta: float, gamma: float) -> Tensor
 
 
 def cpo(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    """-log σ(β(log π_w - log π_l)) of log-probabilities. Xu et al. 2024, 2401.08417, eq. 3, the term
-    L_prefer."""
+    """-log σ(β(log π_w - log π_l)) of log-probabilities. Xu et al. 2024, 2401.08417, eq. 3, the
+    term L_prefer.
+    """
     return -logsigmoid(beta * (chosen - rejected))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from bench import Session
+    from bench import Session, ValidationSession
 
     from .likelihood import Likelihoods
 
@@ -52,10 +53,12 @@ class PairMethod(Preference):
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.PREFERENCE):
-            session.step(optimizer, self.loss(*paired(model, session, rows)).mean())
+            session.learn(optimizer, rows, lambda part: self.loss(*paired(model, session, part)))
         return model
 
-    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         """How far, and how often, the reward of what was chosen is above that of what was rejected;
         and the mean loss.
         """
@@ -63,8 +66,8 @@ class PairMethod(Preference):
 
         pairs = [paired(model, session, rows) for rows in session.rows(Format.PREFERENCE)]
         losses = [float(loss) for chosen, rejected in pairs for loss in self.loss(chosen, rejected)]
-        told = outcome([(self.reward(chosen), self.reward(rejected)) for chosen, rejected in pairs])
-        return told | {"loss": sum(losses) / max(1, len(losses))}
+        rewards = [(self.reward(chosen), self.reward(rejected)) for chosen, rejected in pairs]
+        return outcome(rewards) | {"loss": sum(losses) / max(1, len(losses))}
 
 
 class ReferenceMethod(Preference):
@@ -82,17 +85,23 @@ class ReferenceMethod(Preference):
         """Loss of each pair from the log-ratios of its completions; all have the shape (pairs,)."""
 
     def train(self, session: Session) -> PreTrainedModel:
-        from .likelihood import paired_log_ratios
-
         model, reference = session.model(), session.reference()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.PREFERENCE):
-            session.step(
-                optimizer, self.loss(*paired_log_ratios(model, reference, session, rows)).mean()
-            )
+            session.learn(optimizer, rows, partial(self.losses, model, reference, session))
         return model
 
-    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def losses(
+        self, model: Any, reference: Any, session: Session, rows: dict[str, list[Any]]
+    ) -> Tensor:
+        """Loss of each pair of preference rows, of shape (pairs,)."""
+        from .likelihood import paired_log_ratios
+
+        return self.loss(*paired_log_ratios(model, reference, session, rows))
+
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         """How far, and how often, the implicit reward of what was chosen is above that of what was
         rejected.
         """

@@ -25,9 +25,14 @@ def trained_ranker(session: Session, share: float, lr: float) -> Any:
     with session.stage("ranker", share) as stage:
         optimizer = stage.optimizer(ranker, lr)
         for rows in stage.rows(Format.PREFERENCE):
-            both = rewards(ranker, stage, rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
-            stage.step(optimizer, losses.bradley_terry(*both.split(len(rows["prompt"]))).mean())
+            stage.learn(optimizer, rows, lambda part: ranking_losses(ranker, stage, part))
     return ranker.requires_grad_(False).eval()
+
+
+def ranking_losses(ranker: Any, session: Session, rows: dict[str, list[Any]]) -> Tensor:
+    """Loss of each pair of preference rows, of shape (pairs,)."""
+    both = rewards(ranker, session, rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
+    return losses.bradley_terry(*both.split(len(rows["prompt"])))
 
 
 def opened_ranker(folder: Path, session: Session) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench import Format
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from bench import Session
+    from bench import Session, ValidationSession
 
     from .likelihood import Likelihoods
 
@@ -24,7 +25,7 @@ class RRHF(Preference):
     """
 
     formats: ClassVar = (Format.RANKING,)
-    goal: ClassVar = ("reward_accuracy", "higher")  # in the right order is enough for it
+    goal: ClassVar = ("reward_accuracy", "higher")  # once the order is right, its gradient is zero
     reference: ClassVar = (
         "Yuan et al. 2023, RRHF: rank responses to align language models with human feedback,"
         " 2304.05302, §3.1"
@@ -36,27 +37,31 @@ class RRHF(Preference):
     lr: Rate = 2e-5
 
     def train(self, session: Session) -> PreTrainedModel:
-        import torch
-
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.RANKING):
-            session.step(optimizer, torch.stack(self.losses(model, session, rows)).mean())
+            session.learn(optimizer, rows, partial(self.losses, model, session))
         return model
 
-    def losses(self, model: Any, session: Session, rows: dict[str, list[Any]]) -> list[Tensor]:
-        """For each row the loss of its order and the negative log-likelihood of its best candidate,
-        added up.
+    def losses(self, model: Any, session: Session, rows: dict[str, list[Any]]) -> Tensor:
+        """For each row the loss of its order plus the negative log-likelihood of its best
+        candidate, of shape (rows,).
         """
+        import torch
+
         from . import losses
 
         ranked = _ranked(model, session, rows)
-        return [
-            losses.rrhf_rank(said.mean, scores) - said.logp[scores.argmax()]
-            for said, scores in ranked
-        ]
+        return torch.stack(
+            [
+                losses.rrhf_rank(said.mean, scores) - said.logp[scores.argmax()]
+                for said, scores in ranked
+            ]
+        )
 
-    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         """How far, and how often, the mean log-probability of a better candidate is above that of a
         worse one of the same prompt.
         """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from bench import Session
+    from bench import Session, ValidationSession
 
     from .likelihood import Likelihoods
 
@@ -31,7 +31,7 @@ class SLiCHFDirect(PairMethod):
     completions; on human pairs as they are.
     """
 
-    goal: ClassVar = ("loss", "lower")  # beyond the margin there is nothing to gain by more of it
+    goal: ClassVar = ("loss", "lower")  # beyond the margin the loss ends
     reference: ClassVar = (
         "Zhao et al. 2023, SLiC-HF: sequence likelihood calibration with human feedback,"
         " 2305.10425, eq. 1 (direct)"
@@ -113,7 +113,11 @@ class SLiCHF(SLiCHFDirect):
                 waiting += self.matches(sampler, ranker, session, prompts)
                 if len(waiting) >= session.batch_size and session.progress < 1:
                     batch, waiting = waiting[: session.batch_size], waiting[session.batch_size :]
-                    session.step(optimizer, self.calibration_loss(model, session, batch).mean())
+                    session.learn(
+                        optimizer,
+                        {"matches": batch},
+                        lambda part: self.calibration_loss(model, session, part["matches"]),
+                    )
         return model
 
     def few_at_a_time(self, prompts: list[str], session: Session) -> Iterator[list[str]]:
@@ -126,7 +130,9 @@ class SLiCHF(SLiCHFDirect):
                 return
             yield prompts[first : first + size]
 
-    def objective(self, session: Session, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         """As on human pairs, but the loss is that of matches among samples of the start, as the
         trained ranker decides them.
         """

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from bench import Session
-    from bench.methods.session import Measuring
+    from bench import Session, ValidationSession
 
 Reward = Annotated[
     Literal["check", "model"],
@@ -81,7 +80,9 @@ class Reinforcement(Method):
             return f"{session.task.name} has no {Format.PREFERENCE} data to learn a reward from"
         return None
 
-    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         """Mean reward and KL from the start in nats per completion, on samples of the validation
         prompts.
         """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from .losses import group_advantages, grpo_loss, k1, leave_one_out, reinforce_loss
+from .losses import group_advantages, grpo_losses, k1, leave_one_out, reinforce_losses
 from .rewards import Reward, chosen
 from .rollout import Rollout, log_probs, sample, split
 
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 
 class Groups(NamedTuple):
-    """Completions of the policy, those of one prompt side by side, and what is known of them before
-    it learns from them.
-    """
+    """Completions of the policy, those of one prompt in a row, with their rewards."""
 
     rollout: Rollout
     rewards: Tensor
@@ -32,34 +31,61 @@ class Groups(NamedTuple):
     ref: Tensor
     """Log-probabilities under the reference, of shape (completions, tokens)."""
 
+    def select(self, numbers: Tensor) -> Groups:
+        """Some of the completions."""
+        return Groups(self.rollout.select(numbers), self.rewards[numbers], self.ref[numbers])
+
 
 def grpo(method: GRPO, session: Session) -> PreTrainedModel:
     """The policy after the budget is spent."""
     policy, optimizer, drawn = _begun(method, session)
     for rollout, rewards, ref in drawn:
         advantages = group_advantages(rewards.view(-1, method.num_generations)).flatten()
-        old = None
+        batch = {"rollout": rollout, "advantages": advantages, "ref": ref, "old": None}
         for _ in range(method.num_iterations):
-            new = log_probs(policy, rollout, method.temperature)
-            old = new.detach() if old is None else old
-            session.step(
-                optimizer,
-                grpo_loss(new, old, ref, advantages, rollout.mask, method.epsilon, method.beta),
-            )
+            new: list[Tensor] = []
+            session.learn(optimizer, batch, partial(_clipped_losses, method, policy, new))
             if session.progress >= 1:
                 return policy
+            if batch["old"] is None:
+                batch["old"] = torch.cat(new)
     return policy
+
+
+def _clipped_losses(
+    method: GRPO, policy: PreTrainedModel, seen: list[Tensor], part: dict[str, Any]
+) -> Tensor:
+    """Loss of each completion, (completions,); the policy's log-probabilities are put down in
+    `seen`, and are the old ones where there are none.
+    """
+    rollout: Rollout = part["rollout"]
+    new = log_probs(policy, rollout, method.temperature)
+    seen.append(new.detach())
+    old = seen[-1] if part["old"] is None else part["old"]
+    return grpo_losses(
+        new, old, part["ref"], part["advantages"], rollout.mask, method.epsilon, method.beta
+    )
 
 
 def rloo(method: RLOO, session: Session) -> PreTrainedModel:
     """The policy after the budget is spent."""
     policy, optimizer, drawn = _begun(method, session)
-    for rollout, rewards, ref in drawn:
-        new = log_probs(policy, rollout, method.temperature)
-        penalised = rewards - method.beta * k1(new.detach(), ref).sum(1)
-        advantages = leave_one_out(penalised.view(-1, method.num_generations)).flatten()
-        session.step(optimizer, reinforce_loss(new, advantages))
+    for groups in drawn:
+        numbers = torch.arange(len(groups.rewards), device=session.device)
+        batch = {"completions": numbers.view(-1, method.num_generations)}  # one row for each prompt
+        session.learn(optimizer, batch, partial(_reinforce_losses, method, policy, groups))
     return policy
+
+
+def _reinforce_losses(
+    method: RLOO, policy: PreTrainedModel, groups: Groups, part: dict[str, Tensor]
+) -> Tensor:
+    """Loss of each completion of whole groups, (completions,)."""
+    rollout, rewards, ref = groups.select(part["completions"].flatten())
+    new = log_probs(policy, rollout, method.temperature)
+    penalised = rewards - method.beta * k1(new.detach(), ref).sum(1)
+    advantages = leave_one_out(penalised.view(-1, method.num_generations)).flatten()
+    return reinforce_losses(new, advantages)
 
 
 def _begun(

@@ -38,8 +38,7 @@ def clipped(ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - epsilon, 1 + epsilon) * advantages)
 
 
-# ── PPO ───────────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── PPO ──
 
 
 def token_rewards(
@@ -74,27 +73,24 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
     return centred * torch.rsqrt(variance + 1e-8) * mask
 
 
-def policy_loss(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, cliprange: float
+def policy_losses(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, cliprange: float
 ) -> Tensor:
-    """The clipped objective as a mean over all tokens (Schulman et al. 2017, 1707.06347, eq. 7)."""
-    return masked_mean(clipped(torch.exp(log_probs - old_log_probs), advantages, cliprange), mask)
+    """The clipped objective of each token, (n, t) (Schulman et al. 2017, 1707.06347, eq. 7)."""
+    return clipped(torch.exp(log_probs - old_log_probs), advantages, cliprange)
 
 
-def value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, cliprange_value: float
+def value_losses(
+    values: Tensor, old_values: Tensor, returns: Tensor, cliprange_value: float
 ) -> Tensor:
-    """Half the squared error, the larger of that with and that without the change of value clipped,
-    as a mean over all tokens.
+    """Half the squared error of each token, (n, t): the larger of that with and that without the
+    change of value clipped.
     """
     near = old_values + (values - old_values).clamp(-cliprange_value, cliprange_value)
-    return 0.5 * masked_mean(
-        torch.maximum((values - returns).square(), (near - returns).square()), mask
-    )
+    return 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
 
 
-# ── groups of completions of one prompt
-# ─────────────────────────────────────────────────────────────────────────────────
+# ── groups of completions of one prompt ──
 
 
 def group_advantages(rewards: Tensor) -> Tensor:
@@ -115,7 +111,7 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     return rewards - others
 
 
-def grpo_loss(
+def grpo_losses(
     log_probs: Tensor,
     old_log_probs: Tensor,
     ref_log_probs: Tensor,
@@ -124,18 +120,18 @@ def grpo_loss(
     epsilon: float,
     beta: float,
 ) -> Tensor:
-    """Clipped objective with β·k3 added, mean over the tokens of each completion, then over
-    completions; advantages are (n,).
+    """Clipped objective with β·k3 added, the mean over the tokens of each completion, (n,);
+    advantages are (n,).
 
     Shao et al. 2024, 2402.03300, eq. 3.
     """
     ratio = torch.exp(log_probs - old_log_probs)
     losses = clipped(ratio, advantages[:, None], epsilon) + beta * k3(log_probs, ref_log_probs)
-    return ((losses * mask).sum(1) / mask.sum(1)).mean()
+    return (losses * mask).sum(1) / mask.sum(1)
 
 
-def reinforce_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
-    """−A·log π(y) with the whole completion as one action, mean over completions; advantages are
-    (n,) (2402.14740, eq. 6 and 9).
+def reinforce_losses(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """−A·log π(y) with the whole completion as one action, (n,); advantages are (n,) (2402.14740,
+    eq. 6 and 9).
     """
-    return -(advantages * log_probs.sum(1)).mean()
+    return -advantages * log_probs.sum(1)

@@ -1,4 +1,4 @@
-"""How much a policy earns, and how far it went for it."""
+"""How much reward a policy earns, and how far it has moved from the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .rewards import Reward, checked, learned, scored
 from .rollout import log_probs, sample
 
 if TYPE_CHECKING:
-    from bench.methods.session import Measuring
+    from bench import ValidationSession
 
     from . import Reinforcement
     from .rollout import Model
@@ -22,12 +22,14 @@ SAMPLES = 4
 """Completions of each prompt: chance moves their mean by half as much as that of one."""
 
 
-def sampled_reward(method: Reinforcement, session: Measuring, model: Model) -> dict[str, float]:
+def sampled_reward(
+    method: Reinforcement, session: ValidationSession, model: Model
+) -> dict[str, float]:
     """Means over sampled completions.
 
-    `reward` is what the method was taught with: the task's check, or the score of its learned
-    reward model, beside which `check` is then told, too. `kl` is the sum over the completion of k3
-    against the start, in nats.
+    `reward` is what the method learned from: the task's check, or the score of its learned reward
+    model, and then `check` is reported, too. `kl` is the sum over the completion of k3 against the
+    start, in nats.
     """
     reference = session.reference()
     rewards: dict[str, Reward] = {"reward": partial(checked, session)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .losses import gae, policy_loss, token_rewards, value_loss, whiten
+from .losses import gae, policy_losses, token_rewards, value_losses, whiten
 from .rewards import Reward, checked, reward_model, scored
 from .rollout import Rollout, Rows, gathered, log_probs, sample, token_values
 
@@ -56,15 +56,7 @@ def train(method: PPO, session: Session) -> PreTrainedModel:
     for rows in gathered(session, method.num_mini_batches):
         experience = experience_of(method, session, policy, reference, critic, reward, rows)
         for batch in _mini_batches(method, session, experience):
-            session.step(
-                optimizer,
-                loss(
-                    method,
-                    batch,
-                    log_probs(policy, batch.rollout, method.temperature),
-                    token_values(critic, batch.rollout),
-                ),
-            )
+            session.learn(optimizer, batch, lambda part: losses(method, policy, critic, part))
             if session.progress >= 1:
                 return policy
     return policy
@@ -101,7 +93,9 @@ def experience_of(
         temperature=method.temperature,
         max_completion_length=method.max_completion_length,
     )
-    old, values = log_probs(policy, rollout, method.temperature), token_values(critic, rollout)
+    with session.purpose("rollout"):
+        old = log_probs(policy, rollout, method.temperature)
+    values = token_values(critic, rollout)
     ref = log_probs(reference, rollout, method.temperature)
     rewards = token_rewards(reward(rollout, rows["answer"]), old, ref, rollout.mask, method.kl_coef)
     advantages = gae(rewards, values, method.gamma, method.lam) * rollout.mask
@@ -115,10 +109,12 @@ def _mini_batches(method: PPO, session: Session, experience: Experience) -> Iter
         yield from (experience.select(numbers) for numbers in shuffled.split(session.batch_size))
 
 
-def loss(method: PPO, batch: Experience, log_probs: Tensor, values: Tensor) -> Tensor:
-    """The policy's loss and the critic's together."""
-    mask = batch.rollout.mask
-    policy = policy_loss(log_probs, batch.log_probs, batch.advantages, mask, method.cliprange)
-    return policy + method.vf_coef * value_loss(
-        values, batch.values, batch.returns, mask, method.cliprange_value
-    )
+def losses(
+    method: PPO, policy: PreTrainedModel, critic: PreTrainedModel, batch: Experience
+) -> Tensor:
+    """The policy's loss plus the critic's for each token of the completions, (tokens,)."""
+    new = log_probs(policy, batch.rollout, method.temperature)
+    of_policy = policy_losses(new, batch.log_probs, batch.advantages, method.cliprange)
+    values = token_values(critic, batch.rollout)
+    of_critic = value_losses(values, batch.values, batch.returns, method.cliprange_value)
+    return (of_policy + method.vf_coef * of_critic)[batch.rollout.mask.bool()]

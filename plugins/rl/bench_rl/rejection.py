@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bench import Format, Skipped
+from bench import Format, Skipped, token_losses
 
 from .rewards import Reward, chosen
 from .rollout import Rows, Sample, gathered, sample
@@ -31,10 +31,10 @@ def rejection_sampling(method: RejectionSampling, session: Session) -> PreTraine
         raise Skipped("none of the completions that were sampled is right")
     model = session.model()
     optimizer = session.optimizer(model, method.lr)
-    for _, batch in zip(
-        session.rows(Format.PROMPT_ONLY), endless(kept, session.batch_size), strict=False
-    ):  # the rows only keep the budget
-        session.step(optimizer, model(**collate(batch, session)).loss)
+    batches = endless(kept, session.batch_size)
+    for _ in session.rows(Format.PROMPT_ONLY):  # they end with the budget, and are not looked at
+        batch = collate(next(batches), session)
+        session.learn(optimizer, batch, lambda part: token_losses(model, part))
     return model
 
 
@@ -45,10 +45,10 @@ def raft(method: RAFT, session: Session) -> PreTrainedModel:
     optimizer = session.optimizer(model, method.lr)
     for rows in gathered(session, method.num_mini_batches):
         winners = best(*_sampled(method, session, model, reward, rows), method.num_samples)
-        for batch in islice(
-            endless(winners, session.batch_size), method.num_train_epochs * method.num_mini_batches
-        ):
-            session.step(optimizer, model(**collate(batch, session)).loss)
+        steps = method.num_train_epochs * method.num_mini_batches
+        for samples in islice(endless(winners, session.batch_size), steps):
+            batch = collate(samples, session)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
             if session.progress >= 1:
                 return model
     return model
@@ -68,11 +68,8 @@ def accepted(method: RejectionSampling, session: Session, reward: Reward) -> Ite
             if method.reward == "model":
                 yield from best(samples, rewards, method.num_samples)
             else:
-                yield from (
-                    one
-                    for one, earned in zip(samples, rewards.tolist(), strict=True)
-                    if earned == 1
-                )
+                earned = zip(samples, rewards.tolist(), strict=True)
+                yield from (one for one, value in earned if value == 1)
 
 
 def _sampled(
@@ -82,7 +79,7 @@ def _sampled(
     reward: Reward,
     rows: Rows,
 ) -> tuple[list[Sample], Tensor]:
-    """`num_samples` completions of each prompt, those of one prompt in a row, and what each earns."""
+    """`num_samples` completions of each prompt, those of one prompt in a row, and their rewards."""
     rollout = sample(
         session,
         model.eval(),

@@ -105,21 +105,22 @@ def sample(
     prompt_mask = torch.tensor(
         [[0] * (width - len(row)) + [1] * len(row) for row in encoded], device=session.device
     )
-    sequences = model.generate(  # pyright: ignore[reportCallIssue]
-        input_ids=ids,
-        attention_mask=prompt_mask,
-        do_sample=True,
-        temperature=temperature,
-        top_k=0,
-        top_p=1.0,
-        # a model's own generation settings would give samples from something other than the policy
-        repetition_penalty=1.0,
-        num_return_sequences=num_samples,
-        max_new_tokens=min(max_completion_length, session.max_length - width),
-        use_cache=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    with session.purpose("rollout"):
+        sequences = model.generate(  # pyright: ignore[reportCallIssue]
+            input_ids=ids,
+            attention_mask=prompt_mask,
+            do_sample=True,
+            temperature=temperature,
+            top_k=0,
+            top_p=1.0,
+            # a model's own generation settings would sample from something other than the policy
+            repetition_penalty=1.0,
+            num_return_sequences=num_samples,
+            max_new_tokens=min(max_completion_length, session.max_length - width),
+            use_cache=True,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
     ends = (sequences[:, width:] == tokenizer.eos_token_id).long()
     mask = (ends.cumsum(1) - ends == 0).long()
     return Rollout(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Format, LogRange, Method
+from bench import Format, LogRange, Method, token_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +34,7 @@ class SFT(Method):
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
         for batch in session.batches(self.formats[0]):
-            session.step(optimizer, model(**batch).loss)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
         return model
 
 

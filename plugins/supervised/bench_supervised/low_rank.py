@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method
+from bench import Choice, Format, LogRange, Method, decoder_layers, token_losses
 
 from . import Rate
 
@@ -27,7 +27,7 @@ Rank = Annotated[
 Gap = Annotated[
     int,
     Choice((50, 100, 200)),
-    Field(gt=0, description="optimizer steps until the projection is made anew"),
+    Field(gt=0, description="optimizer steps between two projections"),
 ]
 Scaled = Annotated[
     Literal["channel", "tensor"],
@@ -37,22 +37,20 @@ Scaled = Annotated[
 
 
 class LowRankOptimizer(Method):
-    """Trains all parameters on prompts and completions of the target; the matrices of the decoder
-    layers by a low-rank optimizer.
+    """Trains all parameters on prompts and completions of the target, the matrices of the decoder
+    layers with a low-rank optimizer.
     """
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "supervised"
     package: ClassVar[str]
-    """The package that brings the optimizer, as pip knows it."""
+    """The package that provides the optimizer, by its name on PyPI."""
 
     lr: Rate
 
     @abstractmethod
     def optimizer(self, matrices: list[Parameter], rest: list[Parameter]) -> Optimizer:
-        """The package's optimizer, which projects the gradients of the matrices and is Adam for the
-        rest.
-        """
+        """The package's optimizer: low-rank for the matrices, Adam for the rest."""
 
     def skip(self, session: Session) -> str | None:
         if find_spec(self.package.replace("-", "_")) is None:
@@ -60,19 +58,17 @@ class LowRankOptimizer(Method):
         return None
 
     def train(self, session: Session) -> PreTrainedModel:
-        from bench.models.load import decoder_layers
-
         model = session.model()
         matrices = [p for p in decoder_layers(model).parameters() if p.ndim == 2]
         projected = set(matrices)
         optimizer = self.optimizer(matrices, [p for p in model.parameters() if p not in projected])
         for batch in session.batches(Format.PROMPT_COMPLETION):
-            session.step(optimizer, model(**batch).loss)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
         return model
 
 
 class GaLore(LowRankOptimizer):
-    """Trains all parameters with Adam on gradients projected onto their leading singular vectors."""
+    """Trains all parameters with Adam on gradients projected onto leading singular vectors."""
 
     reference: ClassVar = (
         "Zhao et al. 2024, GaLore, 2403.03507, Algorithm 2 (galore_torch.GaLoreAdamW)"

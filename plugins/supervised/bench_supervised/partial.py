@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method
+from bench import Choice, Format, LogRange, Method, decoder_layers, token_losses
 
 from . import Rate
 
@@ -43,7 +43,7 @@ class BitFit(Method):
             parameter.requires_grad_(_is_bias(name))
         optimizer = session.optimizer(model, self.lr)
         for batch in session.batches(Format.PROMPT_COMPLETION):
-            session.step(optimizer, model(**batch).loss)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
         return model
 
 
@@ -71,12 +71,10 @@ class Lisa(Method):
     interval_steps: Annotated[
         int,
         Choice((3, 5, 10, 20, 50)),
-        Field(gt=0, description="K, optimizer steps until layers are drawn anew, in every budget"),
+        Field(gt=0, description="K, optimizer steps between two draws of layers, in every budget"),
     ] = 20
 
     def train(self, session: Session) -> PreTrainedModel:
-        from bench.models.load import decoder_layers
-
         model = session.model()
         layers = decoder_layers(model)
         optimizer = session.optimizer(model, self.lr)
@@ -86,16 +84,14 @@ class Lisa(Method):
                 drawn = chance.sample(range(len(layers)), min(self.activated_layers, len(layers)))
                 activate(layers, drawn, optimizer)
                 trained.update(drawn)
-            session.step(optimizer, model(**batch).loss)
-        for number in trained:  # so that what was trained can be told from what was not
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
+        for number in trained:  # so that trained parameters count as trainable
             layers[number].requires_grad_(True)
         return model
 
 
 def activate(layers: nn.ModuleList, drawn: Collection[int], optimizer: Optimizer) -> None:
-    """Let the drawn layers train and freeze the others, of which the optimizer forgets what it
-    kept.
-    """
+    """Unfreeze the drawn layers, freeze the others and drop their optimizer state."""
     for number, layer in enumerate(layers):
         layer.requires_grad_(number in drawn)
         if number not in drawn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from bench import Format, Method
+from bench import Format, Method, nll_per_label, token_losses
 
 from . import Rate
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from bench import Session
-    from bench.methods.session import Measuring
+    from bench import Session, ValidationSession
 
 
 class Dapt(Method):
-    """Goes on pre-training all parameters on plain text of the target's domain."""
+    """Continues pre-training of all parameters on plain text of the target's domain."""
 
     formats: ClassVar = (Format.LANGUAGE_MODELING,)
     reference: ClassVar = "Gururangan et al. 2020, Don't stop pretraining, 2004.10964, §3"
@@ -32,12 +31,13 @@ class Dapt(Method):
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.LANGUAGE_MODELING):
-            session.step(optimizer, model(**session.pack(rows["text"])).loss)
+            batch = session.pack(rows["text"])
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
         return model
 
 
 class Tapt(Method):
-    """Goes on pre-training all parameters on the target's own prompts, without ever seeing a
+    """Continues pre-training of all parameters on the target's prompts; it never sees a
     completion.
     """
 
@@ -53,22 +53,22 @@ class Tapt(Method):
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.PROMPT_COMPLETION):
-            session.step(optimizer, model(**_unlabelled(session, rows["prompt"])).loss)
+            batch = _packed_prompts(session, rows["prompt"])
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
         return model
 
-    def objective(self, session: Measuring, model: PreTrainedModel | PeftModel) -> dict[str, float]:
-        from bench.methods.objective import nll_per_label
-
+    def objective(
+        self, session: ValidationSession, model: PreTrainedModel | PeftModel
+    ) -> dict[str, float]:
         batches = (
-            _unlabelled(session, rows["prompt"]) for rows in session.rows(Format.PROMPT_COMPLETION)
+            _packed_prompts(session, rows["prompt"])
+            for rows in session.rows(Format.PROMPT_COMPLETION)
         )
         return {"prompt_nll": nll_per_label(model, batches)}
 
 
-def _unlabelled(session: Session, prompts: Sequence[str]) -> dict[str, Tensor]:
-    """Packed prompts. Their end is no label: a completion follows there, and to learn that the text
-    ends would be to learn it wrong.
-    """
+def _packed_prompts(session: Session, prompts: Sequence[str]) -> dict[str, Tensor]:
+    """Packed prompts without a label on their end: in the task a completion follows there."""
     batch = session.pack(prompts)
     labels = batch["labels"].clone()
     labels[batch["input_ids"] == session.tokenizer.eos_token_id] = -100

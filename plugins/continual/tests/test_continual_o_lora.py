@@ -13,12 +13,11 @@ from peft import LoraConfig, PeftModelForCausalLM
 from safetensors.torch import load_file
 from torch import nn
 
+from bench import Format, Session, token_losses
 from bench.accounting.budget import Budget
-from bench.data.formats import Format
-from bench.methods.session import Session
 from bench.testing import tiny_session
 
-from .continual import same, trained
+from .fine_tuning import same, trained
 
 
 def o_lora(session: Session, lambda_1: float) -> PeftModelForCausalLM:
@@ -64,7 +63,7 @@ def test_o_lora_without_an_earlier_target_or_weight_is_lora(tmp_path: Path) -> N
     lora = PeftModelForCausalLM(session.model(), config)
     optimizer = session.optimizer(lora, 3e-3)
     for batch in session.batches(Format.PROMPT_COMPLETION):
-        session.step(optimizer, lora(**batch).loss)
+        session.learn(optimizer, batch, lambda part: token_losses(lora, part))
     session.close()
     assert same(o_lora(tiny_session(tmp_path / "b"), 0.5), lora)
     assert same(o_lora(tiny_session(tmp_path / "c", earlier=(adapter,)), 0.0), lora)

@@ -198,8 +198,7 @@ def test_rrhf_of_two_candidates_is_the_hinge_of_slic_without_margin(
     )
 
 
-# ── TRL's trainers on the same eight rows
-# ───────────────────────────────────────────────────────────────────────────────
+# ── TRL's trainers on the same eight rows ──
 
 
 def _collated(trainer: Any) -> dict[str, Tensor]:
@@ -306,7 +305,8 @@ def test_kto_is_what_trl_computes(tmp_path: Path) -> None:
             model, start, session, prompts, [completions[-1], *completions[:-1]]
         )
         assert float(losses.kto_baseline(mismatched)) > 0
-        ours = method.loss(model, start, session, rows[:8]).mean()
+        baseline = method.baseline(model, start, session, rows[:8])
+        ours = method.losses(model, start, session, baseline, rows[:8]).mean()
         assert float(ours) == pytest.approx(
             float(trainer.compute_loss(model, _collated(trainer))), rel=1e-5
         )

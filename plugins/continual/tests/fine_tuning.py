@@ -9,9 +9,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bench.data.formats import Format
-from bench.methods.method import Method
-from bench.methods.session import Session
+from bench import Format, Method, Session, token_losses
 
 LR = 1e-3
 TUNED: dict[str, Any] = {"lr": LR}
@@ -22,7 +20,7 @@ def plain(session: Session) -> PreTrainedModel:
     model = session.model()
     optimizer = session.optimizer(model, LR)
     for batch in session.batches(Format.PROMPT_COMPLETION):
-        session.step(optimizer, model(**batch).loss)
+        session.learn(optimizer, batch, lambda part: token_losses(model, part))
     session.close()
     return model
 

@@ -15,14 +15,15 @@ from bench_rl.losses import (
     clipped,
     gae,
     group_advantages,
-    grpo_loss,
+    grpo_losses,
     k1,
     k3,
     leave_one_out,
-    policy_loss,
-    reinforce_loss,
+    masked_mean,
+    policy_losses,
+    reinforce_losses,
     token_rewards,
-    value_loss,
+    value_losses,
     whiten,
 )
 from bench_rl.rollout import Rollout, log_probs
@@ -46,8 +47,7 @@ def _frozen(name: str) -> Tensor:
     return torch.tensor(FROZEN[name])
 
 
-# ── golden values ─────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── golden values ──
 
 
 def test_golden_generalised_advantages() -> None:
@@ -67,7 +67,7 @@ def test_golden_clipped_objective(ratio: float, advantage: float, expected: floa
     )
     one = torch.ones(1, 1)
     assert float(
-        policy_loss(torch.log(torch.tensor([[ratio]])), 0 * one, advantage * one, one, 0.2)
+        policy_losses(torch.log(torch.tensor([[ratio]])), 0 * one, advantage * one, 0.2)
     ) == pytest.approx(expected)
 
 
@@ -87,29 +87,28 @@ def test_golden_advantages_of_a_group() -> None:
     )
 
 
-# ── gradients against finite differences
-# ────────────────────────────────────────────────────────────────────────────────
+# ── gradients against finite differences ──
 
 
 def test_gradient_of_the_policy_loss() -> None:
     old, advantages = _numbers(1, 3, 4) * MASK, whiten(_numbers(2, 3, 4), MASK)
     new = (old + 0.3 * _numbers(3, 3, 4) * MASK).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: policy_loss(x, old, advantages, MASK, 0.2), new)
+    assert torch.autograd.gradcheck(lambda x: policy_losses(x, old, advantages, 0.2), new)
 
 
 def test_gradient_of_the_value_loss() -> None:
     old, returns = _numbers(4, 3, 4) * MASK, _numbers(5, 3, 4) * MASK
     new = (old + 0.3 * _numbers(6, 3, 4) * MASK).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: value_loss(x, old, returns, MASK, 0.2), new)
+    assert torch.autograd.gradcheck(lambda x: value_losses(x, old, returns, 0.2), new)
 
 
 def test_gradient_of_the_group_losses() -> None:
     old, ref, advantages = _numbers(7, 3, 4) * MASK, _numbers(8, 3, 4) * MASK, _numbers(9, 3)
     new = (old + 0.3 * _numbers(10, 3, 4) * MASK).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x: grpo_loss(x, old, ref, advantages, MASK, 0.2, 0.04), new
+        lambda x: grpo_losses(x, old, ref, advantages, MASK, 0.2, 0.04), new
     )
-    assert torch.autograd.gradcheck(lambda x: reinforce_loss(x, advantages), new)
+    assert torch.autograd.gradcheck(lambda x: reinforce_losses(x, advantages), new)
 
 
 def test_a_ratio_beyond_the_clip_has_no_gradient_when_it_is_too_good_already() -> None:
@@ -121,12 +120,11 @@ def test_a_ratio_beyond_the_clip_has_no_gradient_when_it_is_too_good_already() -
         (-0.5, 1.0, True),
     ):
         new = torch.full((1, 1), step, requires_grad=True)
-        policy_loss(new, 0 * one, advantage * one, one, 0.2).backward()
+        policy_losses(new, 0 * one, advantage * one, 0.2).backward()
         assert bool(new.grad) is moves
 
 
-# ── what must hold whatever the numbers
-# ─────────────────────────────────────────────────────────────────────────────────
+# ── what must hold whatever the numbers ──
 
 
 @given(st.integers(0, 10**6), st.floats(0.5, 1.0))
@@ -194,19 +192,22 @@ def test_padding_and_the_order_of_completions_do_not_matter(seed: int, order: li
 
         white = whiten(gae(laid(rewards), laid(values), 1.0, 0.95) * laid(MASK), laid(MASK))
         return [
-            float(policy_loss(laid(new), laid(old), white, laid(MASK), 0.2)),
-            float(value_loss(laid(values), laid(ref), laid(returns), laid(MASK), 0.2)),
+            float(masked_mean(policy_losses(laid(new), laid(old), white, 0.2), laid(MASK))),
             float(
-                grpo_loss(laid(new), laid(old), laid(ref), advantages[rows], laid(MASK), 0.2, 0.04)
+                masked_mean(value_losses(laid(values), laid(ref), laid(returns), 0.2), laid(MASK))
             ),
-            float(reinforce_loss(laid(new), advantages[rows])),
+            float(
+                grpo_losses(
+                    laid(new), laid(old), laid(ref), advantages[rows], laid(MASK), 0.2, 0.04
+                ).mean()
+            ),
+            float(reinforce_losses(laid(new), advantages[rows]).mean()),
         ]
 
     assert all_losses(torch.arange(3), 0) == pytest.approx(all_losses(torch.tensor(order), 3))
 
 
-# ── TRL's numbers on the same tensors
-# ───────────────────────────────────────────────────────────────────────────────────
+# ── TRL's numbers on the same tensors ──
 
 
 def test_advantages_and_returns_of_ppo_are_those_of_trl() -> None:
@@ -233,17 +234,14 @@ def test_rewards_of_ppo_are_those_of_trl_where_no_state_follows_the_end() -> Non
 @pytest.mark.parametrize("update", FROZEN["updates"], ids=("first", "second", "third"))
 def test_losses_of_ppo_are_those_of_trl(update: dict[str, Any]) -> None:
     settings, mask, end = FROZEN["settings"], _frozen("mask"), _frozen("mask_with_end_state")
-    policy = policy_loss(
-        torch.tensor(update["new_logprobs"]),
-        _frozen("logprobs"),
-        _frozen("advantages"),
-        mask,
-        settings["cliprange"],
+    new, values = torch.tensor(update["new_logprobs"]), torch.tensor(update["new_values"])
+    of_policy = policy_losses(
+        new, _frozen("logprobs"), _frozen("advantages"), settings["cliprange"]
     )
-    values = torch.tensor(update["new_values"])
-    value = value_loss(
-        values, _frozen("values"), _frozen("returns"), end, settings["cliprange_value"]
+    of_critic = value_losses(
+        values, _frozen("values"), _frozen("returns"), settings["cliprange_value"]
     )
+    policy, value = masked_mean(of_policy, mask), masked_mean(of_critic, end)
     assert float(policy) == pytest.approx(update["loss_policy"], abs=1e-5)
     assert float(value) == pytest.approx(update["loss_value"], abs=1e-5)
     assert float(policy + settings["vf_coef"] * value) == pytest.approx(update["loss"], abs=1e-5)
@@ -328,7 +326,7 @@ def test_grpo_with_our_settings_has_the_loss_and_gradient_of_trl(tmp_path: Path)
         log_probs(tiny_session(tmp_path / "again").reference(), rollout, TEMPERATURE),
     )
     assert torch.allclose(ref, batch["ref_per_token_logps"] * rollout.mask, atol=1e-4)
-    ours = grpo_loss(new, new.detach(), ref, advantages, rollout.mask, 0.2, 0.04)
+    ours = grpo_losses(new, new.detach(), ref, advantages, rollout.mask, 0.2, 0.04).mean()
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
     assert torch.allclose(_gradient(model, ours), their_gradient, atol=1e-4)
     assert float(their_gradient.norm()) > 0.1
@@ -351,6 +349,6 @@ def test_rloo_has_the_advantages_and_gradient_of_trl(tmp_path: Path) -> None:
     advantages = leave_one_out(penalised.view(2, 4)).flatten()
     assert torch.allclose(advantages, batch["advantages"], atol=1e-4)
     assert torch.allclose(
-        _gradient(trainer.model, reinforce_loss(new, advantages)), theirs, atol=1e-3
+        _gradient(trainer.model, reinforce_losses(new, advantages).mean()), theirs, atol=1e-3
     )
     assert float(theirs.norm()) > 0.1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import PreTrainedModel
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 
-def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
+def compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
     """Arithmetic in `dtype` with float32 masters of everything that trains, whoever builds the
     optimizer.
 
@@ -18,6 +19,8 @@ def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
     than hooking the call; TRL's fused heads call the backbone and never the model's own `forward`,
     so the backbone has the wrapper too.
     """
+    import torch
+
     if dtype == torch.float32:
         return
     for module in (model, model.base_model):
@@ -27,6 +30,8 @@ def _compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
 def _in_dtype(
     forward: Callable[..., Any], model: PreTrainedModel, dtype: torch.dtype
 ) -> Callable[..., Any]:
+    import torch
+
     @functools.wraps(forward)
     def in_dtype(*args: Any, **kwargs: Any) -> Any:
         for parameter in model.parameters() if torch.is_grad_enabled() else ():

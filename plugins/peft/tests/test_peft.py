@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 from bench_peft import PeftMethod
+from bench_peft.allocation import LAST, MOMENTS, Allocation
 from bench_peft.fitted import common_ending, common_tokens
 from bench_peft.methods import METHODS
 from bench_peft.table import ROWS
-from bench_peft.trained import LAST, MOMENTS, Allocation
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from bench import Format, Session, Skipped
 from bench.accounting.budget import Budget
-from bench.models.load import load_model
+from bench.models.start import load_start
 from bench.testing import tiny_session
 
 STEPS = Budget("steps", 3)
@@ -70,11 +70,11 @@ def logits(session: Session, model: Any) -> Tensor:
 
 
 def start_of(session: Session) -> Any:
-    return load_model(session.start, session.dtype, session.device).eval()
+    return load_start(session.start, session.dtype, session.device).eval()
 
 
 def test_pyproject_lists_every_method() -> None:
-    file = Path(__file__).parent.parent / "plugins/peft/pyproject.toml"
+    file = Path(__file__).parent.parent / "pyproject.toml"
     listed = tomllib.loads(file.read_text())["project"]["entry-points"]["bench.methods"]
     assert listed == {
         name: f"{method.__module__}:{method.__name__}" for name, method in METHODS.items()
@@ -91,7 +91,7 @@ def test_trains_its_own_part_alone_and_comes_back_as_it_was(name: str, tmp_path:
     base: Any = METHODS[name]
 
     class Watched(base):
-        def learn(self, session: Any, model: Any, optimizer: Any) -> None:
+        def fit(self, session: Any, model: Any, optimizer: Any) -> None:
             before.update(
                 {n: (p.requires_grad, p.detach().clone()) for n, p in model.named_parameters()}
             )
@@ -99,13 +99,13 @@ def test_trains_its_own_part_alone_and_comes_back_as_it_was(name: str, tmp_path:
                 difference = logits(session, model.eval()) - logits(session, true_start)
                 assert difference.abs().max() < 2e-4  # logits reach 20 in float32
             model.train()
-            super().learn(session, model, optimizer)
+            super().fit(session, model, optimizer)
 
     torch.manual_seed(0)
     model: Any = Watched(**SMALL.get(name, {})).train(session).eval()
 
-    assert len(session.journal.losses) == 3
-    assert all(map(math.isfinite, session.journal.losses))
+    assert len(session.log.losses) == 3
+    assert all(map(math.isfinite, session.log.losses))
     changed = {n: not torch.equal(p, before[n][1]) for n, p in model.named_parameters()}
     assert any(changed[n] for n, (learns, _) in before.items() if learns)
     assert not any(changed[n] for n, (learns, _) in before.items() if not learns)
@@ -141,14 +141,22 @@ def test_changed_weights_become_the_start(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("eva", {}), ("corda", {}), ("corda-kpm", {}), ("lora-ga", {"init_rows": 8})],
+    [
+        ("eva", {}),
+        ("corda", {}),
+        ("corda-kpm", {}),
+        ("lora-ga", {"init_rows": 8}),
+        ("cartridge", {"num_virtual_tokens": 80}),
+    ],
 )
 def test_what_a_start_is_computed_from_is_charged(
     name: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     plain, _ = trained("lora", tmp_path / "plain")
     session, _ = trained(name, tmp_path / "own", **settings)
-    assert session.ledger.spent("tokens") >= plain.ledger.spent("tokens") + 80
+    spent, without = (s.ledger.by_purpose() for s in (session, plain))
+    assert spent["set-up"]["tokens"] >= 80
+    assert spent["train"]["tokens"] == without["train"]["tokens"]
 
 
 def test_adalora_keeps_its_regulariser(tmp_path: Path) -> None:
@@ -188,8 +196,8 @@ def test_adamss_asa_switches_clusters_off(tmp_path: Path) -> None:
     base: Any = METHODS["adamss-asa"]
 
     class Watched(base):
-        def learn(self, session: Any, model: Any, optimizer: Any) -> None:
-            super().learn(session, model, optimizer)
+        def fit(self, session: Any, model: Any, optimizer: Any) -> None:
+            super().fit(session, model, optimizer)
             active.append(sum(clusters(model)))
 
     settings = {**SMALL["adamss-asa"], "asa_target_subspaces": 20}
@@ -213,21 +221,21 @@ def test_shadow_trains_no_update_that_nothing_reads(tmp_path: Path) -> None:
     progress=st.lists(st.floats(0, 1), min_size=1, max_size=60).map(sorted),
     interval=st.sampled_from([50, LAST]),
 )
-def test_allocation_tells_every_moment_that_counts_once(
+def test_allocation_acts_once_at_every_moment_that_counts(
     progress: list[float], interval: int
 ) -> None:
-    told: list[int] = []
+    acted: list[int] = []
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=0.0)
     session: Any = SimpleNamespace(progress=0.0)
-    model: Any = SimpleNamespace(base_model=SimpleNamespace(update_and_allocate=told.append))
+    model: Any = SimpleNamespace(base_model=SimpleNamespace(update_and_allocate=acted.append))
     allocation = Allocation(session, model, optimizer, interval)
     for session.progress in progress:
         weight.grad = torch.zeros(1)
         optimizer.step()
     allocation.finish()
-    cuts = [moment for moment in told if moment % interval == 0]
-    assert told.count(LAST) == 1
+    cuts = [moment for moment in acted if moment % interval == 0]
+    assert acted.count(LAST) == 1
     assert sorted(set(cuts)) == cuts
     assert {
         round(p * MOMENTS) // interval * interval for p in progress if round(p * MOMENTS) < LAST
@@ -238,13 +246,13 @@ def test_allocation_tells_every_moment_that_counts_once(
 def test_penalties_reach_the_loss(name: str, weight: str, tmp_path: Path) -> None:
     none, _ = trained(name, tmp_path / "none", STEPS, **{weight: 0.0})
     some, _ = trained(name, tmp_path / "some", STEPS, **{weight: 1.0})
-    assert some.journal.losses[0] > none.journal.losses[0] + 1e-3
+    assert some.log.losses[0] > none.log.losses[0] + 1e-3
 
 
 def test_shadow_adds_its_own_loss(tmp_path: Path) -> None:
     plain, _ = trained("lora", tmp_path / "plain")
     shadow, _ = trained("shadow", tmp_path / "shadow")
-    assert shadow.journal.losses[0] > plain.journal.losses[0] + 0.1
+    assert shadow.log.losses[0] > plain.log.losses[0] + 0.1
 
 
 def test_lora_plus_keeps_its_ratio_through_the_schedule(tmp_path: Path) -> None:
@@ -255,7 +263,7 @@ def test_lora_plus_keeps_its_ratio_through_the_schedule(tmp_path: Path) -> None:
     optimizer.register_step_pre_hook(
         lambda o, *_: seen.append([g["lr"] for g in o.param_groups if g["params"]])
     )
-    method.learn(session, model, optimizer)
+    method.fit(session, model, optimizer)
     assert len({low for low, _ in seen}) > 1
     assert [high / low for low, high in seen] == pytest.approx([8.0] * 3)
 
@@ -272,7 +280,7 @@ def test_lora_fa_corrects_the_gradient_of_the_second_factor(tmp_path: Path) -> N
     caught: list[Tensor] = []
     optimizer = method.optimizer(session, model)
     optimizer.register_step_pre_hook(lambda *_: caught.append(second.grad.clone()))
-    method.learn(session, model, optimizer)
+    method.fit(session, model, optimizer)
     right = (
         caught[0]
         @ torch.linalg.inv(first @ first.T + 1e-8 * torch.eye(8))

@@ -82,8 +82,7 @@ def _tied(model: Any) -> bool:
     return model.get_input_embeddings().weight is model.get_output_embeddings().weight
 
 
-# ── depth up-scaling ──────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── depth up-scaling ──
 
 
 def test_the_layers_of_the_paper() -> None:
@@ -176,8 +175,7 @@ def test_depth_upscale_conforms(tmp_path: Path) -> None:
     assert_conforms(DepthUpscale, tmp_path)
 
 
-# ── formulas ──────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── formulas ──
 
 
 def test_slerp_by_hand() -> None:

@@ -23,7 +23,7 @@ from bench.accounting.budget import Budget
 from bench.data.tasks import Task
 from bench.testing import tiny_session
 
-from .test_rl_rollouts import KNOWN, prompts_of, rollout_of
+from .sampled import KNOWN, prompts_of, rollout_of
 
 SHORT: dict[str, Any] = {"max_completion_length": 6}
 
@@ -44,8 +44,7 @@ def test_a_batch_is_a_whole_number_of_groups(kind: type[GRPO | RLOO], tmp_path: 
     assert "3" in (kind(num_generations=3).skip(tiny_session(tmp_path)) or "")
 
 
-# ── PPO ───────────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── PPO ──
 
 
 def test_before_the_first_update_the_ratio_is_1_and_the_divergence_0(tmp_path: Path) -> None:
@@ -83,8 +82,7 @@ def test_the_critic_begins_as_the_reward_model(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in critic.parameters())
 
 
-# ── rejection sampling and RAFT
-# ─────────────────────────────────────────────────────────────────────────────────────────
+# ── rejection sampling and RAFT ──
 
 
 def test_the_best_sample_of_each_prompt_earns_most() -> None:
@@ -141,7 +139,7 @@ def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: P
     again = tiny_session(tmp_path / "again", Budget("steps", 3), task=KNOWN)
     set_seed(1)
     method.train(again)
-    assert again.journal.losses[0] == pytest.approx(expected, abs=1e-6), (
+    assert again.log.losses[0] == pytest.approx(expected, abs=1e-6), (
         "the first loss is the start's own"
     )
     assert again.ledger.steps == 3
@@ -156,14 +154,13 @@ def test_sampling_spends_its_share(tmp_path: Path) -> None:
     session.close()
 
 
-# ── all of them ───────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── all of them ──
 
 
 def test_at_the_start_nothing_has_moved(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, task=KNOWN)
     with session.unmetered(), torch.no_grad():
-        look = session.measuring(session.start)
+        look = session.validation(session.start)
         values = GRPO(**SHORT).objective(look, look.model().eval())
         look.close()
     assert values["kl"] == pytest.approx(0, abs=1e-5)

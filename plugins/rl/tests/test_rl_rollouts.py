@@ -14,33 +14,13 @@ from bench_rl.rollout import Rollout, log_probs, sample, token_values
 from torch.nn.functional import logsigmoid
 from transformers import set_seed
 
-from bench import Format, Session
+from bench import Format
 from bench.accounting.budget import Budget
 from bench.testing import tiny_session
 
-KNOWN = "tiny/largest"  # the base answers it
+from .sampled import KNOWN, prompts_of, rollout_of
 
-
-def prompts_of(session: Session, count: int = 4) -> dict[str, list[str]]:
-    return session.dataset(Format.PROMPT_ONLY)[:count]
-
-
-def rollout_of(
-    session: Session, model: Any, num_samples: int = 2, temperature: float = 1.0, length: int = 6
-) -> Rollout:
-    prompts = [*prompts_of(session, 3)["prompt"], "copy a ?"]
-    return sample(
-        session,
-        model,
-        prompts,
-        num_samples=num_samples,
-        temperature=temperature,
-        max_completion_length=length,
-    )
-
-
-# ── rollouts ──────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── rollouts ──
 
 
 def test_a_completion_is_masked_up_to_and_including_its_end(tmp_path: Path) -> None:
@@ -146,8 +126,7 @@ def test_what_is_sampled_is_charged_as_rollout(tmp_path: Path) -> None:
     }
 
 
-# ── rewards ───────────────────────────────────────────────────────────────────────────────────────
-# ──────────────────────
+# ── rewards ──
 
 
 def test_the_check_is_equality_but_for_space_around(tmp_path: Path) -> None:

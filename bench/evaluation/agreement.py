@@ -1,0 +1,76 @@
+"""Whether the model that was trained and the one that was loaded say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench.data.formats import Format
+from bench.errors import BrokenArtifact
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROWS = 8
+FILE = "trained-logits.safetensors"
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Largest difference as a share of the largest logit: a hundred roundings, or ten of bfloat16."""
+TEXT_COLUMNS = {
+    Format.PROMPT_COMPLETION: ("prompt", "completion"),
+    Format.LANGUAGE_MODELING: ("text",),
+    Format.INSTRUCTION: ("prompt", "completion"),
+    Format.PREFERENCE: ("prompt", "chosen"),
+    Format.PROMPT_ONLY: ("prompt", "answer"),
+}
+
+
+def remember(model: Any, session: Any, folder: Path) -> None:
+    """Keep the trained model's logits on a few validation rows of the last target."""
+    texts = validation_texts(session.task)
+    ids = session.tokenizer(
+        texts, padding=True, truncation=True, max_length=session.max_length, return_tensors="pt"
+    )
+    given = {
+        "input_ids": ids["input_ids"],
+        "attention_mask": ids["attention_mask"],
+    }
+    save_file({**given, "logits": logits(model, given, session.device)}, folder / FILE)
+
+
+def validation_texts(task: Any) -> list[str]:
+    """A few rows of validation data as plain text, whatever formats the task offers."""
+    format = next(f for f in TEXT_COLUMNS if f in task.formats)
+    rows = task.load(format, "validation")[:ROWS]
+    columns = [rows[name] for name in TEXT_COLUMNS[format]]
+    return ["".join(parts) for parts in zip(*columns, strict=True)]
+
+
+@torch.no_grad()
+def logits(model: Any, given: dict[str, Tensor], device: torch.device) -> Tensor:
+    """Logits of every token that is no padding, as float32 on the CPU: (tokens, vocabulary)."""
+    batch = {name: tensor.to(device) for name, tensor in given.items()}
+    width = batch["input_ids"].shape[1]
+    said = model.eval()(**batch, use_cache=False).logits[:, -width:]
+    return said[batch["attention_mask"].bool()].float().cpu().contiguous()
+
+
+def agree(model: Any, folder: Path, dtype: torch.dtype, device: torch.device) -> dict[str, float]:
+    """The largest difference to what was remembered; `BrokenArtifact` where it is too large."""
+    kept = load_file(folder / FILE)
+    before = kept.pop("logits")
+    after = logits(model, kept, device)
+    if after.shape != before.shape:
+        raise BrokenArtifact(
+            f"its logits have shape {tuple(after.shape)}, not {tuple(before.shape)}"
+        )
+    difference = float((after - before).abs().max() / before.abs().max().clamp_min(1e-9))
+    tolerance = TOLERANCES[dtype]
+    if not difference <= tolerance:
+        raise BrokenArtifact(
+            "the model that was loaded is not the one that was trained: their logits differ by"
+            f" {difference:.2g} of the largest, more than {tolerance:g}"
+        )
+    return {"max_difference": difference, "tolerance": tolerance}

@@ -1,0 +1,120 @@
+"""One optimizer step's gradient, whatever the parts that its batch is split into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from bench.data.tokenize import IGNORED
+
+B = TypeVar("B")
+
+
+def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Negative log-likelihood in nats of every labelled token: float32, shape (labelled tokens,).
+
+    `batch` is as a session gives it: labels of shape (rows, length), and what the model takes.
+    """
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    width = batch["labels"].shape[1]
+    following = batch["labels"][:, 1:]
+    logits = model(**inputs).logits[:, -width:-1]  # soft prompts put logits of their own in front
+    learned = following != IGNORED
+    return cross_entropy(logits[learned].float(), following[learned], reduction="none")
+
+
+def backward(
+    batch: B, micro: int | None, loss_of: Callable[[B], Tensor], optimizer: Optimizer
+) -> float:
+    """Leave the gradient of the mean loss over all items in the parameters; gives that mean.
+
+    How many items a batch holds is known only when its last part is done. So the parts add up
+    gradients of sums over a guess, and what the guess is wrong by is mended once at the end.
+    """
+    parts = list(split(batch, micro))
+    total: Tensor | float = 0.0
+    items, guess = 0, 0
+    for part in parts:
+        losses = loss_of(part)
+        if losses.dim() != 1:
+            raise TypeError(
+                "loss_of must give one loss per item as a 1-D tensor, not one of shape"
+                f" {tuple(losses.shape)}; bench.token_losses gives one per labelled token"
+            )
+        guess = guess or max(1, len(losses) * len(parts))
+        (losses.sum() / guess).backward()
+        total = total + losses.detach().sum()
+        items += len(losses)
+    if items != guess:
+        for parameter in trained(optimizer):
+            if parameter.grad is not None:
+                parameter.grad.mul_(guess / max(items, 1))
+    return float(total) / max(items, 1)
+
+
+def trained(optimizer: Optimizer) -> list[torch.nn.Parameter]:
+    """Every parameter that an optimizer steps."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def split(batch: B, micro: int | None) -> Iterator[B]:
+    """A batch in parts of `micro` rows; whole where None."""
+    rows = _rows(batch)
+    if micro is None or rows <= micro:
+        yield batch
+        return
+    for first in range(0, rows, micro):
+        yield _part(batch, slice(first, first + micro))
+
+
+def _rows(value: Any) -> int:
+    """How many rows everything in a batch has. Raises `ValueError` where they differ."""
+    found = set(_lengths(value))
+    if len(found) != 1:
+        raise ValueError(f"a batch has one entry per row in all it holds, not {sorted(found)}")
+    return found.pop()
+
+
+def _lengths(value: Any) -> Iterator[int]:
+    if isinstance(value, Tensor):
+        if value.dim():
+            yield value.shape[0]
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _lengths(inner)
+    elif _is_record(value):
+        for inner in _inside(value).values():
+            yield from _lengths(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield len(value)
+
+
+def _part(value: Any, rows: slice) -> Any:
+    if isinstance(value, Tensor):
+        return value[rows] if value.dim() else value
+    if isinstance(value, Mapping):
+        return {name: _part(inner, rows) for name, inner in value.items()}
+    if _is_record(value):
+        kind: Any = type(value)
+        inside = {name: _part(inner, rows) for name, inner in _inside(value).items()}
+        return kind(**inside)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return value[rows]
+    return value
+
+
+def _is_record(value: Any) -> bool:
+    named = isinstance(value, tuple) and hasattr(value, "_fields")
+    return named or (is_dataclass(value) and not isinstance(value, type))
+
+
+def _inside(value: Any) -> dict[str, Any]:
+    if isinstance(value, tuple):
+        return value._asdict()  # pyright: ignore[reportAttributeAccessIssue]
+    return {f.name: getattr(value, f.name) for f in fields(value)}

@@ -1,0 +1,23 @@
+"""Whether two models hold the same weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.models.load import load_model
+from bench.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+
+
+def has_changed(model: Any, spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether a model is more, or other, than the start model."""
+    import torch
+
+    start = load_model(spec, dtype, device).state_dict()
+    made = model.state_dict()
+    return made.keys() != start.keys() or any(
+        tensor.shape != start[name].shape or not torch.equal(tensor.to(dtype), start[name])
+        for name, tensor in made.items()
+    )

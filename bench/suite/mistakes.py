@@ -1,0 +1,143 @@
+"""What is wrong with a suite, each mistake with its place and the nearest right word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bench.data.sources import SourceSpec
+from bench.data.tasks import TaskSpec, find_task, prefixes
+from bench.errors import UserError, nearest
+from bench.methods.entry import Mistakes, Place
+from bench.models.spec import ModelSpec
+from bench.suite.plan import tuned_label
+from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
+
+Found = Iterator[tuple[Place, str]]
+SECTIONS: dict[str, type[BaseModel]] = {
+    "budget": BudgetSpec,
+    "batch": BatchSpec,
+    "model": ModelSpec,
+    "tuning": TuningSpec,
+}
+
+
+def in_schema(error: ValidationError) -> Found:
+    """Each of pydantic's errors in our words."""
+    for one in error.errors():
+        yield one["loc"], _sentence(one["loc"], one)
+
+
+def beyond_schema(suite: Suite) -> Found:
+    """Mistakes that need the installed plugins and the files on disk to be seen."""
+    yield from _methods(suite)
+    yield from _labels(suite)
+    missing = list(_missing_files(suite))
+    yield from missing
+    incomplete = {place[1] for place, _ in missing if place[0] == "tasks"}
+    for key, names in (("target", suite.target), ("retain", suite.retain)):
+        for i, name in enumerate(names):
+            if name not in incomplete:
+                for what in _task(suite, name, key == "target"):
+                    yield (key, i), what
+
+
+def _known_keys(place: Place) -> list[str]:
+    """The keys that may stand where an unknown one was found."""
+    match place:
+        case ("tasks", _, _):
+            model: type[BaseModel] = TaskSpec
+        case ("tasks", _, _, _):
+            model = SourceSpec
+        case (str(section), _) if section in SECTIONS:
+            model = SECTIONS[section]
+        case _:
+            model = Suite
+    return [f.alias or name for name, f in model.model_fields.items() if not f.exclude]
+
+
+def _sentence(place: Place, error: Any) -> str:
+    name = ".".join(str(step) for step in place)
+    last = str(place[-1]) if place else ""
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known_keys(place)
+            return f"unknown key {last}{nearest(last, known)} (known here: {', '.join(known)})"
+        case "missing":
+            return f"the key {last} is missing"
+        case "greater_than":
+            return f"{name} must be more than {error['ctx']['gt']}, not {error['input']}"
+        case "value_error":
+            return f"{name}: {error['ctx']['error']}"
+        case "string_pattern_mismatch":
+            return (
+                f"{name} may hold letters, digits, dots, dashes and underscores only, not"
+                f" {error['input']!r}"
+            )
+        case _:
+            return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}, not {error['input']!r}"
+
+
+def _methods(suite: Suite) -> Found:
+    for i, method in enumerate(suite.methods):
+        try:
+            _ = method.recipe
+        except Mistakes as mistakes:
+            for place, what in mistakes.found:
+                yield ("methods", i, method.name, *place), what
+
+
+def _labels(suite: Suite) -> Found:
+    labels = {"base"}
+    for i, method in enumerate(suite.methods):
+        if method.label in labels:
+            what = f"two rows would be called {method.label}; give one another name with as:"
+            yield ("methods", i), what
+        labels.add(method.label)
+    for i, method in enumerate(suite.methods if suite.tuning else ()):
+        if (tuned := tuned_label(method.label)) in labels:
+            what = f"tuning makes a row called {tuned}; give the other one another name with as:"
+            yield ("methods", i), what
+
+
+def _missing_files(suite: Suite) -> Found:
+    here = suite.folder
+    for name, spec in suite.tasks.items():
+        for format, source in spec.sources().items():
+            for file in source.files(here):
+                if not file.is_file():
+                    place = ("tasks", name, format.value, "data_files")
+                    yield place, f"there is no data file {file}"
+        file = spec.evaluate or ""
+        if file.endswith((".yaml", ".yml")) and not (here / file).is_file():
+            yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {here / file}"
+    text, path = suite.drift or "", suite.model.path or ""
+    if text.endswith(".txt") and not (here / text).is_file():
+        yield ("drift",), f"there is no text file {here / text}"
+    if path.startswith((".", "/", "~")) and not (here / path).is_dir():
+        yield ("model",), f"there is no model folder {here / path}"
+
+
+def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
+    try:
+        task = find_task(name, suite.tasks, suite.folder)
+    except UserError as error:
+        yield str(error)
+        return
+    if trains and not task.formats:
+        offered = [f"{prefix}/{name.rpartition('/')[2]}" for prefix in prefixes()]
+        hint = nearest(name, [*suite.tasks, *offered])
+        yield f"{name} has no training data: declare it under tasks{hint}"
+    if task.evaluation is None:
+        yield f"{name} has no evaluation: give its task an lm-eval task under evaluate"
+    elif trains and suite.tuning and not _has_validation(task.evaluation):
+        yield (
+            f"tuning chooses on validation data, and the lm-eval task of {name} names no"
+            " validation_split"
+        )
+
+
+def _has_validation(evaluation: str | dict[str, Any]) -> bool:
+    return isinstance(evaluation, dict) and bool(evaluation.get("validation_split"))

@@ -1,0 +1,87 @@
+"""Rows that will be skipped, as far as this can be known before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from bench.data.tasks import find_task
+from bench.errors import Skipped
+from bench.methods.entry import Resolved
+from bench.methods.recipe import obstacle
+from bench.models.spec import ModelSpec
+from bench.suite.schema import Suite
+
+if TYPE_CHECKING:
+    from bench.methods.session import Session
+
+
+def obstacles(suite: Suite) -> dict[str, str]:
+    """Why rows will be skipped, by label: a plugin that cannot be used, a package or data that is
+    missing, a model that does not fit the method.
+    """
+    with TemporaryDirectory() as folder:
+        sessions = list(_sessions(suite, Path(folder)))
+        found = {m.label: _first(m.recipe, sessions) for m in suite.methods}
+        for session in sessions:
+            session.close()
+    return {label: reason for label, reason in found.items() if reason}
+
+
+def _first(recipe: Resolved, sessions: list[Session]) -> str | None:
+    try:
+        reasons = (obstacle(recipe.method, session) for session in sessions)
+        return next(filter(None, reasons), None)
+    except Skipped as reason:
+        return str(reason)
+    except Exception:  # the method could not be asked without weights; its run will show
+        return None
+
+
+def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
+    """A session for each target as the run will have it, on a model that has a shape but no
+    weights.
+    """
+    import torch
+
+    from bench.accounting.ledger import Ledger
+    from bench.methods.session import Session
+    from bench.models.load import load_tokenizer
+    from bench.models.start import Start
+
+    tasks = {
+        name: find_task(name, suite.tasks, suite.folder) for name in (*suite.retain, *suite.target)
+    }
+    start = _shape(suite.start())
+    tokenizer = load_tokenizer(start)
+    for number, name in enumerate(suite.target):
+        earlier = [tasks[old] for old in (*suite.retain, *suite.target[:number])]
+        yield Session(
+            task=tasks[name],
+            tokenizer=tokenizer,
+            budget=suite.budget.budget(),
+            seed=0,
+            device=torch.device("meta"),
+            dtype=torch.float32,
+            folder=folder,
+            batch_size=suite.batch.size,
+            max_length=suite.batch.max_length,
+            ledger=Ledger(),
+            start=Start(start),
+            old=tuple(task for task in earlier if task.formats),
+        )
+
+
+def _shape(spec: ModelSpec) -> ModelSpec:
+    """The same architecture and tokenizer with random weights, which cost nothing on `meta`."""
+    if spec.random is not None:
+        return spec
+    from transformers import AutoConfig
+
+    config: dict[str, Any] = AutoConfig.from_pretrained(
+        spec.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
+    ).to_dict()
+    own = {"random": config.pop("model_type"), "tokenizer": spec.tokenizer_location}
+    return ModelSpec.model_validate({**config, **own})

@@ -1,0 +1,125 @@
+"""The gradient of a batch does not depend on the parts that it is split into, for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import set_seed
+
+from bench.accounting.budget import Budget
+from bench.data.formats import Format
+from bench.data.tasks import Task
+from bench.methods.method import Method
+from bench.methods.registry import plugins, usable
+from bench.models.spec import ModelSpec
+from bench.models.start import Start
+from bench.testing import tiny_session
+
+NAMES = [name for name, plugin in plugins().items() if plugin.method and plugin.method.formats]
+KNOWN = "tiny/largest"  # the base answers it: samples earn something
+ROWS, BATCH = 64, 16
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adamss": {"r": 16, "num_subspaces": 2},
+    "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 100},
+    "corda": {"init_rows": 16},
+    "corda-kpm": {"init_rows": 16},
+    "eva": {"init_rows": 32},
+    "ewc": {"fisher_examples": 4},
+    "grpo": {"num_iterations": 2, "temperature": 1.5},
+    "lora-ga": {"init_rows": 16},
+    "monteclora": {"num_samples": 2},
+    "ppo": {"reward_share": 0.4},
+    "raft": {"num_samples": 2},
+    "rejection-sampling": {"num_samples": 2, "max_prompts": 16},
+    "rloo": {"temperature": 1.5},
+    "slic-hf": {"num_candidates": 4, "max_new_tokens": 4},
+    "vblora": {"vector_length": 64},
+}
+"""Where the defaults do not fit the tiny model, take seconds on it, or leave nothing to compare."""
+NEVER_SPLIT = ("lily",)
+STILL = 1e-20
+"""A learning rate that moves no weight: every step has the gradient of the start."""
+WITH_BIASES = ModelSpec.model_validate(
+    {
+        "random": "qwen2",
+        "tokenizer": "tiny",
+        "vocab_size": 300,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_split_has_the_gradient_of_the_whole(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda dropout, inputs: inputs)
+    if name == "pvera":  # its noise is drawn for each token, as dropout is
+        monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    whole, passes = gradients(name, tmp_path / "whole", None, monkeypatch)
+    assert max(float(gradient.norm()) for gradient in whole) > 1e-6
+    more = passes
+    for parts in (2, 4, 8):
+        split, more = gradients(name, tmp_path / str(parts), BATCH // parts, monkeypatch)
+        assert len(split) == len(whole)
+        for one, other in zip(whole, split, strict=True):
+            assert float((one - other).norm()) <= 1e-5 * float(one.norm()), parts
+    assert more > passes or name in NEVER_SPLIT
+
+
+def gradients(
+    name: str, folder: Path, micro: int | None, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[Tensor], int]:
+    """The gradient of each step as one vector, before it is clipped, and the number of forward
+    passes with gradients.
+    """
+    method = still(usable(name), SETTINGS.get(name, {}))
+    session = tiny_session(folder, Budget("steps", 3), KNOWN, batch_size=BATCH, micro=micro)
+    session.task = first_rows(session.task)
+    if name == "bitfit":
+        session.start = Start(WITH_BIASES)
+    if reason := method.skip(session):
+        pytest.skip(reason)
+    seen: list[Tensor] = []
+
+    def look(parameters: Any, *_: Any, **__: Any) -> Tensor:
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        seen.append(torch.cat([grad.flatten() for grad in grads]).double())
+        return seen[-1].norm()
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", look)
+    set_seed(session.seed)
+    method.train(session)
+    session.close()
+    return seen, session.ledger.learning_passes
+
+
+def still(kind: type[Method], settings: dict[str, Any]) -> Method:
+    """The method with learning rates that move no weight, and short samples."""
+    fields = kind.model_fields
+    rates = {field: STILL for field in fields if field == "lr" or field.endswith("_lr")}
+    short = {"max_completion_length": 6} if "max_completion_length" in fields else {}
+    return kind.model_validate({**rates, **short, **settings})
+
+
+def first_rows(task: Task) -> Task:
+    """The same task with less training data: some trainers tokenise all of it before they begin."""
+
+    def first(format: Format) -> Callable[[Any], Any]:
+        def load(split: Any) -> Any:
+            rows = task.load(format, split)
+            return rows.select(range(min(ROWS, len(rows))))
+
+        return load
+
+    return replace(task, loaders={format: first(format) for format in task.formats})
