@@ -117,7 +117,7 @@ def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
     seen = Tags()
     seen.feed(html())
     for told in (
-        "The same on H100",
+        "Speed and memory on H100",
         "90,000",
         f"not published {EVIL}",
         "chance to win",
@@ -230,15 +230,15 @@ def _values(browser: Any, place: int) -> list[float]:
 
 def test_axes_and_currency_are_the_readers_choice(tmp_path: Path) -> None:
     with opened(html(), tmp_path) as (browser, troubles):
-        chart = browser.locator("#any-two-0")
+        chart = browser.locator("#scatter-0")
         name = browser.locator("[role=img]", has=chart)
-        form = browser.locator("[data-chooser='any-two-0']")
+        form = browser.locator("[data-chooser='scatter-0']")
         form.locator("[data-axis=x]").select_option("trainable_parameters")
-        browser.locator("#any-two-0[data-drawn='2']").wait_for(state="attached")
+        browser.locator("#scatter-0[data-drawn='2']").wait_for(state="attached")
         assert "trainable parameters" in (name.get_attribute("aria-label") or "")
         assert "trainable parameters" in chart.inner_text()
         form.locator("[data-swap]").click()
-        browser.locator("#any-two-0[data-drawn='3']").wait_for(state="attached")
+        browser.locator("#scatter-0[data-drawn='3']").wait_for(state="attached")
         assert (name.get_attribute("aria-label") or "").startswith(
             "trainable parameters against target accuracy"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
@@ -101,125 +102,64 @@ class Column:
         return low * self.scale, high * self.scale
 
 
+_quality = partial(Column, about="quality")
+_machine = partial(Column, machine=True)
 COLUMNS: tuple[Column, ...] = (
-    Column("target_accuracy", "target accuracy", "%", percent, "higher", "target\n%", "quality"),
-    Column("forgetting", "forgetting", "points", percent, "lower", "forgetting\npoints", "quality"),
-    Column(
-        "items_lost", "right→wrong", "items", whole, "lower", "right→wrong\nitems", about="quality"
-    ),
-    Column(
-        "items_gained",
-        "wrong→right",
-        "items",
-        whole,
-        "higher",
-        "wrong→right\nitems",
-        about="quality",
-    ),
-    Column("drift_nll", "drift NLL", "nats/token", nats, "lower", about="quality"),
-    Column("drift_kl", "drift KL", "nats/token", nats, "lower", "drift KL\nnats", "quality"),
-    Column(
-        "peak_train_bytes",
-        "peak memory in training",
-        "MiB",
-        mebibytes,
-        "lower",
-        "peak\nMiB",
+    _quality("target_accuracy", "target accuracy", "%", percent, "higher", "target\n%"),
+    _quality("forgetting", "forgetting", "points", percent, "lower", "forgetting\npoints"),
+    _quality("items_lost", "right→wrong", "items", whole, "lower", "right→\nwrong"),
+    _quality("items_gained", "wrong→right", "items", whole, "higher", "wrong→\nright"),
+    _quality("drift_nll", "drift NLL", "nats/token", nats, "lower"),
+    _quality("drift_kl", "drift KL", "nats/token", nats, "lower", "drift KL\nnats"),
+    _machine(
+        *("peak_train_bytes", "peak memory in training", "MiB", mebibytes, "lower", "peak\nMiB"),
         source="train.memory.peak_bytes",
-        machine=True,
     ),
-    Column(
-        "peak_eval_bytes",
-        "peak memory in evaluation",
-        "MiB",
-        mebibytes,
-        "lower",
+    _machine(
+        *("peak_eval_bytes", "peak memory in evaluation", "MiB", mebibytes, "lower"),
         source="evaluation.memory.peak_bytes",
-        machine=True,
     ),
-    Column(
-        "train_tokens_per_second",
-        "training speed",
-        "tokens/s",
-        whole,
-        "higher",
-        "tokens/s",
+    _machine(
+        *("train_tokens_per_second", "training speed", "tokens/s", whole, "higher", "tokens/s"),
         source="train.tokens_per_second",
-        machine=True,
     ),
-    Column("decode_tokens_per_second", "decoding speed", "tokens/s", whole, "higher", machine=True),
+    _machine("decode_tokens_per_second", "decoding speed", "tokens/s", whole, "higher"),
     Column(
-        "trainable_parameters",
-        "trainable parameters",
-        "",
-        whole,
-        head="trainable",
+        *("trainable_parameters", "trainable parameters", "", whole, None, "trainable"),
         source="train.parameters.trainable",
     ),
     Column(
-        "total_parameters",
-        "total parameters",
-        "",
-        whole,
+        *("total_parameters", "total parameters", "", whole),
         source="evaluation.parameters.total",
         detail=True,
     ),
     Column(
-        "artifact_bytes",
-        "artifact",
-        "MiB",
-        mebibytes,
-        "lower",
-        "artifact\nMiB",
+        *("artifact_bytes", "artifact", "MiB", mebibytes, "lower", "artifact\nMiB"),
         source="train.artifact_bytes",
     ),
-    Column(
-        "load_seconds",
-        "loading time",
-        "s",
-        seconds,
-        "lower",
+    _machine(
+        *("load_seconds", "loading time", "s", seconds, "lower"),
         source="train.seconds.load",
-        machine=True,
         detail=True,
     ),
-    Column(
-        "train_seconds",
-        "training time",
-        "s",
-        seconds,
-        "lower",
-        "training\ns",
+    _machine(
+        *("train_seconds", "training time", "s", seconds, "lower", "training\ns"),
         source="train.seconds.train",
-        machine=True,
     ),
-    Column(
-        "save_seconds",
-        "saving time",
-        "s",
-        seconds,
-        "lower",
+    _machine(
+        *("save_seconds", "saving time", "s", seconds, "lower"),
         source="train.seconds.save",
-        machine=True,
         detail=True,
     ),
-    Column(
-        "eval_seconds",
-        "evaluation time",
-        "s",
-        seconds,
-        "lower",
+    _machine(
+        *("eval_seconds", "evaluation time", "s", seconds, "lower"),
         source="evaluation.seconds.evaluate",
-        machine=True,
         detail=True,
     ),
 )
 SPENT = tuple(
     Column(
-        f"spent_{currency}",
-        "spent",
-        currency,
-        short,
+        *(f"spent_{currency}", "spent", currency, short),
         source=f"train.ledger.spent.{currency}",
         machine=currency == "seconds",
         detail=True,
@@ -227,11 +167,11 @@ SPENT = tuple(
     for currency in CURRENCIES
 )
 DERIVED = (
-    Column("score", "accuracy", "%", percent, "higher", about="quality"),
-    Column("target_iqm", "target accuracy, IQM", "%", percent, "higher", about="quality"),
-    Column("average_accuracy", "average accuracy", "%", percent, "higher", about="quality"),
-    Column("backward_transfer", "backward transfer", "points", percent, "higher", about="quality"),
-    Column("forward_transfer", "forward transfer", "points", percent, "higher", about="quality"),
+    _quality("score", "accuracy", "%", percent, "higher"),
+    _quality("target_iqm", "target accuracy, IQM", "%", percent, "higher"),
+    _quality("average_accuracy", "average accuracy", "%", percent, "higher"),
+    _quality("backward_transfer", "backward transfer", "points", percent, "higher"),
+    _quality("forward_transfer", "forward transfer", "points", percent, "higher"),
 )
 """Of one task, over seeds and targets, and of a sequence of targets."""
 

@@ -72,11 +72,8 @@ def frame(found: list[Row]) -> pd.DataFrame:
         *(column.name for column in columns.SPENT),
         *("objective", "objective_before", "objective_after"),
     ]
-    return data[
-        [c for c in first if c in data]
-        + [c for c in data if c not in first and c != "reason"]
-        + ["reason"]
-    ]
+    last = [c for c in data if c not in first and c != "reason"]
+    return data.reindex(columns=[*(c for c in first if c in data), *last, "reason"])
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -19,7 +19,8 @@ def _means(records: list[Record]) -> dict[str, float]:
     found = [recorded(record) for record in records]
     means: dict[str, float] = {}
     for column in columns.COLUMNS:
-        numbers = [n for values in found if isinstance(n := values.get(column.name), int | float)]
+        values = [own.get(column.name) for own in found]
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
         if column.machine and len(numbers) == len(records) and all(numbers):
             means[column.name] = column.average(numbers)
     return means
