@@ -233,10 +233,15 @@ def test_axes_and_currency_are_the_readers_choice(tmp_path: Path) -> None:
         chart = browser.locator("#scatter-0")
         name = browser.locator("[role=img]", has=chart)
         form = browser.locator("[data-chooser='scatter-0']")
+        assert (name.get_attribute("aria-label") or "").endswith(
+            f"No row beats base, method-0 (tuned), method-1 (tuned), {EVIL} (tuned), method-6 (tuned),"
+            " borrowed in both."
+        )
         form.locator("[data-axis=x]").select_option("trainable_parameters")
         browser.locator("#scatter-0[data-drawn='2']").wait_for(state="attached")
         assert "trainable parameters" in (name.get_attribute("aria-label") or "")
         assert "trainable parameters" in chart.inner_text()
+        assert "in both" not in (name.get_attribute("aria-label") or ""), "neither way is better"
         form.locator("[data-swap]").click()
         browser.locator("#scatter-0[data-drawn='3']").wait_for(state="attached")
         assert (name.get_attribute("aria-label") or "").startswith(

@@ -56,7 +56,7 @@ def markdown(rows: list[Row]) -> str:
 def summary(rows: list[Row]) -> str:
     """The columns of the terminal as a Markdown table, for a README."""
     measurements = main_columns(rows)
-    titles = [column.head.replace("\n", " ") for column in measurements]
+    titles = [column.head.replace("→\n", "→").replace("\n", " ") for column in measurements]
     return grid(heads(rows, titles), lines(rows, measurements)) + "\n"
 
 
