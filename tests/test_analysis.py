@@ -1,4 +1,4 @@
-"""What a report concludes from records: groups, ties, caveats, the headline, sequences and curves."""
+"""What an analysis concludes from records: groups, ties, caveats, headline, sequences, curves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Change = Callable[[dict[str, Any]], None]
 
 
 class Results:
-    """A results folder that starts as a copy of a real one and takes changed copies of its records."""
+    """A copy of a real results folder that takes changed copies of its records."""
 
     def __init__(self, folder: Path) -> None:
         shutil.copytree(ROOT / "results/quickstart", folder)
@@ -191,4 +191,4 @@ def test_the_files_of_a_report_agree(results: Results, bench: Bench) -> None:
     assert table.loc["lora", "target_accuracy"] == next(
         r["target_accuracy"] for r in told["rows"] if r["recipe"] == "lora"
     )
-    assert {"target_accuracy_low", "target_accuracy_high", "tie_group", "marks"} <= set(table.columns)
+    assert {"target_accuracy_low", "target_accuracy_high", "tie_group", "marks"} <= set(table)

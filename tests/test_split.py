@@ -18,7 +18,6 @@ from bench.data.tasks import Task
 from bench.methods.method import Method
 from bench.methods.registry import plugins, usable
 from bench.models.spec import ModelSpec
-from bench.models.start import Start
 from bench.testing import tiny_session
 
 NAMES = [name for name, plugin in plugins().items() if plugin.method and plugin.method.formats]
@@ -29,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 100},
     "corda": {"init_rows": 16},
     "corda-kpm": {"init_rows": 16},
-    "eva": {"init_rows": 32},
+    "eva": {"init_rows": 16},
     "ewc": {"fisher_examples": 4},
     "grpo": {"num_iterations": 2, "temperature": 1.5},
     "lora-ga": {"init_rows": 16},
@@ -38,13 +37,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "raft": {"num_samples": 2},
     "rejection-sampling": {"num_samples": 2, "max_prompts": 16},
     "rloo": {"temperature": 1.5},
-    "slic-hf": {"num_candidates": 4, "max_new_tokens": 4},
+    "slic-hf": {"num_candidates": 2, "max_new_tokens": 4},
     "vblora": {"vector_length": 64},
 }
 """Where the defaults do not fit the tiny model, take seconds on it, or leave nothing to compare."""
 NEVER_SPLIT = ("lily",)
 STILL = 1e-20
 """A learning rate that moves no weight: every step has the gradient of the start."""
+TINY = ModelSpec(path="tiny")
 WITH_BIASES = ModelSpec.model_validate(
     {
         "random": "qwen2",
@@ -84,10 +84,11 @@ def gradients(
     passes with gradients.
     """
     method = still(usable(name), SETTINGS.get(name, {}))
-    session = tiny_session(folder, Budget("steps", 3), KNOWN, batch_size=BATCH, micro=micro)
+    start = WITH_BIASES if name == "bitfit" else TINY
+    session = tiny_session(
+        folder, Budget("steps", 3), KNOWN, batch_size=BATCH, micro=micro, start=start
+    )
     session.task = first_rows(session.task)
-    if name == "bitfit":
-        session.start = Start(WITH_BIASES)
     if reason := method.skip(session):
         pytest.skip(reason)
     seen: list[Tensor] = []

@@ -23,7 +23,7 @@ def analyze(store: Store, together: bool = False) -> Analysis:
     table even where their comparison keys differ.
     """
     records = store.planned()
-    rows = [r for r in records if r.get("purpose", Purpose.ROW) == Purpose.ROW]
+    rows = [r for r in records if r.purpose is Purpose.ROW]
     if not rows:
         return Analysis(store.folder.name, "", [], LEVEL)
     answers = Answers(store)
@@ -40,7 +40,7 @@ def analyze(store: Store, together: bool = False) -> Analysis:
     main = groups[0]
     return Analysis(
         name=store.folder.name,
-        headline=headline.headline(main, parts[0][0]["target"], LEVEL),
+        headline=headline.headline(main, parts[0][0].target, LEVEL),
         groups=groups,
         level=LEVEL,
         suite=_read(store, "suite.yaml"),
@@ -60,29 +60,24 @@ def _read(store: Store, name: str) -> str:
 
 def _provenance(records: Sequence[Record]) -> dict[str, str]:
     """Where the numbers come from, as far as the records say."""
-    base = next((r for r in records if r["recipe"] == BASE), records[0])
+    base = next((r for r in records if r.recipe == BASE), records[0])
     commits = dict.fromkeys(
-        r["git"]["commit"][:12] + (" with changes" if r["git"]["dirty"] else "")
-        for r in records
-        if r.get("git")
+        r.git.commit[:12] + (" with changes" if r.git.dirty else "") for r in records if r.git
     )
     told = {
         "records": str(len(records)),
-        "finished": _span([r["finished_at"] for r in records if r.get("finished_at")]),
+        "finished": _span([r.finished_at for r in records if r.finished_at]),
         "commit": ", ".join(commits),
         "measured with": " | ".join(dict.fromkeys(filter(None, (environment(r) for r in records)))),
         "concurrent runs": ", ".join(
-            dict.fromkeys(str(r["side_by_side"]) for r in records if r["side_by_side"])
+            dict.fromkeys(str(r.concurrent_runs) for r in records if r.concurrent_runs)
         ),
-        "model": str((base.get("fingerprints") or {}).get("model") or ""),
-        "data": ", ".join(
-            f"{name} {value}"
-            for name, value in ((base.get("fingerprints") or {}).get("tasks") or {}).items()
-        ),
+        "model": base.fingerprints.model or "",
+        "data": ", ".join(f"{name} {value}" for name, value in base.fingerprints.tasks.items()),
         "plugins": ", ".join(
-            sorted({origin for r in records for origin in r["origin"].split(", ") if origin})
+            sorted({origin for r in records for origin in r.origin.split(", ") if origin})
         ),
-        "decoding": json.dumps((base.get("evaluation") or {}).get("generation_config") or {}),
+        "decoding": json.dumps((base.evaluation and base.evaluation.generation_config) or {}),
     }
     return {name: text for name, text in told.items() if text}
 

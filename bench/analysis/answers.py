@@ -24,7 +24,7 @@ class Answers:
         """Outcome of each item, by task, then by part of the task and number of the document; empty
         where they are not known.
         """
-        run = record["id"]
+        run = record.id
         if run not in self._read:
             tasks = self._read.setdefault(run, {})
             for (name, part, document), score in self._store.items(run).items():
@@ -57,21 +57,17 @@ class Answers:
         """What one recipe scored on some tasks over its seeds; None where scores are no shares of
         right answers.
         """
-        scores = [record["evaluation"]["scores"] for record in records]
-        if (
-            not records
-            or not tasks
-            or not all(_is_share(s[task]) for s in scores for task in tasks)
-        ):
+        scores = [record.scores for record in records]
+        if not records or not tasks:
+            return None
+        if not all(s[task].is_share for s in scores for task in tasks):
             return None
         if all(self.of(record, task) for record in records for task in tasks):
             return self._of_items(records, tasks)
-        counted = all(s[task]["items"] for s in scores for task in tasks)
-        if len(records) > 1 or not counted:
+        counted = [(scores[0][task].value, scores[0][task].items or 0) for task in tasks]
+        if len(records) > 1 or not all(items for _, items in counted):
             return None
-        return Outcomes.of_summary(
-            [(scores[0][task]["value"], scores[0][task]["items"]) for task in tasks]
-        )
+        return Outcomes.of_summary(counted)
 
     def _of_items(self, records: Sequence[Record], tasks: Sequence[str]) -> Outcomes | None:
         tables = []
@@ -81,8 +77,3 @@ class Answers:
                 return None
             tables.append([[self.of(record, task)[key] for key in keys] for record in records])
         return Outcomes.of_items(tables)
-
-
-def _is_share(score: dict[str, object]) -> bool:
-    value = score["value"]
-    return bool(score["higher_is_better"]) and isinstance(value, (int, float)) and 0 <= value <= 1

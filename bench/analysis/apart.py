@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.records.schema import Record
+from bench.records.schema import Environment, Record
 
-UNKNOWN = "not told"
+UNKNOWN = "unknown"
 
 
 def what_differs(records: Sequence[Record], others: Sequence[Record]) -> str:
-    """Each part of the setting in which the first record of one group differs from that of the
+    """Each part of what must be shared in which the first record of one group differs from that of the
     other.
     """
     here, there = _described(records[0]), _described(others[0])
@@ -20,33 +20,28 @@ def what_differs(records: Sequence[Record], others: Sequence[Record]) -> str:
         for name in dict.fromkeys((*there, *here))
         if here.get(name) != there.get(name)
     ]
-    return (
-        "; ".join(parts)
-        or "their settings have other fingerprints, and the records do not tell why"
-    )
+    return "; ".join(parts) or "their comparison keys differ, and the records do not say why"
 
 
 def _described(record: Record) -> dict[str, str]:
-    given = record.get("fingerprints") or {}
-    budget, environment = (
-        record["budget"],
-        (record.get("evaluation") or {}).get("environment") or {},
-    )
-    told: dict[str, Any] = {
-        "suite": record["suite"] if record.get("imported") else None,
-        "model": given.get("model"),
-        **{f"data of {name}": value for name, value in (given.get("tasks") or {}).items()},
-        "drift text": given.get("drift"),
-        "target": ", ".join(record["target"]),
-        "retained tasks": ", ".join(record["retain"]),
-        "split": record["split"],
-        "budget": f"{budget['amount']:,.10g} {budget['currency']}" if budget else None,
-        **{f"batch {name}": value for name, value in (record["batch"] or {}).items()},
-        "device": environment.get("device_kind"),
-        "precision": environment.get("dtype"),
-        **dict(_flat((record.get("imported") or {}).get("setting") or {}, "")),
+    budget, batch = record.budget, record.batch
+    environment = record.evaluation.environment if record.evaluation else Environment()
+    found: dict[str, Any] = {
+        "suite": record.suite if record.imported else None,
+        "model": record.fingerprints.model,
+        **{f"data of {name}": value for name, value in record.fingerprints.tasks.items()},
+        "drift text": record.fingerprints.drift,
+        "target": ", ".join(record.target),
+        "retained tasks": ", ".join(record.retain),
+        "split": record.split,
+        "budget": f"{budget.amount:,.10g} {budget.currency}" if budget else None,
+        "batch size": batch.size if batch else None,
+        "batch max_length": batch.max_length if batch else None,
+        "device": environment.device_kind,
+        "precision": environment.dtype,
+        **dict(_flat(record.imported.compared if record.imported else {}, "")),
     }
-    return {name: str(value) for name, value in told.items() if value is not None}
+    return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def _flat(values: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:

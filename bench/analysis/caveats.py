@@ -8,12 +8,7 @@ from bench.analysis.groups import Member
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group, Trial
 from bench.analysis.words import listed
-from bench.methods import registry
-from bench.methods.entry import resolve
-from bench.methods.method import Method
-from bench.methods.recipe import Recipe
-from bench.records.schema import BASE, Record
-from bench.suite.search import ranges
+from bench.records.schema import BASE, Purpose, Record
 
 ONE_SEED, UNTUNED, UNVERIFIED, OVERSPENT = "one seed", "untuned", "not verified", "over budget"
 CEILING = 0.99
@@ -32,45 +27,11 @@ def mark(found: list[Member]) -> None:
         marks = {
             ONE_SEED: row.seeds == 1,
             f"{row.seeds} of {len(member.records)} seeds": 0 < row.seeds < len(member.records),
-            UNTUNED: not row.tuned_from and not row.imported and _tunable(first),
-            UNVERIFIED: not row.imported and not _verified(first),
+            UNTUNED: not row.tuned_from and not row.imported and first.tunable,
+            UNVERIFIED: not row.imported and not first.verified,
             OVERSPENT: row.means.get(f"spent_{currency}", 0.0) > OVERRUN * amount,
         }
         row.marks += [name for name, holds in marks.items() if holds]
-
-
-def _tunable(record: Record) -> bool:
-    """Whether there is anything to tune, whatever its present settings."""
-    name, parameters = record["method"], record["parameters"]
-    if registry.plugins().get(name) is None:
-        return False
-    return any(True for _ in ranges(resolve(name, _bare(name, parameters))))
-
-
-def _bare(name: str, parameters: dict[str, object]) -> object:
-    """Parameters as of a suite that sets none."""
-    kind = registry.find(name).method
-    if kind is None or not issubclass(kind, Recipe):
-        return {}
-    parts = parameters["parts"]
-    assert isinstance(parts, list)
-    return {"parts": [{n: _bare(n, p) for n, p in part.items() if n != "share"} for part in parts]}
-
-
-def _verified(record: Record) -> bool:
-    """Whether every method in it says how its faithfulness was verified."""
-    plugin = registry.plugins().get(record["method"])
-    if plugin is None or plugin.method is None:
-        return False
-    made = plugin.method.model_validate(record["parameters"])
-    return all(method.verified for method in _methods(made))
-
-
-def _methods(method: object) -> list[Method]:
-    if isinstance(method, Recipe):
-        return [inner for part in method.parts if part.usable for inner in _methods(part.usable)]
-    assert isinstance(method, Method)
-    return [method]
 
 
 def sentences(
@@ -139,22 +100,19 @@ def _of_rows(trained: list[Row]) -> list[str]:
 
 
 def _of_records(records: Sequence[Record]) -> list[str]:
-    rows = [r for r in records if r.get("purpose", "row") == "row"]
-    imported = [given for r in records if (given := r.get("imported"))]
-    notes = dict.fromkeys(
-        f"Rows from {given['from']}: {note}." for given in imported for note in given["notes"]
-    )
+    imported = [r.imported for r in records if r.imported]
+    notes = dict.fromkeys(f"Rows from {i.source}: {note}." for i in imported for note in i.notes)
     return [
         "Scores are on the validation split, on which choices are made: they are optimistic for"
         " whatever was chosen on it."
-        if any(record["split"] == "validation" for record in rows)
+        if any(r.split == "validation" and r.purpose is Purpose.ROW for r in records)
         else "",
         "Imported rows were measured by others; what they did not publish could not be checked."
         if imported
         else "",
         *notes,
         "Some runs were made with uncommitted changes in the repository."
-        if any((record.get("git") or {}).get("dirty") for record in records)
+        if any(r.git and r.git.dirty for r in records)
         else "",
     ]
 

@@ -40,6 +40,8 @@ class Column:
     """Which of the paper's two tables it is in."""
     source: str = ""
     """Where a record holds it, as `train.seconds.load`; empty where it is computed in `measure`."""
+    otherwise: str = "not measured"
+    """Why it may be missing there."""
     average: Callable[[list[float]], float] = fmean
     """Over seeds."""
     machine: bool = False
@@ -105,12 +107,23 @@ class Column:
 _quality = partial(Column, about="quality")
 _machine = partial(Column, machine=True)
 COLUMNS: tuple[Column, ...] = (
-    _quality("target_accuracy", "target accuracy", "%", percent, "higher", "target\n%"),
+    _quality(
+        *("target_accuracy", "target accuracy", "%", percent, "higher", "target\n%"),
+        source="target_score",
+    ),
     _quality("forgetting", "forgetting", "points", percent, "lower", "forgetting\npoints"),
     _quality("items_lost", "right→wrong", "items", whole, "lower", "right→\nwrong"),
     _quality("items_gained", "wrong→right", "items", whole, "higher", "wrong→\nright"),
-    _quality("drift_nll", "drift NLL", "nats/token", nats, "lower"),
-    _quality("drift_kl", "drift KL", "nats/token", nats, "lower", "drift KL\nnats"),
+    _quality(
+        *("drift_nll", "drift NLL", "nats/token", nats, "lower"),
+        source="evaluation.drift.rise",
+        otherwise="no drift text",
+    ),
+    _quality(
+        *("drift_kl", "drift KL", "nats/token", nats, "lower", "drift KL\nnats"),
+        source="evaluation.drift.kl",
+        otherwise="no drift text",
+    ),
     _machine(
         *("peak_train_bytes", "peak memory in training", "MiB", mebibytes, "lower", "peak\nMiB"),
         source="train.memory.peak_bytes",
@@ -122,8 +135,13 @@ COLUMNS: tuple[Column, ...] = (
     _machine(
         *("train_tokens_per_second", "training speed", "tokens/s", whole, "higher", "tokens/s"),
         source="train.tokens_per_second",
+        otherwise="too few steps",
     ),
-    _machine("decode_tokens_per_second", "decoding speed", "tokens/s", whole, "higher"),
+    _machine(
+        *("decode_tokens_per_second", "decoding speed", "tokens/s", whole, "higher"),
+        source="evaluation.decode.tokens_per_second",
+        otherwise="no generation",
+    ),
     Column(
         *("trainable_parameters", "trainable parameters", "", whole, None, "trainable"),
         source="train.parameters.trainable",

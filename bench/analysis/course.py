@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence as List
 
+from bench.accounting.budget import CURRENCIES
 from bench.analysis.answers import Answers
 from bench.analysis.rows import Row
 from bench.analysis.shape import CurvePoint, Sequence, Trial
@@ -16,7 +17,6 @@ from bench.metrics.continual_learning.sequence import (
     forward_transfer,
 )
 from bench.records.schema import BASE, Purpose, Record
-from bench.suite.search import validation_score
 
 METRICS = {
     "average_accuracy": average_accuracy,
@@ -30,35 +30,29 @@ def trials(records: List[Record]) -> list[Trial]:
     """Every draw of every recipe, as the records tell; the chosen one is that whose
     hyper-parameters a tuned row has.
     """
-    chosen = {(r["tuned_from"], r["trial"]) for r in records if r.get("tuned_from")}
+    chosen = {(r.tuned_from, r.trial) for r in records if r.tuned_from}
+    tried = [r for r in records if r.purpose is Purpose.TRIAL]
     return [
         Trial(
-            recipe=r["recipe"],
-            number=r["trial"],
-            drawn=r["drawn"],
-            status=r["status"],
-            score=validation_score(r) if r["status"] == "ok" else None,
-            chosen=(r["recipe"], r["trial"]) in chosen,
+            recipe=r.recipe,
+            number=r.trial or 0,
+            drawn=r.drawn or {},
+            status=r.status,
+            score=r.target_score if r.ok else None,
+            chosen=(r.recipe, r.trial) in chosen,
         )
-        for r in sorted(
-            (r for r in records if r.get("purpose") == Purpose.TRIAL),
-            key=lambda r: (r["recipe"], r["trial"]),
-        )
+        for r in sorted(tried, key=lambda r: (r.recipe, r.trial or 0))
     ]
 
 
 def charge_tuning(rows: List[Row], records: List[Record]) -> None:
-    """What a search did cost, on a line of its own in the ledger of the row that came of it."""
+    """What a search cost, on a line of its own in the ledger of the row that came of it."""
     for row in rows:
-        own = [
-            r
-            for r in records
-            if r.get("purpose") == Purpose.TRIAL and row.tuned_from == r["recipe"] and r["train"]
-        ]
-        spent = [r["train"]["ledger"]["spent"] for r in own if "ledger" in r["train"]]
+        own = [r for r in records if r.purpose is Purpose.TRIAL and r.recipe == row.tuned_from]
+        spent = [r.train.ledger.spent for r in own if r.train]
         if spent:
             row.ledger["tuning"] = {
-                currency: sum(s[currency] for s in spent) for currency in spent[0]
+                currency: sum(getattr(s, currency) or 0.0 for s in spent) for currency in CURRENCIES
             }
             row.means |= {"tuning_trials": float(len(own))} | {
                 f"tuning_{c}": v for c, v in row.ledger["tuning"].items()
@@ -70,17 +64,13 @@ def curve(records: List[Record], answers: Answers, level: float) -> list[CurvePo
     on shares.
     """
     points: dict[tuple[str, float], list[Record]] = {}
-    asked = {r["recipe"] for r in records if r.get("purpose") == Purpose.CURVE}
-    for record in records:
-        if (
-            record["recipe"] in asked
-            and record["status"] == "ok"
-            and record.get("purpose") != Purpose.TRIAL
-        ):
-            points.setdefault((record["recipe"], record["share"]), []).append(record)
+    asked = {r.recipe for r in records if r.purpose is Purpose.CURVE}
+    for r in records:
+        if r.recipe in asked and r.ok and r.purpose is not Purpose.TRIAL:
+            points.setdefault((r.recipe, r.share), []).append(r)
     made = []
     for (recipe, share), own in sorted(points.items()):
-        if (outcomes := answers.outcomes(own, own[0]["target"])) is not None:
+        if (outcomes := answers.outcomes(own, own[0].target)) is not None:
             estimate = accuracy(outcomes, level)
             made.append(CurvePoint(recipe, share, estimate.value, estimate.low, estimate.high))
     return made
@@ -88,19 +78,19 @@ def curve(records: List[Record], answers: Answers, level: float) -> list[CurvePo
 
 def sequences(records: List[Record]) -> list[Sequence]:
     """R[i][j] and what follows from it, for every recipe that learned several targets in a row."""
-    base = next((r for r in records if r["recipe"] == BASE and r["status"] == "ok"), None)
-    if base is None or len(base["target"]) < 2:
+    base = next((r for r in records if r.recipe == BASE and r.ok), None)
+    if base is None or len(base.target) < 2:
         return []
     recipes: dict[str, list[Record]] = {}
-    for record in records:
-        if record["status"] == "ok" and record["evaluation"].get("earlier_scores"):
-            recipes.setdefault(record["recipe"], []).append(record)
+    for r in records:
+        if r.evaluation and r.evaluation.earlier_scores:
+            recipes.setdefault(r.recipe, []).append(r)
     return [_sequence(recipe, own, base) for recipe, own in recipes.items()]
 
 
 def _sequence(recipe: str, records: list[Record], base: Record) -> Sequence:
-    targets = base["target"]
-    tasks = list(dict.fromkeys((*targets, *base["retain"])))
+    targets = base.target
+    tasks = list(dict.fromkeys((*targets, *base.retain)))
     matrices = [_matrix(record, base, tasks) for record in records]
     mean = [
         [statistics.fmean(cells) for cells in zip(*rows, strict=True)]
@@ -115,9 +105,6 @@ def _sequence(recipe: str, records: list[Record], base: Record) -> Sequence:
 
 
 def _matrix(record: Record, base: Record, tasks: list[str]) -> list[list[float]]:
-    stages = [
-        base["evaluation"]["scores"],
-        *record["evaluation"]["earlier_scores"],
-        record["evaluation"]["scores"],
-    ]
-    return [[scores[task]["value"] for task in tasks] for scores in stages]
+    earlier = record.evaluation.earlier_scores if record.evaluation else []
+    stages = [base.scores, *earlier, record.scores]
+    return [[scores[task].value for task in tasks] for scores in stages]

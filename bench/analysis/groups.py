@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 from bench.analysis import columns, statistics
 from bench.analysis.answers import Answers
 from bench.analysis.measure import row
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group
-from bench.methods import registry
 from bench.records.schema import BASE, Record
 
 ENOUGH_FOR_IQM = 4  # scores: of fewer, the middle half is no half
@@ -28,7 +26,7 @@ class Member:
 
     @property
     def fine(self) -> list[Record]:
-        return [r for r in self.records if r["status"] == "ok"]
+        return [r for r in self.records if r.ok]
 
 
 def grouped(records: Sequence[Record], together: bool) -> list[list[Record]]:
@@ -37,18 +35,18 @@ def grouped(records: Sequence[Record], together: bool) -> list[list[Record]]:
     """
     if together:
         return [list(records)]
-    settings: dict[str, list[Record]] = {}
+    alike: dict[str, list[Record]] = {}
     for record in records:
-        settings.setdefault(record["setting"], []).append(record)
-    return sorted(settings.values(), key=lambda group: -len(group))
+        alike.setdefault(record.comparison_key, []).append(record)
+    return sorted(alike.values(), key=lambda group: -len(group))
 
 
 def members(records: Sequence[Record], answers: Answers) -> list[Member]:
     """The base first, then by target accuracy; recipes without a result last."""
-    base = next((r for r in records if r["recipe"] == BASE and r["status"] == "ok"), None)
+    base = next((r for r in records if r.recipe == BASE and r.ok), None)
     recipes: dict[str, list[Record]] = {}
     for record in records:
-        recipes.setdefault(record["recipe"], []).append(record)
+        recipes.setdefault(record.recipe, []).append(record)
     made = [Member(_row(name, own, base, answers), own) for name, own in recipes.items()]
     return sorted(
         made,
@@ -63,11 +61,10 @@ def members(records: Sequence[Record], answers: Answers) -> list[Member]:
 def _row(recipe: str, records: list[Record], base: Record | None, answers: Answers) -> Row:
     made = row(recipe, records, base, answers)
     first = records[0]
-    kind = registry.plugins().get(first["method"] or "")
-    made.family = kind.method.family if kind and kind.method else ""
-    made.references = {m["name"]: m["reference"] for m in first.get("methods", [])}
-    made.tuned_from = first.get("tuned_from")
-    made.imported = (first.get("imported") or {}).get("from")
+    made.family = first.family
+    made.references = {method.name: method.reference for method in first.methods}
+    made.tuned_from = first.tuned_from
+    made.imported = first.imported.source if first.imported else None
     return made
 
 
@@ -83,14 +80,12 @@ def group(found: list[Member], answers: Answers, level: float, apart: str) -> Gr
 def _accuracies(made: Group, found: list[Member], answers: Answers, level: float) -> None:
     """Intervals of target accuracy, and tie groups where all recipes were asked the same."""
     scored = [
-        (m, o) for m in found if (o := answers.outcomes(m.fine, m.records[0]["target"])) is not None
+        (m, o) for m in found if (o := answers.outcomes(m.fine, m.records[0].target)) is not None
     ]
     trained = [(m, o) for m, o in scored if m.row.recipe != BASE]
     for member, outcomes in scored:
         _put(member.row, "target_accuracy", statistics.accuracy(outcomes, level))
-    asked = {
-        (*m.records[0]["target"], answers.asked(m.fine, m.records[0]["target"])) for m, _ in trained
-    }
+    asked = {(*m.records[0].target, answers.asked(m.fine, m.records[0].target)) for m, _ in trained}
     if (
         len(asked) != 1
     ):  # none, or put together on request: no test pairs answers to different questions
@@ -104,7 +99,7 @@ def _accuracies(made: Group, found: list[Member], answers: Answers, level: float
 
 
 def _scores(member: Member) -> list[list[float]]:
-    return [[r["evaluation"]["scores"][task]["value"] for task in r["target"]] for r in member.fine]
+    return [[r.scores[task].value for task in r.target] for r in member.fine]
 
 
 def _over_seeds_and_targets(
@@ -131,13 +126,13 @@ def _forgetting(found: list[Member], answers: Answers, level: float) -> None:
     base = next((m for m in found if m.row.recipe == BASE and m.fine), None)
     if base is None:
         return
-    retained = base.records[0]["retain"]
+    retained = base.records[0].retain
     before, asked = answers.outcomes(base.fine, retained), answers.asked(base.fine, retained)
     alike = [
         m
         for m in found
         if m is not base
-        and m.records[0]["retain"] == retained
+        and m.records[0].retain == retained
         and answers.asked(m.fine, retained) == asked
     ]
     after = {
@@ -158,19 +153,14 @@ def environment(record: Record) -> str:
     """Hardware and versions that a record's speed and memory depend on; empty where it does not
     say.
     """
-    told: dict[str, Any] = ((record.get("train") or record.get("evaluation")) or {}).get(
-        "environment"
-    ) or {}
-    libraries = ", ".join(
-        f"{name} {version}" for name, version in sorted((told.get("libraries") or {}).items())
-    )
+    told = record.environment
     parts = [
-        told.get("device"),
-        told.get("dtype"),
-        told.get("python") and f"Python {told['python']}",
-        libraries,
+        told.device,
+        told.dtype,
+        told.python and f"Python {told.python}",
+        ", ".join(f"{name} {version}" for name, version in sorted(told.libraries.items())),
     ]
-    return "; ".join(str(part) for part in parts if part)
+    return "; ".join(part for part in parts if part)
 
 
 def _machines(made: Group, found: list[Member]) -> None:

@@ -84,13 +84,13 @@ class Watcher:
             if job.run.id in self._bars:
                 self._live.remove_task(self._bars.pop(job.run.id))
             self._live.advance(self._all)
-        colour = "green" if result["status"] in GOOD else "red"
+        colour = "green" if result.status in GOOD else "red"
         count = sum(f == 1.0 for f in self._fractions.values())
         left = f", about {minutes(self.seconds_left())} left" if count < self._todo else ""
-        reason = f": {result['reason']}" if result["reason"] else ""
+        reason = f": {result.reason}" if result.reason else ""
         self._console.print(
             f"  {count}/{self._todo} {_named(job.run)}:"
-            f" [{colour}]{result['status']}[/]{escape(reason)}{left}",
+            f" [{colour}]{result.status}[/]{escape(reason)}{left}",
             highlight=False,
         )
 

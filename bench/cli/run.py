@@ -21,7 +21,6 @@ def run(
     from bench.cli import progress, show_analysis
     from bench.execution.executors.local import slots
     from bench.execution.run_suite import run_suite
-    from bench.records.schema import failed
     from bench.records.store import Store
     from bench.suite.file import load
 
@@ -43,7 +42,7 @@ def run(
     analysis = report.write(store)
     if not quiet:
         show_analysis.show(analysis, store.report, as_json)
-    if any(failed(record) for record in store.planned()):
+    if any(record.failed for record in store.planned()):
         raise typer.Exit(FAILED)
 
 

@@ -34,8 +34,8 @@ def show(found: Diff, as_json: bool) -> None:
     wide.print(_scores(found))
     share = f"{found.level:.0%}"
     console.print(
-        f"In points, with {share} intervals; p after Holm's correction. A change is worse or better if"
-        f" p is at most {1 - found.level:.2g}.",
+        f"In points, with {share} intervals; p after Holm's correction. A change is worse or better"
+        f" if p is at most {1 - found.level:.2g}.",
         highlight=False,
     )
     if any(recipe.ratios for recipe in found.recipes):

@@ -49,8 +49,8 @@ def show(plan: Plan, as_json: bool) -> None:
     console.print(
         f"The model has {cost.parameters:,} parameters; a batch has about"
         f" {cost.tokens_per_batch:,.0f} tokens. Full fine-tuning passes about {cost.tokens:,.0f}"
-        f" tokens, {cost.flops:.2g} FLOPs and {minutes(cost.seconds)} per run. {cost.runs:,.4g} runs"
-        f" to train, {cost.at_once} concurrent: about {minutes(cost.total_seconds)}, plus"
+        f" tokens, {cost.flops:.2g} FLOPs and {minutes(cost.seconds)} per run. {cost.runs:,.4g}"
+        f" runs to train, {cost.at_once} concurrent: about {minutes(cost.total_seconds)}, plus"
         " evaluation."
     )
 

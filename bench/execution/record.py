@@ -8,12 +8,27 @@ import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.execution.worker import Job
-from bench.records.schema import FAILURES, Record
+from bench.methods import registry
+from bench.methods.recipe import Recipe
+from bench.methods.search_space import hyperparameters
+from bench.records.schema import (
+    FAILURES,
+    Batch,
+    Budget,
+    EvaluationStage,
+    Fingerprints,
+    Git,
+    MethodFacts,
+    Record,
+    Status,
+    TrainStage,
+)
 
 LOG_TAIL = 2000
+Stage = TypeVar("Stage", TrainStage, EvaluationStage)
 
 
 def outcome_of(job: Job, stage: str, exitcode: int | None) -> dict[str, Any]:
@@ -21,7 +36,7 @@ def outcome_of(job: Job, stage: str, exitcode: int | None) -> dict[str, Any]:
     file = job.work / f"{stage}.json"
     if file.is_file():
         return json.loads(file.read_text(encoding="utf-8"))
-    return {"status": "crashed", "reason": _death(exitcode)}
+    return {"status": Status.CRASHED, "reason": _death(exitcode)}
 
 
 def _death(exitcode: int | None) -> str:
@@ -37,42 +52,69 @@ def _death(exitcode: int | None) -> str:
 def assemble(
     job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] | None, jobs: int
 ) -> Record:
-    """The record of a run. A stage that was not reached is null; the first stage that is not ok
-    gives status and reason.
-    """
+    """The record of a run. The first stage that is not ok gives status and reason."""
     run, suite = job.run, job.suite
     stages = [s for s in (train, evaluation) if s is not None]
     verdict = next((s for s in stages if s["status"] != "ok"), stages[-1])
     budget = suite.budget.budget().part(0, run.share)
-    return {
-        "id": run.id,
-        "suite": suite.suite,
-        "setting": run.setting,
-        "fingerprints": run.fingerprints,
-        "recipe": run.recipe,
-        "method": run.method,
-        "origin": run.origin,
-        "parameters": run.parameters,
-        "seed": run.seed,
-        "purpose": run.purpose,
-        "share": run.share,
-        "trial": run.trial,
-        "drawn": run.drawn,
-        "tuned_from": run.tuned_from,
-        "status": verdict["status"],
-        "reason": verdict.get("reason"),
-        "log": _log_tail(job) if verdict["status"] in FAILURES else None,
-        "target": suite.target,
-        "retain": suite.retain,
-        "split": run.split,
-        "budget": {"currency": budget.currency, "amount": budget.amount},
-        "batch": suite.batch.model_dump(),
-        "train": train,
-        "evaluation": evaluation,
-        "side_by_side": jobs,
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "git": _git_state(suite.folder),
-    }
+    return Record(
+        id=run.id,
+        suite=suite.suite,
+        comparison_key=run.setting,
+        fingerprints=Fingerprints(**run.fingerprints),
+        recipe=run.recipe,
+        method=run.method,
+        methods=method_facts(run.method, run.parameters) if run.method else [],
+        origin=run.origin,
+        parameters=run.parameters,
+        seed=run.seed,
+        purpose=run.purpose,
+        share=run.share,
+        trial=run.trial,
+        drawn=run.drawn,
+        tuned_from=run.tuned_from,
+        status=Status(verdict["status"]),
+        reason=verdict.get("reason"),
+        log=_log_tail(job) if verdict["status"] in FAILURES else None,
+        target=suite.target,
+        retain=suite.retain,
+        split=run.split,
+        budget=Budget(currency=budget.currency, amount=budget.amount),
+        batch=Batch(**suite.batch.model_dump()),
+        train=_ended_well(TrainStage, train),
+        evaluation=_ended_well(EvaluationStage, evaluation),
+        concurrent_runs=jobs,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        git=_git_state(suite.folder),
+    )
+
+
+def _ended_well(kind: type[Stage], written: dict[str, Any] | None) -> Stage | None:
+    """A stage as its process wrote it; None where it was not reached or did not end well."""
+    if written is None or written["status"] != "ok":
+        return None
+    return kind.model_validate({key: value for key, value in written.items() if key != "status"})
+
+
+def method_facts(name: str, parameters: dict[str, Any]) -> list[MethodFacts]:
+    """What a report says of a method, or of each method in a recipe; nothing of one that cannot be
+    used.
+    """
+    kind = registry.find(name).method
+    if kind is None:
+        return []
+    if issubclass(kind, Recipe):
+        parts = kind.model_validate(parameters).parts
+        return [fact for part in parts for fact in method_facts(part.name, part.recipe.parameters)]
+    return [
+        MethodFacts(
+            name=name,
+            family=kind.family,
+            reference=kind.reference,
+            verified=kind.verified,
+            tunable=any(h.range is not None for h in hyperparameters(kind)),
+        )
+    ]
 
 
 def _log_tail(job: Job) -> str | None:
@@ -88,14 +130,12 @@ def _log_tail(job: Job) -> str | None:
 
 
 @cache
-def _git_state(folder: Path) -> dict[str, Any] | None:
+def _git_state(folder: Path) -> Git | None:
     """Commit of the repository that the suite file lies in, and whether files in it differ from it."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return {
-            "commit": commit,
-            "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
-        }
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        return Git(commit=commit, dirty=bool(changed))
     except (OSError, subprocess.CalledProcessError):
         return None
 

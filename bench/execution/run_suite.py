@@ -48,7 +48,7 @@ def known_runs(suite: Suite, devices: list[str], store: Store) -> list[Run]:
 
 def missing_runs(runs: list[Run], store: Store) -> list[Run]:
     """Runs without a record, and those whose failure another attempt may mend."""
-    return [r for r in runs if not store.has(r.id) or store.get(r.id)["status"] in RETRIED]
+    return [r for r in runs if not store.has(r.id) or store.get(r.id).status in RETRIED]
 
 
 def _job(suite: Suite, run: Run) -> Job:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
-
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.tokenize import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Parameter
+    from torch.optim import Optimizer
 
 B = TypeVar("B")
 
@@ -21,6 +21,8 @@ def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
 
     `batch` is as a session gives it: labels of shape (rows, length), and what the model takes.
     """
+    from torch.nn.functional import cross_entropy  # plugins import this module when listed
+
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     width = batch["labels"].shape[1]
     following = batch["labels"][:, 1:]
@@ -29,25 +31,23 @@ def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
     return cross_entropy(logits[learned].float(), following[learned], reduction="none")
 
 
-def backward(
-    batch: B, micro: int | None, loss_of: Callable[[B], Tensor], optimizer: Optimizer
-) -> float:
+def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Optimizer) -> float:
     """Leave the gradient of the mean loss over all items in the parameters; gives that mean.
 
     How many items a batch holds is known only when its last part is done. So the parts add up
     gradients of sums over a guess, and what the guess is wrong by is mended once at the end.
     """
-    parts = list(split(batch, micro))
+    pieces = list(split(batch, parts))
     total: Tensor | float = 0.0
     items, guess = 0, 0
-    for part in parts:
-        losses = loss_of(part)
+    for piece in pieces:
+        losses = loss_of(piece)
         if losses.dim() != 1:
             raise TypeError(
                 "loss_of must give one loss per item as a 1-D tensor, not one of shape"
                 f" {tuple(losses.shape)}; bench.token_losses gives one per labelled token"
             )
-        guess = guess or max(1, len(losses) * len(parts))
+        guess = guess or max(1, len(losses) * len(pieces))
         (losses.sum() / guess).backward()
         total = total + losses.detach().sum()
         items += len(losses)
@@ -58,19 +58,23 @@ def backward(
     return float(total) / max(items, 1)
 
 
-def trained(optimizer: Optimizer) -> list[torch.nn.Parameter]:
+def trained(optimizer: Optimizer) -> list[Parameter]:
     """Every parameter that an optimizer steps."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def split(batch: B, micro: int | None) -> Iterator[B]:
-    """A batch in parts of `micro` rows; whole where None."""
+def split(batch: B, parts: int) -> Iterator[B]:
+    """A batch in so many parts of equal size, or fewer where it has not enough rows.
+
+    What counts is their number: a row may be a group of completions, or several texts packed.
+    """
     rows = _rows(batch)
-    if micro is None or rows <= micro:
+    if parts == 1:
         yield batch
         return
-    for first in range(0, rows, micro):
-        yield _part(batch, slice(first, first + micro))
+    size = -(-rows // parts)
+    for first in range(0, rows, size):
+        yield _part(batch, slice(first, first + size))
 
 
 def _rows(value: Any) -> int:
@@ -82,6 +86,8 @@ def _rows(value: Any) -> int:
 
 
 def _lengths(value: Any) -> Iterator[int]:
+    from torch import Tensor
+
     if isinstance(value, Tensor):
         if value.dim():
             yield value.shape[0]
@@ -96,13 +102,15 @@ def _lengths(value: Any) -> Iterator[int]:
 
 
 def _part(value: Any, rows: slice) -> Any:
+    from torch import Tensor
+
     if isinstance(value, Tensor):
         return value[rows] if value.dim() else value
     if isinstance(value, Mapping):
         return {name: _part(inner, rows) for name, inner in value.items()}
     if _is_record(value):
-        kind: Any = type(value)
         inside = {name: _part(inner, rows) for name, inner in _inside(value).items()}
+        kind: Any = type(value)
         return kind(**inside)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return value[rows]

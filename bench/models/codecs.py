@@ -36,7 +36,11 @@ def load_weights(folder: Path, dtype: torch.dtype) -> Any:
     saved = read_tensors(folder)
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they can be named
         )
         model, loading = loaded
     except (RuntimeError, ValueError, OSError) as error:

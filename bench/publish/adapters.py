@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.publish.card import card, is_place, without_places
 from bench.publish.gather import Published, copy_folder
-from bench.records.schema import BASE, Record
+from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import write_atomically
 
 CONFIG = "adapter_config.json"
@@ -22,17 +22,13 @@ def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
 
     Those of trials and of failed runs stay where they are, and so do models trained in full.
     """
-    base = next((r for r in suite.records if r["recipe"] == BASE and r["status"] == "ok"), None)
+    base = next((r for r in suite.records if r.recipe == BASE and r.ok), None)
     gone_along = []
     for record in suite.records:
-        artifact = cache / record["suite"] / record["id"] / "artifact"
-        if (
-            record["status"] == "ok"
-            and record.get("purpose", "row") == "row"
-            and (artifact / CONFIG).is_file()
-        ):
-            _copy(record, base, artifact, to / record["id"], _start(suite))
-            gone_along.append(record["id"])
+        artifact = cache / record.suite / record.id / "artifact"
+        if record.ok and record.purpose is Purpose.ROW and (artifact / CONFIG).is_file():
+            _copy(record, base, artifact, to / record.id, _start(suite))
+            gone_along.append(record.id)
     return gone_along
 
 

@@ -10,14 +10,6 @@ from typing import Any
 
 from bench.records.schema import Record
 
-BOUGHT = {
-    "tokens": "tokens",
-    "flops": "FLOPs",
-    "seconds": "seconds",
-    "samples": "samples",
-    "steps": "steps",
-}
-
 
 def card(record: Record, base: Record | None, model: str, hub_id: str | None) -> str:
     """The text of README.md for a run's adapter, its front matter in the Hub's model-index form.
@@ -27,16 +19,16 @@ def card(record: Record, base: Record | None, model: str, hub_id: str | None) ->
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    name = f"{record['recipe']} on {', '.join(record['target'])}"
-    scores = record["evaluation"]["scores"]
+    name = f"{record.recipe} on {', '.join(record.target)}"
+    scores = record.scores
     data = ModelCardData(
         base_model=hub_id,
         library_name="peft",
         pipeline_tag="text-generation",
         tags=[
             "bench",
-            str(record["method"]),
-            *dict.fromkeys(score["metric"] for score in scores.values()),
+            str(record.method),
+            *dict.fromkeys(score.metric for score in scores.values()),
         ],
         model_name=name,
         eval_results=[
@@ -44,10 +36,10 @@ def card(record: Record, base: Record | None, model: str, hub_id: str | None) ->
                 task_type="text-generation",
                 dataset_type=task,
                 dataset_name=task,
-                dataset_split=record["split"],
-                metric_type=score["metric"],
-                metric_name=score["metric"],
-                metric_value=score["value"],
+                dataset_split=record.split,
+                metric_type=score.metric,
+                metric_name=score.metric,
+                metric_value=score.value,
             )
             for task, score in scores.items()
         ],
@@ -56,29 +48,13 @@ def card(record: Record, base: Record | None, model: str, hub_id: str | None) ->
 
 
 def _text(record: Record, base: Record | None, model: str, name: str) -> str:
-    budget, train = record["budget"], record["train"]
-    spent = train["ledger"]["spent"].get(budget["currency"])
     facts = {
         "start model": model,
-        "method": f"{record['method']} ({record['origin']})",
-        "suite": record["suite"],
-        "budget": (
-            f"{budget['amount']:,.10g} {BOUGHT.get(budget['currency'], budget['currency'])}"
-            + (f", of which {spent:,.10g} were spent" if spent is not None else "")
-        ),
-        "batch": (
-            f"{record['batch']['size']} sequences of at most {record['batch']['max_length']} tokens"
-        ),
-        "seed": str(record["seed"]),
-        "trainable parameters": f"{train['parameters']['trainable']:,}",
-        "training": (
-            f"{train['seconds']['train']:,.1f} s on {train['environment']['device']},"
-            f" {train['environment']['dtype']}"
-        ),
-        "libraries": ", ".join(
-            f"{library} {version}" for library, version in train["environment"]["libraries"].items()
-        ),
-        "record": f"{record['id']}.json",
+        "method": f"{record.method} ({record.origin})",
+        "suite": record.suite,
+        **_training(record),
+        "seed": str(record.seed),
+        "record": f"{record.id}.json",
     }
     lines = [
         f"# {_plain(name)}",
@@ -91,24 +67,44 @@ def _text(record: Record, base: Record | None, model: str, name: str) -> str:
         "",
         "## Scores",
         "",
-        f"On the {record['split']} split, of this adapter and of the start model.",
+        f"On the {record.split} split, of this adapter and of the start model.",
         "",
     ]
     lines += [
         "| task | | metric | start | adapter | items |",
         "| --- | --- | --- | ---: | ---: | ---: |",
     ]
-    for task, score in record["evaluation"]["scores"].items():
-        before = base["evaluation"]["scores"].get(task) if base else None
-        start = f"{before['value']:.4f}" if before else "not measured"
-        role = "target" if task in record["target"] else "retained"
+    for task, score in record.scores.items():
+        before = base.scores.get(task) if base else None
+        start = f"{before.value:.4f}" if before else "not measured"
+        role = "target" if task in record.target else "retained"
         lines.append(
-            f"| {_plain(task)} | {role} | {score['metric']} | {start} | {score['value']:.4f} |"
-            f" {score['items']} |"
+            f"| {_plain(task)} | {role} | {score.metric} | {start} | {score.value:.4f} |"
+            f" {score.items} |"
         )
-    parameters = json.dumps(without_places(record["parameters"]), indent=1, ensure_ascii=False)
+    parameters = json.dumps(without_places(record.parameters), indent=1, ensure_ascii=False)
     lines += ["", "## Hyper-parameters", "", *(f"    {line}" for line in parameters.splitlines())]
     return "\n".join(lines) + "\n"
+
+
+def _training(record: Record) -> dict[str, str]:
+    """What the training was given and what it took."""
+    budget, batch, train = record.budget, record.batch, record.train
+    assert budget and batch and train
+    unit = "FLOPs" if budget.currency == "flops" else budget.currency
+    spent = getattr(train.ledger.spent, budget.currency)
+    return {
+        "budget": f"{budget.amount:,.10g} {unit}"
+        + (f", of which {spent:,.10g} were spent" if spent is not None else ""),
+        "batch": f"{batch.size} sequences of at most {batch.max_length} tokens",
+        "trainable parameters": f"{train.parameters.trainable:,}",
+        "training": (
+            f"{train.seconds.train:,.1f} s on {train.environment.device}, {train.environment.dtype}"
+        ),
+        "libraries": ", ".join(
+            f"{library} {version}" for library, version in train.environment.libraries.items()
+        ),
+    }
 
 
 def without_places(value: Any) -> Any:

@@ -44,9 +44,9 @@ def stage(suites: list[Published], folder: Path) -> None:
                 copy(file, folder / suite.name / name)
         copy_folder(suite.store.report, folder / suite.name / "report")
         for record in suite.records:
-            file = suite.store.folder / "records" / f"{record['id']}.json"
+            file = suite.store.folder / "records" / f"{record.id}.json"
             copy(file, folder / suite.name / "records" / file.name)
-            if (items := suite.store.items_file(record["id"])).is_file():
+            if (items := suite.store.items_file(record.id)).is_file():
                 copy(items, folder / suite.name / "items" / items.name)
     write_atomically(folder / "README.md", dataset_card(suites))
 

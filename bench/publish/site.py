@@ -53,7 +53,7 @@ def _suite(suite: Published, folder: Path) -> Path:
             copy(file, folder / file.name)
     if (resolved := suite.store.folder / "suite.yaml").is_file():
         copy(resolved, folder / "suite.yaml")
-    records = [suite.store.folder / "records" / f"{record['id']}.json" for record in suite.records]
+    records = [suite.store.folder / "records" / f"{record.id}.json" for record in suite.records]
     for file in records:
         copy(file, folder / "records" / file.name)
     write_atomically(folder / "records.zip", _archive(records))

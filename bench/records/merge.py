@@ -6,22 +6,29 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
 
 from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store, write_atomically
 
-MEASURED = ("seconds", "memory", "tokens_per_second", "decode", "environment", "ledger")
-"""Parts of a stage that differ between two honest runs of the same thing, for they tell how fast
-and where it ran.
-"""
+MEASURED = {
+    "seconds",
+    "memory",
+    "tokens_per_second",
+    "decode",
+    "environment",
+    "ledger",
+    "agreement",
+}
+"""Parts of a stage that differ between two honest runs of the same thing: how fast and where."""
+ELSEWHERE = {"git", "concurrent_runs", "log", "finished_at"}
+"""Parts of a record that do so."""
 SHOWN_LINES = 12
 
 
 def merge(folders: list[Path], to: Path) -> list[str]:
-    """Copy records and their per-item outcomes into `to`, whose own records go before all others;
-    tells what was decided.
+    """Copy records and their per-item outcomes into `to`. Records in `to` come first. Returns
+    what was decided, a line each.
 
     Of two records with one id, one that is ok stands before one that is not, and the earlier
     folder's before the later's. Every record is read, and its checksum verified, before the first
@@ -42,7 +49,7 @@ def merge(folders: list[Path], to: Path) -> list[str]:
         notes += _suites(stores, target)
         for record, store in chosen.values():
             if store is not target:
-                target.put(record, store.items_file(record["id"]))
+                target.put(record, store.items_file(record.id))
         target.ask(order)
     return notes
 
@@ -60,7 +67,7 @@ def _choose(chosen: dict[str, tuple[Record, Store]], record: Record, store: Stor
     """Take a record in, unless a better one of the same run is there; a note where the two are not
     equal.
     """
-    run = record["id"]
+    run = record.id
     if Path(run).name != run:
         raise UserError(
             f"{store.folder}: a record calls itself {run!r}, which cannot be the name of a file;"
@@ -72,11 +79,11 @@ def _choose(chosen: dict[str, tuple[Record, Store]], record: Record, store: Stor
     first, holder = chosen[run]
     if first == record:
         return []
-    if first["status"] != "ok" and record["status"] == "ok":
+    if record.ok and not first.ok:
         chosen[run] = (record, store)
         return [
             f"{run}: took the one in {store.folder}, which is ok; in {holder.folder} it is"
-            f" {first['status']}"
+            f" {first.status}"
         ]
     return [
         f"{run}: kept the one in {holder.folder}; the one in {store.folder}"
@@ -86,8 +93,8 @@ def _choose(chosen: dict[str, tuple[Record, Store]], record: Record, store: Stor
 
 def _difference(first: Record, other: Record) -> str:
     """In what a record that was not taken differs from the one that was."""
-    if first["status"] != other["status"]:
-        return f"is {other['status']}"
+    if first.status != other.status:
+        return f"is {other.status}"
     if _content(first) == _content(other):
         return "differs in timing, memory or machine only"
     one, two = _scores(first), _scores(other)
@@ -101,25 +108,18 @@ def _difference(first: Record, other: Record) -> str:
     return "differs in content, though not in scores"
 
 
-def _content(record: Record) -> Record:
-    """A record without what only tells how fast and where it ran."""
-    stages = {stage: _without(record.get(stage), MEASURED) for stage in ("train", "evaluation")}
-    return {**_without(record, ("git", "side_by_side", "log")), **stages}
-
-
-def _without(values: dict[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in (values or {}).items() if key not in names}
+def _content(record: Record) -> dict[str, object]:
+    """A record without what only says how fast and where it ran."""
+    stages = {"train": MEASURED, "evaluation": MEASURED}
+    return record.model_dump(exclude={**dict.fromkeys(ELSEWHERE, True), **stages})
 
 
 def _scores(record: Record) -> dict[str, float]:
-    return {
-        task: score["value"]
-        for task, score in ((record.get("evaluation") or {}).get("scores") or {}).items()
-    }
+    return {task: score.value for task, score in record.scores.items()}
 
 
 def _suites(stores: list[Store], target: Store) -> list[str]:
-    """The first suite.yaml stays or is copied; tells in which lines others differ from it."""
+    """The first suite.yaml stays or is copied. Returns in which lines others differ."""
     files = [file for store in stores if (file := store.folder / "suite.yaml").is_file()]
     if not files:
         return []
@@ -133,7 +133,7 @@ def _suites(stores: list[Store], target: Store) -> list[str]:
             )[2:]
             lines = [line for line in told if not line.startswith("@@")]
             more = (
-                f"\n  and {len(lines) - SHOWN_LINES} lines more" if len(lines) > SHOWN_LINES else ""
+                f"\n  and {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
             )
             notes.append(
                 f"{file} differs from {files[0]}, which was kept:\n  "

@@ -1,4 +1,6 @@
-"""Records on disk: one JSON file per run, written whole or not at all; and records as one table."""
+"""Records on disk: one JSON file per run, written whole or not at all. Nobody else reads or writes
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from bench.errors import UserError
-from bench.records.schema import SCHEMA_VERSION, Record
+from bench.records.migrate import migrated
+from bench.records.schema import SCHEMA_VERSION, Record, complaint
 
 
 def write_atomically(file: Path, content: str | bytes) -> None:
@@ -66,7 +72,7 @@ class Store:
         return (
             json.loads(plan.read_text())["runs"]
             if plan.is_file()
-            else [record["id"] for record in self.all()]
+            else [record.id for record in self.all()]
         )
 
     def has(self, run: str) -> bool:
@@ -77,11 +83,11 @@ class Store:
         them.
         """
         if items.is_file():
-            write_atomically(self.items_file(record["id"]), items.read_bytes())
-        body = {"schema_version": SCHEMA_VERSION, **record}
-        write_atomically(
-            self._record_file(record["id"]), _dumped({**body, "checksum": _checksum(body)})
-        )
+            write_atomically(self.items_file(record.id), items.read_bytes())
+        body = record.model_dump(mode="json")
+        signed = {**body, "checksum": _checksum(body)}
+        text = json.dumps(signed, ensure_ascii=False, indent=1) + "\n"
+        write_atomically(self._record_file(record.id), text)
 
     def get(self, run: str) -> Record:
         return _read(self._record_file(run))
@@ -119,28 +125,30 @@ class Store:
         return self.folder / "items" / f"{run}.parquet"
 
 
-def _dumped(body: Record) -> str:
-    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
-
-
-def _checksum(body: Record) -> str:
+def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _read(file: Path) -> Record:
-    """A record whose checksum holds."""
+    """A record whose checksum holds, in the present shape."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        stated = record.pop("checksum")
-    except (ValueError, KeyError):
+        body = json.loads(file.read_text(encoding="utf-8"))
+        stated, version = body.pop("checksum"), int(body["schema_version"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{file} is no record of ours; move it away and run again") from None
-    if stated != _checksum(record):
+    if stated != _checksum(body):
         raise UserError(
             f"{file} was changed after it was written (its checksum differs); restore it, or delete"
             " it and run again"
         )
-    if record["schema_version"] > SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise UserError(
-            f"{file} was written by a newer version of bench (schema {record['schema_version']})"
+            f"{file} was written by a newer version of bench: its schema is version {version}, and"
+            f" this one reads up to {SCHEMA_VERSION}; upgrade bench"
         )
-    return record
+    try:
+        return Record.model_validate(migrated(body))
+    except ValidationError as error:
+        raise UserError(f"{file} does not fit the schema of records: {complaint(error)}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} does not fit the schema of records: {error!r}") from None

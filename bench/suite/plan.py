@@ -122,16 +122,16 @@ class _Planner:
         """The rows of those recipes whose trials are all among the records."""
         if (search := self._suite.tuning) is None:
             return
-        records = {record["id"]: record for record in done}
+        records = {record.id: record for record in done}
         chosen = []
         for row in self._listed:
             own = {run.id for run in trials if run.recipe == row.label}
             if not own or not own <= records.keys():
                 continue
             if best := RULES[search.select].choose([records[run] for run in own]):
-                recipe = resolve(row.recipe.name, best["parameters"])
+                recipe = resolve(row.recipe.name, best.parameters)
                 tuned = tuned_label(row.label)
-                chosen.append(_Row(tuned, recipe, best["trial"], best["drawn"], row.label))
+                chosen.append(_Row(tuned, recipe, best.trial, best.drawn, row.label))
         yield from self._rows(chosen)
 
     def _rows(self, rows: Sequence[_Row]) -> Iterator[Run]:

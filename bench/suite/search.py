@@ -4,7 +4,6 @@ recipe's own ranges.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -35,17 +34,9 @@ class Rule:
 
 
 def _best_on_validation(trials: Sequence[Record]) -> Record | None:
-    """The earlier trial wins a tie: the choice must not depend on which run ended first."""
-    fine = sorted((r for r in trials if r["status"] == "ok"), key=lambda r: r["trial"])
-    return max(fine, key=validation_score, default=None)
-
-
-def validation_score(trial: Record) -> float:
-    """Mean score over the targets, better when higher."""
-    scores = [trial["evaluation"]["scores"][name] for name in trial["target"]]
-    return math.fsum(s["value"] if s["higher_is_better"] else -s["value"] for s in scores) / len(
-        scores
-    )
+    """The earlier trial wins a tie, so that the choice does not depend on which run ended first."""
+    fine = sorted((r for r in trials if r.ok), key=lambda r: r.trial or 0)
+    return max(fine, key=lambda r: r.target_score, default=None)
 
 
 RULES = {

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from bench.analysis import statistics
 from bench.analysis.answers import Answers, Key
 from bench.analysis.diff.cost import machines, ratios
 from bench.analysis.diff.shape import ACCURACY, FORGETTING, Change, Diff, RecipeDiff
 from bench.analysis.statistics import Outcomes
 from bench.errors import UserError
-from bench.records.schema import BASE, Record
+from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import Store
 
 Side = str  # "a" or "b"
@@ -27,8 +29,8 @@ class _Folder:
         self.answers = Answers(self.store)
         self.records: dict[str, list[Record]] = {}
         for record in self.store.planned():
-            if record.get("purpose", "row") == "row":
-                self.records.setdefault(record["recipe"], []).append(record)
+            if record.purpose is Purpose.ROW:
+                self.records.setdefault(record.recipe, []).append(record)
         if not self.records:
             raise UserError(f"{folder} holds no records yet")
 
@@ -36,17 +38,12 @@ class _Folder:
     def any(self) -> Record:
         return next(iter(self.records.values()))[0]
 
-    @property
-    def prints(self) -> dict[str, Any]:
-        """Fingerprints of model and data; the first records of this format had none."""
-        return self.any.get("fingerprints") or {}
-
     def fine(self, recipe: str) -> list[Record]:
-        return [record for record in self.records.get(recipe, []) if record["status"] == "ok"]
+        return [record for record in self.records.get(recipe, []) if record.ok]
 
     def status(self, recipe: str) -> str:
         """ok where at least one seed has a result."""
-        return "ok" if self.fine(recipe) else self.records[recipe][0]["status"]
+        return "ok" if self.fine(recipe) else self.records[recipe][0].status
 
 
 def diff(a: Path, b: Path, level: float = 0.95) -> Diff:
@@ -55,8 +52,8 @@ def diff(a: Path, b: Path, level: float = 0.95) -> Diff:
     """
     sides = {"a": _Folder(a), "b": _Folder(b)}
     one, two = sides["a"], sides["b"]
-    if one.any["target"] != two.any["target"]:
-        targets = ", ".join(one.any["target"]), ", ".join(two.any["target"])
+    if one.any.target != two.any.target:
+        targets = ", ".join(one.any.target), ", ".join(two.any.target)
         raise UserError(
             f"{a} is about {targets[0]} and {b} about {targets[1]}: give two results of the same"
             " suite"
@@ -103,26 +100,29 @@ def _missing(here: _Folder, there: _Folder) -> list[str]:
 
 def _asked_otherwise(one: _Folder, two: _Folder) -> Iterator[str]:
     for key in ("budget", "batch", "split", "retain"):
-        if one.any.get(key) != two.any.get(key):
-            yield f"{key} differs: {_plain(one.any.get(key))} in A, {_plain(two.any.get(key))} in B"
-    models = {folder.prints.get("model") for folder in (one, two)}
+        a, b = getattr(one.any, key), getattr(two.any, key)
+        if a != b:
+            yield f"{key} differs: {_plain(a)} in A, {_plain(b)} in B"
+    models = {folder.any.fingerprints.model for folder in (one, two)}
     if len(models) > 1 and None not in models:
         yield "the start model differs"
     for recipe in (name for name in one.records if name in two.records):
-        first, second = (folder.records[recipe][0].get("parameters") or {} for folder in (one, two))
+        first, second = (folder.records[recipe][0].parameters for folder in (one, two))
         changed = [
             key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)
         ]
         if changed:
-            told = ", ".join(
+            both = ", ".join(
                 f"{key} {_plain(first.get(key))} in A and {_plain(second.get(key))} in B"
                 for key in changed
             )
-            yield f"hyper-parameters of {recipe} differ: {told}"
+            yield f"hyper-parameters of {recipe} differ: {both}"
 
 
 def _plain(value: Any) -> str:
     """A part of a record, as one reads it in a sentence."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_none=True)
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
     return (
@@ -137,7 +137,7 @@ def _plain(value: Any) -> str:
 def _accuracies(
     sides: dict[Side, _Folder], shared: list[str], found: Diff
 ) -> Iterator[tuple[str, Change]]:
-    compared = _compare(sides, shared, sides["a"].any["target"], "target accuracy", found)
+    compared = _compare(sides, shared, sides["a"].any.target, "target accuracy", found)
     for recipe, (a, b, pair) in compared.items():
         yield recipe, Change(ACCURACY, a, b, *_turned(pair, recipe, 1), pair.p)
 
@@ -148,7 +148,7 @@ def _forgettings(
     """Both sides are counted from A's base, so that a base that answers otherwise in B does not
     hide what recipes lost.
     """
-    tasks = [task for task in sides["a"].any["retain"] if task in sides["b"].any["retain"]]
+    tasks = [task for task in sides["a"].any.retain if task in sides["b"].any.retain]
     if not tasks:
         return
     compared = _compare(sides, shared, tasks, "forgetting", found)
@@ -208,13 +208,11 @@ def _unfit(records: dict[tuple[Side, str], list[Record]], tasks: list[str]) -> s
         return "no recipe has a result in both"
     for record in (record for group in records.values() for record in group):
         for task in tasks:
-            score = record["evaluation"]["scores"][task]
-            if not score["higher_is_better"] or not 0 <= score["value"] <= 1:
-                return (
-                    f"{task} is measured in {score['metric']}, which is no share of right answers"
-                )
-            if not score["items"]:
-                return f"{record['recipe']} does not tell how many items {task} has"
+            score = record.scores[task]
+            if not score.is_share:
+                return f"{task} is measured in {score.metric}, which is no share of right answers"
+            if not score.items:
+                return f"{record.recipe} does not say how many items {task} has"
     return ""
 
 
@@ -232,7 +230,7 @@ def _paired(
     on items.
     """
     prints = {
-        (f.any.get("split"), *(f.prints.get("tasks", {}).get(task) for task in tasks))
+        (f.any.split, *(f.any.fingerprints.tasks.get(task) for task in tasks))
         for f in sides.values()
     }
     if len(prints) > 1:
@@ -269,10 +267,12 @@ def _outcomes(folder: _Folder, records: list[Record], tasks: list[str], keys: Ke
         return Outcomes.of_items(
             [[[found[task][key] for key in keys[task]] for found in items] for task in tasks]
         )
-    scores = [[record["evaluation"]["scores"][task] for record in records] for task in tasks]
     return Outcomes.of_summary(
-        (sum(s["value"] for s in seeds) / len(seeds), len(keys.get(t, ())) or seeds[0]["items"])
-        for t, seeds in zip(tasks, scores, strict=True)
+        (
+            sum(record.scores[task].value for record in records) / len(records),
+            len(keys.get(task, ())) or records[0].scores[task].items or 0,
+        )
+        for task in tasks
     )
 
 

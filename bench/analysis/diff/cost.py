@@ -1,4 +1,4 @@
-"""Speed, memory and seconds of the same recipe in two folders: they compare only on equal machines."""
+"""Speed, memory and seconds of the same recipe in two folders. They compare only on equal machines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _means(records: list[Record]) -> dict[str, float]:
 
 
 def machines(one: list[Record], two: list[Record]) -> str:
-    """In what the machines and libraries of two rows differ; nothing where speed and memory may be
+    """In what the machines and libraries of two rows differ; empty where speed and memory may be
     compared.
     """
     first, second = _environment(one), _environment(two)
@@ -43,15 +43,9 @@ def _environment(records: list[Record]) -> dict[str, set[str]]:
     """Every value of everything that speed and memory depend on."""
     found: dict[str, set[str]] = {}
     for record in records:
-        stages = [
-            record[stage]["environment"] for stage in ("train", "evaluation") if record[stage]
-        ]
-        for stage in ({"runs side by side": record["side_by_side"]}, *stages):
-            plain = {
-                key.replace("_", " "): value
-                for key, value in stage.items()
-                if not isinstance(value, dict)
-            }
-            for key, value in {**plain, **stage.get("libraries", {})}.items():
-                found.setdefault(key, set()).add(str(value))
+        found.setdefault("concurrent runs", set()).add(str(record.concurrent_runs))
+        for stage in filter(None, (record.train, record.evaluation)):
+            told = stage.environment.model_dump(exclude={"libraries", "commits"}, exclude_none=True)
+            for key, value in {**told, **stage.environment.libraries}.items():
+                found.setdefault(key.replace("_", " "), set()).add(str(value))
     return found

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.records.schema import SCHEMA_VERSION, Record
+from bench.records.schema import Record
 from bench.records.store import Store
-
-ROW = {"purpose": "row", "share": 1.0, "trial": None, "tuned_from": None}
-"""An imported record is a row of the table: neither a trial nor a point of a learning curve."""
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -44,20 +41,15 @@ def run_id(recipe: str, seed: int, content: Any) -> str:
 
 
 def keep(store: Store, incoming: list[tuple[Record, Path]]) -> list[str]:
-    """Put records with their files of per-item outcomes into a store, behind those that are there;
-    tells what was replaced.
+    """Put records with their files of per-item outcomes into a store, after those that are there.
+    Returns what was replaced.
     """
     notes = []
     with store.lock():
         order = store.asked()
         for record, items in incoming:
-            if store.has(record["id"]) and store.get(record["id"]) != {
-                "schema_version": SCHEMA_VERSION,
-                **record,
-            }:
-                notes.append(
-                    f"{record['recipe']}: replaced the record {record['id']} that was there"
-                )
+            if store.has(record.id) and store.get(record.id) != record:
+                notes.append(f"{record.recipe}: replaced the record {record.id} that was there")
             store.put(record, items)
-        store.ask(list(dict.fromkeys([*order, *(record["id"] for record, _ in incoming)])))
+        store.ask(list(dict.fromkeys([*order, *(record.id for record, _ in incoming)])))
     return notes

@@ -12,9 +12,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.errors import UserError, nearest
-from bench.records.importers.incoming import ROW, digest, read_json, run_id
-from bench.records.schema import Record
+from bench.records.importers.incoming import digest, read_json, run_id
+from bench.records.schema import (
+    Environment,
+    EvaluationSeconds,
+    EvaluationStage,
+    Fingerprints,
+    Imported,
+    Parameters,
+    Record,
+    Score,
+    Status,
+    complaint,
+)
 
 SOURCE = "lm-eval"
 MACHINE = ("metadata", "dataset_kwargs")
@@ -48,12 +61,12 @@ def read(
         items = Path(folder) / "items.parquet"
         found = {name: _samples(file, content, name) for name in names}
         _write(found, items)
-        yield (
-            _record(
-                content, file.name, suite, recipe or _model(content), seed, names, target, found
-            ),
-            items,
-        )
+        try:
+            name = recipe or _model(content)
+            record = _record(content, file.name, suite, name, seed, names, target, found)
+        except ValidationError as error:
+            raise UserError(f"{file} holds something unexpected: {complaint(error)}") from None
+        yield record, items
 
 
 def _tasks(content: dict[str, Any]) -> list[str]:
@@ -69,9 +82,7 @@ def _leaves(content: dict[str, Any], name: str) -> list[str]:
 
 
 def _metric(content: dict[str, Any], name: str, values: dict[str, Any]) -> tuple[str, str] | None:
-    """A task's first metric whose direction is told, and its filter: that is its score, as in our
-    own runs.
-    """
+    """A task's first metric with a direction, and its filter: that is its score, as in our runs."""
     directions = content.get("higher_is_better", {}).get(name, {})
     for key, value in values.items():
         metric, _, filter_name = key.partition(",")
@@ -95,76 +106,52 @@ def _record(
     target: list[str],
     items: dict[str, dict[tuple[str, int], float]],
 ) -> Record:
-    config, setting = content.get("config", {}), _setting(content, names)
+    compared, began = _compared(content, names), _number(content.get("date"))
     hashes = content.get("task_hashes", {})
-    return {
-        "id": run_id(recipe, seed, [suite, setting, recipe]),
-        "suite": suite,
-        "setting": digest(setting),
-        "fingerprints": {
-            "model": config.get("model_sha") or None,
-            "tasks": {leaf: hashes.get(leaf) for name in names for leaf in _leaves(content, name)},
-            "drift": None,
-        },
-        "recipe": recipe,
-        "method": None,
-        "origin": f"lm-eval {content.get('lm_eval_version')}",
-        "parameters": {},
-        "seed": seed,
-        **ROW,
-        "status": "ok",
-        "reason": None,
-        "log": None,
-        "target": target or names,
-        "retain": [name for name in names if target and name not in target],
-        "split": "test",
-        "budget": None,
-        "batch": None,
-        "train": None,
-        "evaluation": {
-            "status": "ok",
-            "seconds": {
-                "load": None,
-                "evaluate": _number(content.get("total_evaluation_time_seconds")),
-                "drift": None,
-            },
-            "memory": None,
-            "scores": {name: _score(content, name, items[name]) for name in names},
-            "earlier_scores": [],
-            "drift": None,
-            "decode": None,
-            "generation_config": config.get("gen_kwargs") or None,
-            "parameters": {"trainable": None, "total": config.get("model_num_parameters")},
-            "environment": {
-                "libraries": {
-                    "lm-eval": content.get("lm_eval_version"),
-                    "transformers": content.get("transformers_version"),
-                },
-                "device": config.get("device"),
-                "device_kind": str(config.get("device") or "").partition(":")[0] or None,
-                "dtype": (
-                    str(config.get("model_dtype")).removeprefix("torch.")
-                    if config.get("model_dtype")
-                    else None
-                ),
-            },
-        },
-        "side_by_side": None,
-        "finished_at": _time(
-            content.get("date"), _number(content.get("total_evaluation_time_seconds")) or 0.0
+    leaves = [leaf for name in names for leaf in _leaves(content, name)]
+    evaluation = _evaluation(content, {name: _score(content, name, items[name]) for name in names})
+    return Record(
+        id=run_id(recipe, seed, [suite, compared, recipe]),
+        suite=suite,
+        comparison_key=digest(compared),
+        fingerprints=Fingerprints(
+            model=content.get("config", {}).get("model_sha") or None,
+            tasks={leaf: hashes.get(leaf) for leaf in leaves},
         ),
-        "git": None,
-        "imported": {
-            "from": SOURCE,
-            "file": file,
-            "created_at": _time(content.get("date")),
-            "setting": setting,
-            "notes": [],
-        },
-    }
+        recipe=recipe,
+        origin=f"lm-eval {content.get('lm_eval_version')}",
+        seed=seed,
+        status=Status.OK,
+        target=target or names,
+        retain=[name for name in names if target and name not in target],
+        evaluation=evaluation,
+        finished_at=_time(began, evaluation.seconds.evaluate or 0.0),
+        imported=Imported(
+            source=SOURCE, file=file, created_at=_time(began, 0.0), compared=compared
+        ),
+    )
 
 
-def _setting(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
+def _evaluation(content: dict[str, Any], scores: dict[str, Score]) -> EvaluationStage:
+    config = content.get("config", {})
+    return EvaluationStage(
+        seconds=EvaluationSeconds(evaluate=_number(content.get("total_evaluation_time_seconds"))),
+        scores=scores,
+        generation_config=config.get("gen_kwargs") or None,
+        parameters=Parameters(total=config.get("model_num_parameters")),
+        environment=Environment(
+            libraries={
+                "lm-eval": content.get("lm_eval_version"),
+                "transformers": content.get("transformers_version"),
+            },
+            device=config.get("device"),
+            device_kind=str(config.get("device") or "").partition(":")[0] or None,
+            dtype=str(config.get("model_dtype") or "").removeprefix("torch.") or None,
+        ),
+    )
+
+
+def _compared(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """All that two models must share for their scores to be compared."""
     config = content.get("config", {})
     leaves = [leaf for name in names for leaf in _leaves(content, name)]
@@ -185,21 +172,18 @@ def _setting(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
     }
 
 
-def _score(
-    content: dict[str, Any], name: str, items: dict[tuple[str, int], float]
-) -> dict[str, Any]:
-    values = content["results"][name]
-    metric, filter_name = _metric(content, name, values) or ("", "")
+def _score(content: dict[str, Any], name: str, items: dict[tuple[str, int], float]) -> Score:
+    metric, filter_name = _metric(content, name, content["results"][name]) or ("", "")
     counts = [
         content.get("n-samples", {}).get(leaf, {}).get("effective")
         for leaf in _leaves(content, name)
     ]
-    return {
-        "value": values[f"{metric},{filter_name}"],
-        "metric": metric,
-        "higher_is_better": content["higher_is_better"][name][metric],
-        "items": len(items) or (sum(counts) if all(counts) else None),
-    }
+    return Score(
+        value=content["results"][name][f"{metric},{filter_name}"],
+        metric=metric,
+        higher_is_better=content["higher_is_better"][name][metric],
+        items=len(items) or (sum(counts) if all(counts) else None),
+    )
 
 
 def _samples(file: Path, content: dict[str, Any], name: str) -> dict[tuple[str, int], float]:
@@ -250,11 +234,8 @@ def _number(text: Any) -> float | None:
         return None
 
 
-def _time(start: Any, seconds: float = 0.0) -> str | None:
+def _time(began: float | None, seconds: float) -> str | None:
     """The moment so many seconds after a UNIX time."""
-    began = _number(start)
-    return (
-        None
-        if began is None
-        else datetime.fromtimestamp(began + seconds, UTC).isoformat(timespec="seconds")
-    )
+    if began is None:
+        return None
+    return datetime.fromtimestamp(began + seconds, UTC).isoformat(timespec="seconds")

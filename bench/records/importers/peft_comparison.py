@@ -8,9 +8,31 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.errors import UserError
-from bench.records.importers.incoming import ROW, digest, read_json, run_id
-from bench.records.schema import Record
+from bench.records.importers.incoming import digest, read_json, run_id
+from bench.records.schema import (
+    Batch,
+    Budget,
+    Drift,
+    Environment,
+    EvaluationSeconds,
+    EvaluationStage,
+    Fingerprints,
+    Imported,
+    Ledger,
+    Loss,
+    Memory,
+    Parameters,
+    Record,
+    Score,
+    Spent,
+    Status,
+    TrainSeconds,
+    TrainStage,
+    complaint,
+)
 
 SOURCE = "peft-method-comparison"
 SUITE = "peft-metamathqa"
@@ -45,21 +67,23 @@ def read_folder(folder: Path) -> list[Record]:
     records = [read(file) for file in files]
     seen: dict[str, str] = {}
     for record in records:
-        file = record["imported"]["file"]
-        if record["id"] in seen:
+        file = record.imported.file if record.imported else ""
+        if record.id in seen:
             raise UserError(
-                f"{folder}: {seen[record['id']]} and {file} tell of the same experiment"
-                f" {record['recipe']}; keep one of them"
+                f"{folder}: {seen[record.id]} and {file} are of the same experiment"
+                f" {record.recipe}; keep one of them"
             )
-        seen[record["id"]] = file
+        seen[record.id] = file
     return records
 
 
 def read(file: Path) -> Record:
-    """One published result; what they do not tell is null."""
+    """One published result; what it does not say is null."""
     content = read_json(file)
     try:
         return _record(content, file.name)
+    except ValidationError as error:
+        raise UserError(f"{file} holds something unexpected: {complaint(error)}") from None
     except (KeyError, TypeError, IndexError, ValueError) as missing:
         raise UserError(
             f"{file} is no result of PEFT's MetaMathQA comparison: it lacks {missing}"
@@ -67,64 +91,47 @@ def read(file: Path) -> Record:
 
 
 def _record(content: dict[str, Any], file: str) -> Record:
-    told, trained, meta = content["run_info"], content["train_info"], content["meta_info"]
-    given = told["train_config"]
+    run, trained, meta = content["run_info"], content["train_info"], content["meta_info"]
+    given = run["train_config"]
     shared = {key: value for key, value in given.items() if key not in OWN}
-    setting = {"configuration": shared, "model": meta["model_info"], "data": meta["dataset_info"]}
-    method, parameters = _method(told["peft_config"], given)
+    compared = {"configuration": shared, "model": meta["model_info"], "data": meta["dataset_info"]}
+    method, parameters = _method(run["peft_config"], given)
     fine = trained["status"] == "success"
-    environment = _environment(meta, given)
-    return {
-        "id": run_id(told["experiment_name"], given["seed"], [setting, method, parameters]),
-        "suite": SUITE,
-        "setting": digest(setting),
-        "fingerprints": {
-            "model": meta["model_info"]["sha"],
-            "tasks": {
+    environment, created = _environment(meta, given), run["created_at"]
+    finished = datetime.fromisoformat(created) + timedelta(seconds=run["total_time"])
+    return Record(
+        id=run_id(run["experiment_name"], given["seed"], [compared, method, parameters]),
+        suite=SUITE,
+        comparison_key=digest(compared),
+        fingerprints=Fingerprints(
+            model=meta["model_info"]["sha"],
+            tasks={
                 TARGET: meta["dataset_info"]["gsm8k"]["sha"],
                 "metamath": meta["dataset_info"]["metamath"]["sha"],
             },
-            "drift": None,
-        },
-        "recipe": told["experiment_name"],
-        "method": method,
-        "origin": f"peft {meta['package_info']['peft-version']}",
-        "parameters": parameters,
-        "seed": given["seed"],
-        **ROW,
-        "status": "ok" if fine else "failed",
-        "reason": (
-            None if fine else told["error_msg"] or f"published with status {trained['status']}"
         ),
-        "log": None,
-        "target": [TARGET],
-        "retain": [],
-        "split": "test",
-        "budget": {"currency": "steps", "amount": float(given["max_steps"])},
-        "batch": {"size": given["batch_size"], "max_length": given["max_seq_length"]},
-        "train": (
-            {"status": "ok", **_trained(trained), "environment": environment} if fine else None
+        recipe=run["experiment_name"],
+        method=method,
+        origin=f"peft {meta['package_info']['peft-version']}",
+        parameters=parameters,
+        seed=given["seed"],
+        status=Status.OK if fine else Status.FAILED,
+        reason=_reason(run["error_msg"], trained["status"]),
+        target=[TARGET],
+        budget=Budget(currency="steps", amount=float(given["max_steps"])),
+        batch=Batch(size=given["batch_size"], max_length=given["max_seq_length"]),
+        train=_trained(trained, environment) if fine else None,
+        evaluation=_evaluated(trained, given, environment) if fine else None,
+        finished_at=finished.isoformat(timespec="seconds"),
+        imported=Imported(
+            source=SOURCE, file=file, created_at=created, compared=compared, notes=list(NOTES)
         ),
-        "evaluation": (
-            {"status": "ok", **_evaluated(trained, given), "environment": environment}
-            if fine
-            else None
-        ),
-        "side_by_side": None,
-        "finished_at": (
-            (
-                datetime.fromisoformat(told["created_at"]) + timedelta(seconds=told["total_time"])
-            ).isoformat(timespec="seconds")
-        ),
-        "git": None,
-        "imported": {
-            "from": SOURCE,
-            "file": file,
-            "created_at": told["created_at"],
-            "setting": setting,
-            "notes": list(NOTES),
-        },
-    }
+    )
+
+
+def _reason(message: str, status: str) -> str | None:
+    """Why a result is not ok."""
+    return None if status == "success" else message or f"published with status {status}"
 
 
 def _method(config: dict[str, Any] | None, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -145,75 +152,66 @@ def _method(config: dict[str, Any] | None, given: dict[str, Any]) -> tuple[str, 
     return config["peft_type"].lower().replace("_", "-"), {**optimizer, **own}
 
 
-def _trained(trained: dict[str, Any]) -> dict[str, Any]:
-    last = trained["metrics"][-1]
+def _parameters(trained: dict[str, Any]) -> Parameters:
+    return Parameters(
+        trainable=trained.get("num_trainable_params"), total=trained.get("num_total_params")
+    )
+
+
+def _trained(trained: dict[str, Any], environment: Environment) -> TrainStage:
+    last, peak = trained["metrics"][-1], trained["accelerator_memory_max"]
     steps = [window["train time"] for window in trained["metrics"] if "train time" in window]
     tokens, seconds = last.get("train total tokens"), sum(steps) if steps else None
-    return {
-        "seconds": {"load": None, "train": trained["train_time"], "save": None},
-        "memory": {
-            "baseline_bytes": None,
-            "peak_bytes": trained["accelerator_memory_max"],
-            "reserved_bytes": trained["accelerator_memory_max"],
-            "kind": "reserved by torch",
-        },
-        "tokens_per_second": tokens / seconds if tokens and seconds else None,
-        "parameters": {
-            "trainable": trained.get("num_trainable_params"),
-            "total": trained.get("num_total_params"),
-        },
-        "artifact_bytes": trained["file_size"],
-        "ledger": {
-            "spent": {
-                "tokens": tokens,
-                "flops": None,
-                "seconds": seconds,
-                "samples": last["train samples"],
-                "steps": last["step"],
-            },
-            "by_purpose": {},
-        },
-        "loss": {"first": None, "last": last["train loss"]},
-    }
+    return TrainStage(
+        seconds=TrainSeconds(train=trained["train_time"]),
+        memory=Memory(peak_bytes=peak, reserved_bytes=peak, kind="reserved by torch"),
+        tokens_per_second=tokens / seconds if tokens and seconds else None,
+        parameters=_parameters(trained),
+        artifact_bytes=trained["file_size"],
+        ledger=Ledger(
+            spent=Spent(
+                tokens=tokens, seconds=seconds, samples=last["train samples"], steps=last["step"]
+            )
+        ),
+        loss=Loss(last=last["train loss"]),
+        environment=environment,
+    )
 
 
-def _evaluated(trained: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _evaluated(
+    trained: dict[str, Any], given: dict[str, Any], environment: Environment
+) -> EvaluationStage:
     last = trained["metrics"][-1]
-    score = {
-        "value": last["test accuracy"],
-        "metric": "exact_match",
-        "higher_is_better": True,
-        "items": GSM8K_TEST_ITEMS,
-    }
-    return {
-        "seconds": {"load": None, "evaluate": None, "drift": None},
-        "memory": None,
-        "scores": {TARGET: score},
-        "earlier_scores": [],
-        "drift": {"change": last["forgetting"]} if "forgetting" in last else None,
-        "decode": None,
-        "generation_config": given.get("generation_kwargs"),
-        "parameters": {
-            "trainable": trained.get("num_trainable_params"),
-            "total": trained.get("num_total_params"),
-        },
-    }
+    score = Score(
+        value=last["test accuracy"],
+        metric="exact_match",
+        higher_is_better=True,
+        items=GSM8K_TEST_ITEMS,
+    )
+    return EvaluationStage(
+        seconds=EvaluationSeconds(),
+        scores={TARGET: score},
+        drift=Drift(change=last["forgetting"]) if "forgetting" in last else None,
+        generation_config=given.get("generation_kwargs"),
+        parameters=_parameters(trained),
+        environment=environment,
+    )
 
 
-def _environment(meta: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    packages = meta["package_info"]
-    return {
-        "libraries": {
+def _environment(meta: dict[str, Any], given: dict[str, Any]) -> Environment:
+    packages, device = meta["package_info"], meta["system_info"]["accelerator"]
+    return Environment(
+        libraries={
             key.removesuffix("-version"): value
             for key, value in packages.items()
             if key.endswith("-version")
         },
-        "commits": {
-            key.removesuffix("-commit-hash"): v
-            for key, v in packages.items()
-            if key.endswith("-commit-hash") and v
+        commits={
+            key.removesuffix("-commit-hash"): value
+            for key, value in packages.items()
+            if key.endswith("-commit-hash") and value
         },
-        "device": meta["system_info"]["accelerator"],
-        "device_kind": "cuda" if meta["system_info"]["accelerator"].startswith("NVIDIA") else None,
-        "dtype": given["dtype"],
-    }
+        device=device,
+        device_kind="cuda" if device.startswith("NVIDIA") else None,
+        dtype=given["dtype"],
+    )

@@ -83,4 +83,4 @@ def recall(optimizer: Optimizer, start: Sequence[Tensor], gamma: float, weight: 
         pull = min(1.0, group["lr"] * (1 - weight) * gamma)  # never past the start
         for parameter, origin in zip(group["params"], start, strict=True):
             parameter.sub_(parameter - origin, alpha=pull)
-    group["lr"] *= weight  # the schedule sets it anew before the next step
+    group["lr"] *= weight  # the schedule sets it again before the next step

@@ -44,8 +44,9 @@ def test_at_no_strength_it_is_plain_fine_tuning_bit_for_bit(
 
 def test_lwf_without_distillation_is_plain_fine_tuning(tmp_path: Path) -> None:
     """Within rounding: it adds up losses of rows rather than of tokens."""
-    lwf, free = tiny_session(tmp_path / "a"), tiny_session(tmp_path / "b")
+    lwf = tiny_session(tmp_path / "a")
     trained(continual.LwF(lambda_o=0, **TUNED), lwf)
+    free = tiny_session(tmp_path / "b")
     plain(free)
     assert lwf.log.losses == pytest.approx(free.log.losses, rel=1e-3)
     assert lwf.log.losses[0] == pytest.approx(free.log.losses[0], rel=1e-5)

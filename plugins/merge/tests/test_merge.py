@@ -107,8 +107,8 @@ def test_the_two_copies_meet_at_a_seam_and_elsewhere_layers_follow_one_another(
 def test_an_upscaled_model_is_its_parts_and_reloads_exactly(kind: str, tmp_path: Path) -> None:
     start, model = _random_model(kind), depth.upscale(_random_model(kind), 1)
     model.save_pretrained(tmp_path)
-    reloaded, told = _reloaded(tmp_path)
-    assert not any(told.values()), "every weight is found, and none is left over"
+    reloaded, mismatches = _reloaded(tmp_path)
+    assert not any(mismatches.values()), "every weight is found, and none is left over"
     assert torch.equal(_logits(model), _logits(reloaded.eval()))
     assert torch.equal(_logits(model), _logits(model, use_cache=True)), (
         "each layer has a place of its own in the cache"

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from bench import Session
 
 LOOKED_AT = 64
-"""Training rows from which is told what all prompts share; they are read, not passed through a
-model.
-"""
+"""Training rows in which common parts of prompts are looked for, without a model."""
 
 
 def depth(session: Session, model: PreTrainedModel) -> int:

@@ -272,8 +272,8 @@ class Cpt(PeftMethod):
         """PEFT's loss, a weighted mean over the labels of the text and of the examples before it,
         once for each of these labels.
         """
-        kinds: Any = getattr(model.active_peft_config, "cpt_tokens_type_mask")  # noqa: B009
-        in_front = sum(kind % 4 == 0 for kind in kinds)
+        config: Any = model.active_peft_config
+        in_front = sum(kind % 4 == 0 for kind in config.cpt_tokens_type_mask)
         labels = int((batch["labels"] >= 0).sum()) + in_front * len(batch["labels"])
         return model(**batch).loss.expand(labels)
 

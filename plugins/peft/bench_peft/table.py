@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from bench import Choice, LogRange
 
 from . import fitted
-
-if TYPE_CHECKING:
-    from bench import SearchRange
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ def whole(default: int, choices: tuple[int, ...], description: str) -> Size:
     return Annotated[int, Choice(choices), Field(gt=0, description=description)], default
 
 
-def real(default: float, range: SearchRange, description: str) -> Size:
+def real(default: float, range: LogRange, description: str) -> Size:
     return Annotated[float, range, Field(gt=0, description=description)], default
 
 

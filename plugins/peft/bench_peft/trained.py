@@ -4,7 +4,7 @@ schedule belongs to them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -137,7 +137,7 @@ class AdamssAsa(Allocating):
 
 
 class _Noise:
-    """A MonteCLoRA sampler's `get`, which gives the same sample until it is told to draw again."""
+    """A MonteCLoRA sampler's `get`, which gives the same sample for all passes of a step."""
 
     def __init__(self, sampler: BufferedMontecloraSampler) -> None:
         self.draw, self.sample = sampler.get, None
@@ -148,7 +148,7 @@ class _Noise:
             self.sample = self.draw()
         return self.sample
 
-    def draw_again(self) -> None:
+    def draw_again(self, *_: Any) -> None:
         self.sample = None
 
 
@@ -204,14 +204,10 @@ class MonteCLora(Lora):
         """Its noise is drawn once per step, so that the parts of a batch share it."""
         from peft.tuners.lora.monteclora import MontecloraSampler
 
-        noises = [_Noise(m.sampler) for m in model.modules() if isinstance(m, MontecloraSampler)]
         optimizer = super().optimizer(session, model)
-
-        def draw_again(*_: Any) -> None:
-            for noise in noises:
-                noise.draw_again()
-
-        optimizer.register_step_post_hook(draw_again)
+        for module in model.modules():
+            if isinstance(module, MontecloraSampler):
+                optimizer.register_step_post_hook(_Noise(module.sampler).draw_again)
         return optimizer
 
     def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:

@@ -292,7 +292,7 @@ def test_kto_is_what_trl_computes(tmp_path: Path) -> None:
     session = tiny_session(tmp_path)
     rows = session.dataset(Format.UNPAIRED_PREFERENCE).select(range(8))
     model, start = session.model(), session.reference()
-    with torch.no_grad():  # a policy that has moved, so that the baseline is not nought
+    with torch.no_grad():  # a policy that has moved, so that the baseline is not zero
         model.get_parameter("model.embed_tokens.weight").mul_(0.9)
     settings = session.trainer_kwargs(
         KTOConfig, beta=0.1, desirable_weight=1.3, undesirable_weight=0.7

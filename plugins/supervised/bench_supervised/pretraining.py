@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from bench import Format, Method, nll_per_label, token_losses
+from bench import Format, Method, token_losses
 
 from . import Rate
 
@@ -60,11 +60,13 @@ class Tapt(Method):
     def objective(
         self, session: ValidationSession, model: PreTrainedModel | PeftModel
     ) -> dict[str, float]:
-        batches = (
-            _packed_prompts(session, rows["prompt"])
+        import torch
+
+        losses = [
+            token_losses(model, _packed_prompts(session, rows["prompt"]))
             for rows in session.rows(Format.PROMPT_COMPLETION)
-        )
-        return {"prompt_nll": nll_per_label(model, batches)}
+        ]
+        return {"prompt_nll": float(torch.cat(losses).mean())}
 
 
 def _packed_prompts(session: Session, prompts: Sequence[str]) -> dict[str, Tensor]:

@@ -25,7 +25,6 @@ from bench.data.formats import Format
 from bench.methods.method import Method
 from bench.methods.session import Session
 from bench.models.spec import ModelSpec
-from bench.models.start import Start
 from bench.testing import assert_conforms, tiny_session
 
 SMALL = {
@@ -181,7 +180,7 @@ def _objectives(method: Method, session: Session) -> tuple[dict[str, float], dic
 
 @pytest.mark.parametrize("kind", WITH_BIASES)
 def test_bitfit_moves_every_bias_and_nothing_else(kind: str, tmp_path: Path) -> None:
-    session = tiny_session(tmp_path, start=Start(WITH_BIASES[kind]))
+    session = tiny_session(tmp_path, start=WITH_BIASES[kind])
     method = BitFit(lr=1e-2)
     assert method.skip(session) is None
     before = _weights(session.reference())
@@ -292,7 +291,7 @@ def test_lisa_draws_by_its_seed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [GaLore(), Apollo()], ids=lambda m: m.package)
-def test_a_missing_package_is_told_with_the_way_to_get_it(
+def test_a_missing_package_is_named_with_the_way_to_install_it(
     method: LowRankOptimizer, tmp_path: Path
 ) -> None:
     if find_spec(method.package.replace("-", "_")):
