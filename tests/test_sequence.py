@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis import find
+from bench.analysis import analyze
 from bench.records.schema import EvaluationStage, Record
 from bench.records.store import Store
 
@@ -48,7 +48,7 @@ def test_scores_after_every_target_and_on_shares_of_the_budget(
     assert half.budget is not None and half.train is not None
     assert (half.budget.currency, half.budget.amount) == ("tokens", 2000.0)
     assert half.train.ledger.spent.tokens == pytest.approx(2000, rel=0.4)
-    found = find(Store(folder))
+    found = analyze(Store(folder))
     (sequence,) = found.sequences
     values = [
         {task: score.value for task, score in scores.items()}
