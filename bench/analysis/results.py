@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.analysis.analyze import analyze
 from bench.analysis.rows import frame
 from bench.analysis.shape import Analysis
 from bench.errors import UserError
