@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from bench.analysis import Findings, find
+from bench.records.schema import Record
 from bench.records.store import Store
 
 from .conftest import ROOT, Bench
@@ -28,7 +29,7 @@ class Results:
     def __init__(self, folder: Path) -> None:
         shutil.copytree(ROOT / "results/quickstart", folder)
         self.store = Store(folder)
-        self.records = {r["recipe"]: r for r in self.store.planned()}
+        self.records = {r.recipe: r.model_dump() for r in self.store.planned()}
         self.runs = [r["id"] for r in self.records.values()]
 
     def add(
@@ -39,7 +40,6 @@ class Results:
         """
         record = deepcopy(self.records[like])
         record["id"] = f"added-s0-{len(self.runs):010d}"
-        record.pop("schema_version")
         change(record)
         items = self.store.folder / "items" / f"{self.records[like]['id']}.parquet"
         if answers:
@@ -49,7 +49,7 @@ class Results:
                 record["evaluation"]["scores"][task]["value"] = sum(scores) / len(scores)
             items = self.store.folder / "new.parquet"
             table.to_parquet(items, index=False)
-        self.store.put(record, items)
+        self.store.put(Record.model_validate(record), items)
         self.runs.append(record["id"])
         (self.store.folder / "plan.json").write_text(json.dumps({"runs": self.runs}))
         return record
@@ -83,7 +83,7 @@ def test_every_accuracy_and_forgetting_has_an_interval_around_it(results: Result
 def test_another_budget_is_another_table_that_says_so(results: Results) -> None:
     def dearer(record: dict[str, Any]) -> None:
         record.update(
-            recipe="rich", setting="0" * 10, budget={"currency": "tokens", "amount": 300000.0}
+            recipe="rich", comparison_key="0" * 10, budget={"currency": "tokens", "amount": 300000.0}
         )
 
     results.add("sft", dearer)
@@ -150,10 +150,10 @@ def test_a_sequence_has_its_matrix(results: Results) -> None:
     targets = ["tiny/smallest", "tiny/add"]
 
     def before(record: dict[str, Any]) -> None:
-        record.update(recipe="base", target=targets, retain=["tiny/sort"], setting="1" * 10)
+        record.update(recipe="base", target=targets, retain=["tiny/sort"], comparison_key="1" * 10)
 
     def row(record: dict[str, Any]) -> None:
-        record.update(recipe="twice", target=targets, retain=["tiny/sort"], setting="1" * 10)
+        record.update(recipe="twice", target=targets, retain=["tiny/sort"], comparison_key="1" * 10)
         record["evaluation"]["earlier_scores"] = [deepcopy(record["evaluation"]["scores"])]
         record["evaluation"]["earlier_scores"][0]["tiny/add"]["value"] = 0.25
         record["evaluation"]["earlier_scores"][0]["tiny/smallest"]["value"] = 1.0

@@ -124,7 +124,7 @@ def test_a_search_from_the_suite_to_the_report(bench_process: Bench, tmp_path: P
     done = bench_process("run", "small.yaml")
     assert done.returncode == 0, done.stderr + done.stdout
     folder = tmp_path / "results/small"
-    records = {r["id"]: r for r in Store(folder).planned()}
+    records = {r.id: r.model_dump(mode="json") for r in Store(folder).planned()}
     trials = [r for r in records.values() if r["purpose"] == "trial"]
     assert {r["split"] for r in trials} == {"validation"}
     assert {tuple(r["evaluation"]["scores"]) for r in trials} == {("tiny/smallest",)}, (
