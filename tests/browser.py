@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis import CurvePoint, Findings, Group, Sequence, Trial
+from bench.analysis import Analysis, CurvePoint, Group, Sequence, Trial
 from bench.analysis.rows import Objective, Row
 from bench.analysis.statistics import Pair
 
@@ -115,7 +115,7 @@ def base() -> Row:
     return found
 
 
-def everything(evil: str = EVIL) -> Findings:
+def everything(evil: str = EVIL) -> Analysis:
     """Every part of a report at once, and names that would like to be markup."""
     rows = [base()]
     for number, family in enumerate(FAMILIES):
@@ -127,7 +127,7 @@ def everything(evil: str = EVIL) -> Findings:
                 accuracy,
                 forgetting,
                 family,
-                letters="ab"[number % 2],
+                tie_groups="ab"[number % 2],
                 marks=["one seed", "untuned"],
             )
         )
@@ -138,7 +138,7 @@ def everything(evil: str = EVIL) -> Findings:
                 forgetting - 0.02,
                 family,
                 tuned_from=name,
-                letters="a",
+                tie_groups="a",
                 marks=["one seed"],
             )
         )
@@ -178,7 +178,7 @@ def everything(evil: str = EVIL) -> Findings:
     ]
     for one in other:
         one.budget = ("tokens", 800_000.0)
-    return Findings(
+    return Analysis(
         name=f"everything {evil}",
         headline=(
             f"method-0 (tuned) learned most, 98.0% (95–100), and {evil} forgot least for what it"
@@ -209,7 +209,7 @@ def everything(evil: str = EVIL) -> Findings:
             f"Tuning moved {evil} from place 5 to place 2.",
             "The order of the other rows stayed.",
         ],
-        weaknesses=["Two seeds or fewer for 3 of 17 rows.", f"The rates of {evil} were not tuned."],
+        caveats=["Two seeds or fewer for 3 of 17 rows.", f"The rates of {evil} were not tuned."],
         provenance={"commit": "267681b", evil: evil, "model": "sha256 1f0c…"},
     )
 

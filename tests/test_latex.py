@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis import Findings, Group
+from bench.analysis import Analysis, Group
 from bench.report.latex import escaped, latex
 from tests.browser import base, everything, row
 
@@ -17,12 +17,12 @@ GOLDEN = r"""% Needs \usepackage{booktabs}.
 
 \begin{table}[tbp]
 \centering
-\caption{What was learned and what was forgotten: small, each on 200,000 tokens. In brackets: 95\% confidence intervals. After $\pm$: standard deviation over seeds. Rows that share a letter are not known to differ in target accuracy.}
+\caption{Learning and forgetting: small, each on 200,000 tokens. In brackets: 95\% confidence intervals. After $\pm$: standard deviation over seeds. Rows in one tie group are statistically indistinguishable in target accuracy.}
 \label{tab:small-quality}
 \small
 \begin{tabular}{@{}llrrrrr@{}}
 \toprule
-method &  & \shortstack{target accuracy\\(\%)} & \shortstack{forgetting\\(points)} & items lost & items gained & \shortstack{drift KL\\(nats/token)} \\
+method & \shortstack{tie\\group} & \shortstack{target accuracy\\(\%)} & \shortstack{forgetting\\(points)} & \shortstack{right$\to$wrong\\(items)} & \shortstack{wrong$\to$right\\(items)} & \shortstack{drift KL\\(nats/token)} \\
 \midrule
 base & -- & 2.0 {\footnotesize [0.0, 5.0]} & 0.0 {\footnotesize [$-$4.0, 4.0]} & 0 {\footnotesize $\pm$ 0} & 7 {\footnotesize $\pm$ 0} & 0.000 {\footnotesize $\pm$ 0.000} \\
 \addlinespace
@@ -33,8 +33,8 @@ lora\_r8 & a & 90.0 {\footnotesize [87.0, 93.0]} & 30.0 {\footnotesize [26.0, 34
 """  # noqa: E501
 
 
-def small() -> Findings:
-    return Findings("small", "", [Group([base(), row("lora_r8", 0.9, 0.3, letters="a")])], 0.95)
+def small() -> Analysis:
+    return Analysis("small", "", [Group([base(), row("lora_r8", 0.9, 0.3, tie_groups="a")])], 0.95)
 
 
 def test_the_table_on_quality_is_as_written_here() -> None:

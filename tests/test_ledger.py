@@ -149,7 +149,8 @@ def test_generation_flops_are_within_5_percent_of_torch(kind: str, length: int) 
     ledger = _metered(base)
     model = ADAPTED[kind](base).eval()
     ids = torch.randint(3, 320, (4, length))
-    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter, torch.no_grad():
+    counted = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    with counted as counter, torch.no_grad(), ledger.passes_for("rollout"):
         out = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis import Findings, Group
+from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
 from bench.report.html import embedded, facts, page
 from tests.browser import EVIL, everything, opened, row
@@ -99,7 +99,7 @@ def test_embedded_json_cannot_end_early() -> None:
 
 def test_sections_without_data_do_not_appear() -> None:
     bare = page(
-        Findings(
+        Analysis(
             "bare",
             "",
             [Group([Row("sft", "failed", "no memory", 0, ("unknown", float("nan")))])],
@@ -117,7 +117,7 @@ def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
     seen = Tags()
     seen.feed(html())
     for told in (
-        "The same on H100",
+        "Speed and memory on H100",
         "90,000",
         f"not published {EVIL}",
         "chance to win",
@@ -141,7 +141,7 @@ def test_no_cell_is_blank() -> None:
 def test_a_diverged_row_keeps_the_page_whole(tmp_path: Path) -> None:
     rows = [row("sft", 0.9, 0.3), row("lora", 0.8, 0.2), row("lost", 0.1, 0.9)]
     rows[2].means |= {"drift_nll": float("inf"), "drift_kl": float("nan")}
-    with opened(page(Findings("diverged", "", [Group(rows)], 0.95)), tmp_path) as (
+    with opened(page(Analysis("diverged", "", [Group(rows)], 0.95)), tmp_path) as (
         browser,
         troubles,
     ):
@@ -230,15 +230,20 @@ def _values(browser: Any, place: int) -> list[float]:
 
 def test_axes_and_currency_are_the_readers_choice(tmp_path: Path) -> None:
     with opened(html(), tmp_path) as (browser, troubles):
-        chart = browser.locator("#any-two-0")
+        chart = browser.locator("#scatter-0")
         name = browser.locator("[role=img]", has=chart)
-        form = browser.locator("[data-chooser='any-two-0']")
+        form = browser.locator("[data-chooser='scatter-0']")
+        assert (name.get_attribute("aria-label") or "").endswith(
+            f"No row beats base, method-0 (tuned), method-1 (tuned), {EVIL} (tuned), method-6 (tuned),"
+            " borrowed in both."
+        )
         form.locator("[data-axis=x]").select_option("trainable_parameters")
-        browser.locator("#any-two-0[data-drawn='2']").wait_for(state="attached")
+        browser.locator("#scatter-0[data-drawn='2']").wait_for(state="attached")
         assert "trainable parameters" in (name.get_attribute("aria-label") or "")
         assert "trainable parameters" in chart.inner_text()
+        assert "in both" not in (name.get_attribute("aria-label") or ""), "neither way is better"
         form.locator("[data-swap]").click()
-        browser.locator("#any-two-0[data-drawn='3']").wait_for(state="attached")
+        browser.locator("#scatter-0[data-drawn='3']").wait_for(state="attached")
         assert (name.get_attribute("aria-label") or "").startswith(
             "trainable parameters against target accuracy"
         )

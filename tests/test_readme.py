@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.analysis import find
+from bench.analysis import analyze
 from bench.methods import registry
 from bench.records.store import Store
 from bench.report.table import summary
@@ -23,12 +23,12 @@ def test_the_readme_table_is_that_of_the_published_records() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- quickstart -->\n(.*?)<!-- /quickstart -->", text, re.S)
     assert shown
-    assert shown.group(1) == summary(find(Store(ROOT / "results/quickstart")).rows)
+    assert shown.group(1) == summary(analyze(Store(ROOT / "results/quickstart")).rows)
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_published_records_are_unaltered_and_whole(folder: Path) -> None:
-    found = find(Store(folder)).rows
+    found = analyze(Store(folder)).rows
     assert {row.status for row in found} == {"ok"}
     if not (folder / "suite.yaml").is_file():  # imported
         assert all(row.imported for row in found)
@@ -81,7 +81,7 @@ def test_the_page_says_what_each_method_says_of_how_it_was_verified() -> None:
 
 
 def test_one_method_under_many_names_is_tied_with_itself() -> None:
-    rows = [row for row in find(Store(ROOT / "results/aa")).rows if row.recipe != "base"]
+    rows = [row for row in analyze(Store(ROOT / "results/aa")).rows if row.recipe != "base"]
     assert len(rows) == 8
     assert len({row.means["target_accuracy"] for row in rows}) > 1, "seeds do matter here"
-    assert {row.letters for row in rows} == {"a"}
+    assert {row.tie_groups for row in rows} == {"a"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis import Findings, Group
+from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
 from bench.errors import UserError
 from bench.records.schema import Record, Status
@@ -79,7 +79,7 @@ def test_no_name_can_break_out_of_its_cell(recipe: str, reason: str) -> None:
         Row(recipe, "failed", reason, 0, ("tokens", 10.0)),
         Row("b", "failed", None, 0, ("tokens", 10.0)),
     ]
-    text = markdown(Findings(recipe, reason, [Group(rows, apart=reason)], 0.95), [])
+    text = markdown(Analysis(recipe, reason, [Group(rows, apart=reason)], 0.95), [])
     assert "<" not in text
     grid = [line for line in text.split("\n") if line.startswith("|")]
     assert len(grid) == 4

@@ -16,6 +16,7 @@ from scipy.stats import qmc
 
 from bench import Choice
 from bench.methods.entry import resolve
+from bench.records.schema import Record, Score
 from bench.records.store import Store
 from bench.suite.search import Draw, draws, ranges
 
@@ -124,15 +125,13 @@ def test_a_search_from_the_suite_to_the_report(bench_process: Bench, tmp_path: P
     done = bench_process("run", "small.yaml")
     assert done.returncode == 0, done.stderr + done.stdout
     folder = tmp_path / "results/small"
-    records = {r.id: r.model_dump(mode="json") for r in Store(folder).planned()}
-    trials = [r for r in records.values() if r["purpose"] == "trial"]
-    assert {r["split"] for r in trials} == {"validation"}
-    assert {tuple(r["evaluation"]["scores"]) for r in trials} == {("tiny/smallest",)}, (
+    records = {r.id: r for r in Store(folder).planned()}
+    trials = [r for r in records.values() if r.purpose == "trial"]
+    assert {r.split for r in trials} == {"validation"}
+    assert {tuple(scores(r)) for r in trials} == {("tiny/smallest",)}, (
         "neither retained tasks nor drift are looked at"
     )
-    assert all(
-        r["train"]["ledger"]["spent"]["tokens"] == pytest.approx(1500, rel=0.3) for r in trials
-    )
+    assert all(spent(r) == pytest.approx(1500, rel=0.3) for r in trials)
     rows = json.loads(bench_process("report", folder, "--json").stdout)["rows"]
     assert {r["recipe"] for r in rows} == {
         "base",
@@ -143,17 +142,17 @@ def test_a_search_from_the_suite_to_the_report(bench_process: Bench, tmp_path: P
         "lora (tuned)",
     }
     for recipe in ("sft", "lora"):
-        own = sorted((r for r in trials if r["recipe"] == recipe), key=lambda r: r["trial"])
-        best = max(own, key=lambda r: r["evaluation"]["scores"]["tiny/smallest"]["value"])
-        (tuned,) = [r for r in records.values() if r["recipe"] == f"{recipe} (tuned)"]
-        assert (tuned["parameters"], tuned["trial"], tuned["drawn"]) == (
-            best["parameters"],
-            best["trial"],
-            best["drawn"],
+        own = sorted((r for r in trials if r.recipe == recipe), key=lambda r: r.trial or 0)
+        best = max(own, key=lambda r: scores(r)["tiny/smallest"].value)
+        (tuned,) = [r for r in records.values() if r.recipe == f"{recipe} (tuned)"]
+        assert (tuned.parameters, tuned.trial, tuned.drawn) == (
+            best.parameters,
+            best.trial,
+            best.drawn,
         )
         row = next(r for r in rows if r["recipe"] == f"{recipe} (tuned)")
         assert row["tuned_from"] == recipe
-        assert row["tuning_tokens"] == sum(r["train"]["ledger"]["spent"]["tokens"] for r in own)
+        assert row["tuning_tokens"] == sum(spent(r) for r in own)
         assert row["spent_tokens"] == pytest.approx(3000, rel=0.2), (
             "its own budget, the search apart"
         )
@@ -189,3 +188,13 @@ def test_a_row_may_not_take_the_name_of_a_tuned_one(bench: Bench, tmp_path: Path
     told = bench("plan", "s.yaml")
     assert told.returncode == 2
     assert "line 7: tuning makes a row called sft (tuned)" in told.stderr
+
+
+def scores(record: Record) -> dict[str, Score]:
+    assert record.evaluation is not None
+    return record.evaluation.scores
+
+
+def spent(record: Record) -> float:
+    assert record.train is not None and record.train.ledger.spent.tokens is not None
+    return record.train.ledger.spent.tokens

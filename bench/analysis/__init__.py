@@ -1,10 +1,9 @@
-"""Records understood: rows that may be compared, what may be said of their differences, and where
-not to trust it.
+"""From records to conclusions: comparable groups, statistics, tie groups and caveats.
 
-One way in: `find(store)`.
+One way in: `analyze(store)`.
 """
 
-from bench.analysis.find import find
-from bench.analysis.shape import CurvePoint, Findings, Group, Sequence, Trial
+from bench.analysis.analyze import analyze
+from bench.analysis.shape import Analysis, CurvePoint, Group, Sequence, Trial
 
-__all__ = ["CurvePoint", "Findings", "Group", "Sequence", "Trial", "find"]
+__all__ = ["Analysis", "CurvePoint", "Group", "Sequence", "Trial", "analyze"]

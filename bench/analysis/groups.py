@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
-from bench.analysis import statistics
+from bench.analysis import columns, statistics
 from bench.analysis.answers import Answers
 from bench.analysis.measure import row
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group
 from bench.records.schema import BASE, Record
 
-MACHINE_COLUMNS = (
-    "peak_train_bytes peak_eval_bytes train_tokens_per_second decode_tokens_per_second load_seconds"
-    " train_seconds save_seconds eval_seconds spent_seconds"
-).split()
-"""What depends on hardware and library versions."""
 ENOUGH_FOR_IQM = 4  # scores: of fewer, the middle half is no half
 
 
@@ -67,13 +62,14 @@ def _row(recipe: str, records: list[Record], base: Record | None, answers: Answe
     made = row(recipe, records, base, answers)
     first = records[0]
     made.family = first.family
+    made.references = {method.name: method.reference for method in first.methods}
     made.tuned_from = first.tuned_from
     made.imported = first.imported.source if first.imported else None
     return made
 
 
 def group(found: list[Member], answers: Answers, level: float, apart: str) -> Group:
-    """Rows with their intervals and letters, and every comparison between them."""
+    """Rows with their intervals and tie groups, and every comparison between them."""
     made = Group([m.row for m in found], apart)
     _accuracies(made, found, answers, level)
     _forgetting(found, answers, level)
@@ -82,7 +78,7 @@ def group(found: list[Member], answers: Answers, level: float, apart: str) -> Gr
 
 
 def _accuracies(made: Group, found: list[Member], answers: Answers, level: float) -> None:
-    """Intervals of target accuracy, and letters where all recipes were asked the same."""
+    """Intervals of target accuracy, and tie groups where all recipes were asked the same."""
     scored = [
         (m, o) for m in found if (o := answers.outcomes(m.fine, m.records[0].target)) is not None
     ]
@@ -98,7 +94,7 @@ def _accuracies(made: Group, found: list[Member], answers: Answers, level: float
     made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
     for member, _ in trained:
         _put(member.row, "target_accuracy", compared.accuracies[member.row.recipe])
-        member.row.letters = compared.letters[member.row.recipe]
+        member.row.tie_groups = compared.letters[member.row.recipe]
     _over_seeds_and_targets(made, {m.row.recipe: _scores(m) for m, _ in trained}, level)
 
 
@@ -126,7 +122,7 @@ def _over_seeds_and_targets(
 
 
 def _forgetting(found: list[Member], answers: Answers, level: float) -> None:
-    """Intervals of forgetting, for all recipes that were asked the same items as the base."""
+    """Intervals of what was forgotten, for recipes that were asked the same items as the base."""
     base = next((m for m in found if m.row.recipe == BASE and m.fine), None)
     if base is None:
         return
@@ -186,12 +182,13 @@ def _place(member: Member) -> str:
 
 
 def _moved(own: Row) -> Row:
-    """The row's speed and memory as a row of its own; the table shows a reason in their place."""
+    """Speed and memory of a row as a row of its own; in the table a reason takes their place."""
     apart = deepcopy(own)
+    machine = [column.name for column in columns.every().values() if column.machine]
     for values in (apart.means, apart.spreads, apart.intervals):
-        for column in [c for c in values if c not in MACHINE_COLUMNS]:
+        for column in [c for c in values if c not in machine]:
             del values[column]
-    for column in MACHINE_COLUMNS:
+    for column in machine:
         if own.means.pop(column, None) is not None:
             own.missing[column] = "other machine"
         own.spreads.pop(column, None)

@@ -7,40 +7,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from typing import Any
 
-from bench.accounting.budget import CURRENCIES
+from bench.analysis import columns
 from bench.analysis.answers import Answers
 from bench.analysis.rows import Objective, Row
-from bench.records.schema import BASE, Record
-from bench.records.stages import Charge, EvaluationStage, ObjectiveLook, TrainStage
+from bench.records.schema import BASE, Charge, ObjectiveLook, Record
 
 UNPUBLISHED = "not published"
 """Why a number is missing that others did not publish."""
 FORGETTING = ("forgetting", "items_lost", "items_gained")
-TRAINED: dict[str, Callable[[TrainStage], float | None]] = {
-    "peak_train_bytes": lambda stage: stage.memory.peak_bytes if stage.memory else None,
-    "train_tokens_per_second": lambda stage: stage.tokens_per_second,
-    "trainable_parameters": lambda stage: stage.parameters.trainable,
-    "artifact_bytes": lambda stage: stage.artifact_bytes,
-    "load_seconds": lambda stage: stage.seconds.load,
-    "train_seconds": lambda stage: stage.seconds.train,
-    "save_seconds": lambda stage: stage.seconds.save,
-}
-EVALUATED: dict[str, Callable[[EvaluationStage], float | None]] = {
-    "peak_eval_bytes": lambda stage: stage.memory.peak_bytes if stage.memory else None,
-    "total_parameters": lambda stage: stage.parameters.total,
-    "eval_seconds": lambda stage: stage.seconds.evaluate,
-}
-COMPARED = (
-    "train_tokens_per_second",
-    "decode_tokens_per_second",
-    "peak_train_bytes",
-    "peak_eval_bytes",
-    "train_seconds",
-    "eval_seconds",
-)
-"""What may be compared between equal machines."""
 Cells = dict[str, float | str]
 """By column: a number, or the reason why there is none."""
 
@@ -55,11 +31,11 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
         len(fine),
         (budget.currency, budget.amount) if budget else ("unknown", math.nan),
     )
-    cells = [_cells(r, base, answers) for r in fine]
+    cells = [recorded(r) | _forgotten(r, base, answers) for r in fine]
     for column in dict.fromkeys(c for own in cells for c in own):
         found = [float(v) for own in cells if not isinstance(v := own.get(column, ""), str)]
         if found:
-            made.means[column] = statistics.fmean(found)
+            made.means[column] = columns.named(column).average(found)
         if len(found) > 1:
             made.spreads[column] = statistics.stdev(found)
     made.missing[f"spent_{made.budget[0]}"] = made.status if budget else UNPUBLISHED
@@ -70,16 +46,20 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
     return made
 
 
-def speeds(record: Record) -> dict[str, float]:
-    """Speed, memory and seconds of a run, as far as the record says."""
-    train, evaluation = record.train, record.evaluation
-    found = {column: read(train) for column, read in TRAINED.items()} if train else {}
-    if evaluation:
-        found |= {column: read(evaluation) for column, read in EVALUATED.items()}
-        found["decode_tokens_per_second"] = (
-            evaluation.decode.tokens_per_second if evaluation.decode else None
-        )
-    return {column: value for column in COMPARED if (value := found.get(column))}
+def recorded(record: Record) -> Cells:
+    """Every column that one record holds by itself."""
+    return {c.name: _found(record, c) for c in columns.every().values() if c.source}
+
+
+def _found(record: Record, column: columns.Column) -> float | str:
+    value: Any = record
+    for name in column.source.split("."):
+        value = None if value is None else getattr(value, name)
+    if value is not None:
+        return value
+    if record.train is None and column.source.startswith("train."):
+        return UNPUBLISHED if record.imported and record.recipe != BASE else "not trained"
+    return UNPUBLISHED if record.imported else column.otherwise
 
 
 def _status(records: list[Record]) -> str:
@@ -122,68 +102,23 @@ def _objectives(looks: list[ObjectiveLook]) -> list[Objective]:
     ]
 
 
-def _cells(record: Record, base: Record | None, answers: Answers) -> Cells:
-    """Every column of a run that ended well."""
-    assert record.evaluation is not None
-    stage = record.evaluation
-    return {
-        "target_accuracy": statistics.fmean(record.scores[name].value for name in record.target),
-        **_drift(record),
-        **{column: _published(read(stage)) for column, read in EVALUATED.items()},
-        "decode_tokens_per_second": _decoding(stage),
-        **_forgotten(record, base, answers),
-        **_trained(record),
-    }
-
-
-def _published(value: float | None) -> float | str:
-    return UNPUBLISHED if value is None else value
-
-
-def _drift(record: Record) -> Cells:
-    change = record.evaluation.drift if record.evaluation else None
-    if change is None:
-        reason = UNPUBLISHED if record.imported else "no drift text"
-        return {"drift_nll": reason, "drift_kl": reason}
-    return {"drift_nll": _published(change.rise), "drift_kl": _published(change.kl)}
-
-
-def _decoding(stage: EvaluationStage) -> float | str:
-    if stage.decode is None:
-        return UNPUBLISHED
-    return stage.decode.tokens_per_second or "no generation"
-
-
 def _forgotten(record: Record, base: Record | None, answers: Answers) -> Cells:
     """Accuracy lost against the base on each retained task, and items that flipped from right to
     wrong and from wrong to right.
     """
     if not record.retain or base is None:
         return dict.fromkeys(FORGETTING, "no base" if record.retain else "no retained tasks")
-    columns: Cells = {}
+    cells: Cells = {}
     lost_all, gained_all, drops = 0, 0, []
     for task in record.retain:
         old, new = base.scores[task], record.scores[task]
         drop = (old.value - new.value) * (1 if new.higher_is_better else -1)
-        columns |= {f"score[{task}]": new.value, f"forgetting[{task}]": drop}
+        cells |= {f"score[{task}]": new.value, f"forgetting[{task}]": drop}
         drops.append(drop)
         if (flips := answers.flipped(base, record, task)) is None:
-            columns |= dict.fromkeys(FORGETTING[1:], "no items that are right or wrong")
+            cells |= dict.fromkeys(FORGETTING[1:], "no items that are right or wrong")
         else:
-            columns |= {f"items_lost[{task}]": flips.lost, f"items_gained[{task}]": flips.gained}
+            cells |= {f"items_lost[{task}]": flips.lost, f"items_gained[{task}]": flips.gained}
             lost_all, gained_all = lost_all + flips.lost, gained_all + flips.gained
     totals = statistics.fmean(drops), lost_all, gained_all
-    return {**dict(zip(FORGETTING, totals, strict=True)), **columns}
-
-
-def _trained(record: Record) -> Cells:
-    spent_names = [f"spent_{currency}" for currency in CURRENCIES]
-    stage = record.train
-    if stage is None:
-        others = record.imported and record.recipe != BASE
-        return dict.fromkeys((*TRAINED, *spent_names), UNPUBLISHED if others else "not trained")
-    cells = {column: _published(read(stage)) for column, read in TRAINED.items()}
-    if stage.tokens_per_second is None and not record.imported:
-        cells["train_tokens_per_second"] = "too few steps"
-    spent = {f"spent_{c}": _published(getattr(stage.ledger.spent, c)) for c in CURRENCIES}
-    return cells | spent
+    return {**dict(zip(FORGETTING, totals, strict=True)), **cells}

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
-from bench.accounting.budget import CURRENCIES
+from bench.analysis import columns
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One number that a stage of a recipe itself optimises or watches, averaged over seeds."""
+    """One number that a stage of a recipe itself optimizes or reports, averaged over seeds."""
 
     stage: str
     method: str
     name: str
     better: str | None
-    """lower or higher, where it is what the method strives for."""
+    """lower or higher, where it is what the method optimizes."""
     before: float
     after: float
 
@@ -32,6 +33,8 @@ class Row:
     seeds: int
     budget: tuple[str, float]
     family: str = ""
+    references: dict[str, str] = field(default_factory=dict)
+    """The paper or implementation that each method in the recipe follows."""
     tuned_from: str | None = None
     """The row with default hyper-parameters, where those of this one were chosen among trials."""
     environment: str = ""
@@ -42,9 +45,11 @@ class Row:
     spreads: dict[str, float] = field(default_factory=dict)
     """Standard deviation between seeds (n - 1), where there are two seeds or more."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Confidence interval by column, at the level of `Findings.level`."""
-    letters: str = ""
-    """Rows that share a letter are not known to differ in target accuracy."""
+    """Confidence interval by column, at the level of `Analysis.level`."""
+    tie_groups: str = ""
+    """One letter per tie group; rows in one group are statistically indistinguishable in target
+    accuracy.
+    """
     marks: list[str] = field(default_factory=list)
     """What weakens the row, in a few words each: one seed, untuned, not verified, mixed
     environments.
@@ -58,47 +63,37 @@ class Row:
 
 
 def frame(found: list[Row]) -> pd.DataFrame:
-    """One row per recipe, plain columns with units in their names; spreads as `<column>_std`."""
-    table = []
-    for row in found:
-        currency, amount = row.budget
-        head = {"recipe": row.recipe, "status": row.status, "seeds": row.seeds}
-        tail = {"budget_unit": currency, "budget": amount}
-        own = next((o for o in reversed(row.objectives) if o.better), None)
-        tail |= (
-            {"objective": own.name, "objective_before": own.before, "objective_after": own.after}
-            if own
-            else {}
-        )
-        bounds = {
-            f"{name}_{end}": value
-            for name, pair in row.intervals.items()
-            for end, value in zip(("low", "high"), pair, strict=True)
-        }
-        stds = {f"{name}_std": value for name, value in row.spreads.items()}
-        marks = {
-            "letters": row.letters,
-            "tuned_from": row.tuned_from,
-            "imported": row.imported,
-            "marks": "; ".join(row.marks),
-        }
-        marks["environment"] = row.environment
-        table.append({**head, **row.means, **tail, **bounds, **stds, **marks, "reason": row.reason})
-    data = pd.DataFrame(table)
-    return data.reindex(
-        columns=[
-            *[c for c in COLUMNS if c in data],
-            *[c for c in data if c not in COLUMNS and c != "reason"],
-            "reason",
-        ]
-    )
+    """One row per recipe, plain columns with units in their names; deviations as `<column>_std`."""
+    data = pd.DataFrame([_flat(row) for row in found])
+    first = [
+        *("recipe", "status", "seeds"),
+        *(column.name for column in columns.COLUMNS),
+        *("budget_unit", "budget"),
+        *(column.name for column in columns.SPENT),
+        *("objective", "objective_before", "objective_after"),
+    ]
+    last = [c for c in data if c not in first and c != "reason"]
+    return data.reindex(columns=[*(c for c in first if c in data), *last, "reason"])
 
 
-COLUMNS = (
-    "recipe status seeds target_accuracy forgetting items_lost items_gained drift_nll drift_kl"
-    " peak_train_bytes peak_eval_bytes train_tokens_per_second decode_tokens_per_second"
-    " trainable_parameters total_parameters artifact_bytes load_seconds train_seconds save_seconds"
-    " eval_seconds budget_unit budget "
-    + " ".join(f"spent_{c}" for c in CURRENCIES)
-    + " objective objective_before objective_after"
-).split()
+def _flat(row: Row) -> dict[str, Any]:
+    currency, amount = row.budget
+    flat: dict[str, Any] = {"recipe": row.recipe, "status": row.status, "seeds": row.seeds}
+    flat |= row.means | {"budget_unit": currency, "budget": amount}
+    if own := next((o for o in reversed(row.objectives) if o.better), None):
+        flat |= {
+            "objective": own.name,
+            "objective_before": own.before,
+            "objective_after": own.after,
+        }
+    for name, (low, high) in row.intervals.items():
+        flat |= {f"{name}_low": low, f"{name}_high": high}
+    flat |= {f"{name}_std": value for name, value in row.spreads.items()}
+    return flat | {
+        "tie_group": row.tie_groups,
+        "tuned_from": row.tuned_from,
+        "imported": row.imported,
+        "marks": "; ".join(row.marks),
+        "environment": row.environment,
+        "reason": row.reason,
+    }

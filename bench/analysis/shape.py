@@ -1,10 +1,11 @@
-"""What a report tells, as data: its files only say it, each in its own way."""
+"""What a report says, as data; its files only write it down, each in its own way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.analysis.columns import Column, named
 from bench.analysis.rows import Row
 from bench.analysis.statistics import Pair
 
@@ -75,10 +76,14 @@ class Sequence:
     metrics: dict[str, float]
     """average_accuracy, backward_transfer, forward_transfer, forgetting."""
 
+    def columns(self) -> list[tuple[Column, float]]:
+        """What is known of each metric, with its value."""
+        return [(named(name), value) for name, value in self.metrics.items()]
+
 
 @dataclass
-class Findings:
-    """One results folder, understood."""
+class Analysis:
+    """What may be concluded from one results folder."""
 
     name: str
     headline: str
@@ -94,8 +99,8 @@ class Findings:
     """What tuning did to the ranking, in sentences made from the numbers; empty where nothing was
     tuned.
     """
-    weaknesses: list[str] = field(default_factory=list)
-    """Where not to trust these numbers, a sentence each."""
+    caveats: list[str] = field(default_factory=list)
+    """What limits these numbers, a sentence each."""
     provenance: dict[str, str] = field(default_factory=dict)
     """Where the numbers come from: commit, versions, hardware, fingerprints of data and model."""
 
@@ -104,8 +109,8 @@ class Findings:
         return [row for group in self.groups for row in group.rows]
 
     def whole_rows(self) -> list[Row]:
-        """All rows with all that was measured, on whatever machine; the column `environment` tells
-        them apart.
+        """All rows with all that was measured, on whatever machine; the column `environment` says
+        which.
         """
         apart = {
             row.recipe: row for group in self.groups for _, rows in group.elsewhere for row in rows

@@ -1,4 +1,4 @@
-"""`bench import`: results that others published become records, and stand in the same table."""
+"""`bench import`: results of others become records in the same table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import Json, Results
 from bench.errors import UserError
 
 SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 app = typer.Typer(
-    help="Take in results that were made elsewhere.", no_args_is_help=True, rich_markup_mode=None
+    help="Import results that others published.", no_args_is_help=True, rich_markup_mode=None
 )
-
-Results = Annotated[
-    Path,
-    typer.Option("--results", metavar="DIR", help="where results are kept, a folder per suite"),
-]
-Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
 
 
 @app.command()
@@ -31,7 +26,7 @@ def peft_method_comparison(
     results: Results = Path("results"),
     as_json: Json = False,
 ) -> None:
-    """Every result file of PEFT's method comparison on MetaMathQA, number for number."""
+    """Import the results of PEFT's method comparison on MetaMathQA."""
     from bench.records.importers import peft_comparison
     from bench.records.importers.incoming import keep
     from bench.records.store import Store
@@ -48,37 +43,35 @@ def lm_eval(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="a results_*.json of lm-eval; samples_*.jsonl beside it are read too",
+            help="a results_*.json of lm-eval; samples_*.jsonl beside it are read as well",
         ),
     ],
     results: Results = Path("results"),
     suite: Annotated[
         str,
-        typer.Option(
-            "--suite", metavar="NAME", help="the folder that it goes into, beside what is there"
-        ),
+        typer.Option("--suite", metavar="NAME", help="the results folder to add it to"),
     ] = "lm-eval",
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="NAME", help="its row; base for the start [default: the model]"
+            "--as",
+            metavar="NAME",
+            help="name of its row; base for the start model [default: the model]",
         ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(
-            "--seed", min=0, help="which training of that row this is; several make one row"
-        ),
+        typer.Option("--seed", min=0, help="the seed of this run; several seeds make one row"),
     ] = 0,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            "--target", metavar="TASK", help="a task it was trained for; others are retained"
+            "--target", metavar="TASK", help="a task it was trained on; the others are retained"
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Scores that lm-eval's own command wrote, as one row."""
+    """Import the scores of one lm-eval run as one row."""
     from bench.records.importers import lm_eval
     from bench.records.importers.incoming import keep
     from bench.records.store import Store
@@ -96,9 +89,9 @@ def lm_eval(
 
 def _report(folder: Path, notes: list[str], as_json: bool) -> None:
     from bench import report
-    from bench.cli import terminal
+    from bench.cli import show_analysis
     from bench.records.store import Store
 
     for note in notes:
         typer.echo(note, err=True)
-    terminal.print_findings(report.write(Store(folder)), folder / "report", as_json)
+    show_analysis.show(report.write(Store(folder)), folder / "report", as_json)

@@ -76,11 +76,11 @@ def build(
             f"--hidden-size {hidden_size} cannot be shared among {heads} heads; take a multiple of"
             f" {heads}"
         )
-    from bench.cli.tiny_progress import training_progress
+    from bench.cli.progress import of_training
     from bench.tiny.build import Shape, build_from_text, build_tiny
 
     shape = Shape(hidden_size, layers, heads, context, steps, batch, lr, seed)
-    with training_progress(steps) as progress:
+    with of_training(steps) as progress:
         if files:
             build_from_text(files, out, shape, vocabulary, progress)
         else:

@@ -5,7 +5,9 @@ seed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 from bench.errors import UserError
 
@@ -24,3 +26,12 @@ def order(count: int, seed: int) -> Iterator[int]:
 def derive(seed: int, axis: str) -> int:
     """The seed of one axis of randomness, by SHA-256, in 0 … 2³¹-1."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1
+
+
+def interleaved(tables: Sequence[Any], size: int, seed: int) -> Iterator[dict[str, list[Any]]]:
+    """Batches of `size` rows as columns, without end; every table has the same share of the rows."""
+    numbers = [order(len(table), derive(seed, f"old/{i}")) for i, table in enumerate(tables)]
+    turns = order(len(tables), derive(seed, "old"))
+    while True:
+        rows = [tables[i][next(numbers[i])] for i in islice(turns, size)]
+        yield {column: [row[column] for row in rows] for column in tables[0].column_names}

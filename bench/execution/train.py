@@ -68,7 +68,7 @@ class _Training:
         import torch
 
         from bench.accounting.ledger import Ledger
-        from bench.methods.session import RunLog
+        from bench.methods.run_log import RunLog
 
         assert job.run.method is not None
         self.job, self._report = job, report

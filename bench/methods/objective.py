@@ -1,4 +1,4 @@
-"""What a method itself optimises, before and after: "it ran" and "it worked" are told apart."""
+"""What a method optimizes, before and after training: a method that ran may not have worked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.formats import Format
 from bench.errors import UserError
-from bench.methods.method import Method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.methods.method import Method
     from bench.methods.session import Session, ValidationSession
     from bench.models.start import Start
 

@@ -25,11 +25,12 @@ from bench.accounting.ledger import Account, Ledger
 from bench.accounting.metering import Meter
 from bench.data import tokenize
 from bench.data.formats import Format
-from bench.data.order import derive, order
+from bench.data.order import derive, interleaved, order
 from bench.data.sources import Split
 from bench.data.tasks import Task
 from bench.methods import trainer
 from bench.methods.learning import backward, trained
+from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP, Diverged, anneal
 from bench.models.artifact import save_model
 from bench.models.precision import compute_in
@@ -40,29 +41,6 @@ BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELIN
 
 MEASURED_ROWS = 128
 B = TypeVar("B")
-
-
-@dataclass
-class RunLog:
-    """What is written down while a run trains, over all its stages."""
-
-    losses: list[float] = field(default_factory=list)
-    objectives: list[dict[str, Any]] = field(default_factory=list)
-    """Of each stage that has one: what its method optimizes, before and after."""
-    pending: list[Callable[[], None]] = field(default_factory=list)
-    """Objectives still to be measured: what was trained is saved first."""
-    speeds: list[tuple[float, float]] = field(default_factory=list)
-    """Of each stage: tokens and seconds after its warm-up steps."""
-    load_seconds: float = 0.0
-    aside_seconds: float = 0.0
-    memory: resources.Memory = field(default_factory=resources.Memory)
-    trainable: int = 0
-    """Most parameters that any stage trained."""
-
-    def settle(self) -> None:
-        """Measure the objectives that are still pending."""
-        while self.pending:
-            self.pending.pop(0)()
 
 
 @dataclass
@@ -190,13 +168,7 @@ class Session:
         has the same share of the rows.
         """
         tables = [task.load(format, "train") for task in self.old if format in task.formats]
-        numbers = [
-            order(len(table), derive(self._data_seed, f"old/{i}")) for i, table in enumerate(tables)
-        ]
-        turns = order(len(tables), derive(self._data_seed, "old"))
-        while True:
-            rows = [tables[i][next(numbers[i])] for i in islice(turns, size)]
-            yield {column: [row[column] for row in rows] for column in tables[0].column_names}
+        return interleaved(tables, size, self._data_seed)
 
     def encode(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, Tensor]:
         """Right-padded input_ids, attention_mask and labels of (rows, longest row) on the device;
@@ -292,14 +264,8 @@ class Session:
     def validation(self, start: Start) -> ValidationSession:
         """A session on a start and on validation rows, with a ledger of its own that nobody reads."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
-        own = {
-            "start": start,
-            "ledger": Ledger(),
-            "budget": Budget("steps", math.inf),
-            "log": RunLog(),
-            "_split": "validation",
-        }
-        return ValidationSession(**{**given, **own})
+        given |= {"ledger": Ledger(), "budget": Budget("steps", math.inf), "log": RunLog()}
+        return ValidationSession(**{**given, "start": start, "_split": "validation"})
 
     @contextmanager
     def unmetered(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.analysis import Findings
+from bench.analysis import Analysis
 from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store, write_atomically
@@ -20,7 +20,7 @@ class Published:
 
     name: str
     store: Store
-    findings: Findings
+    analysis: Analysis
 
     @property
     def records(self) -> list[Record]:

@@ -128,7 +128,7 @@ def dataset_card(suites: list[Published]) -> str:
     parts = [f"---\n{data.to_yaml().strip()}\n---\n\n# Fine-tuning methods compared\n"]
     for suite in suites:
         summary = (suite.store.report / "summary.md").read_text(encoding="utf-8")
-        parts.append(f"## {suite.name}\n\n{_plain(suite.findings.headline)}\n\n{summary}")
+        parts.append(f"## {suite.name}\n\n{_plain(suite.analysis.headline)}\n\n{summary}")
     parts.append(
         "Each folder is one suite: `records/` holds one JSON file per run, `items/` the outcome of"
         " every single item, `report/` what was made from them (`report.html` is a page to read in"

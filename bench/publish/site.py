@@ -89,19 +89,19 @@ def _index(suites: list[Published]) -> str:
 
 
 def _card(suite: Published) -> dict[str, Any]:
-    findings = suite.findings
+    analysis = suite.analysis
     told = {
-        "rows": str(len(findings.rows)),
+        "rows": str(len(analysis.rows)),
         "runs": str(len(suite.records)),
-        "measured": findings.provenance.get("finished", ""),
-        "commit": findings.provenance.get("commit", ""),
+        "measured": analysis.provenance.get("finished", ""),
+        "commit": analysis.provenance.get("commit", ""),
         "published by": ", ".join(
-            dict.fromkeys(row.imported for row in findings.rows if row.imported)
+            dict.fromkeys(row.imported for row in analysis.rows if row.imported)
         ),
     }
     return {
         "name": suite.name,
         "link": quote(suite.name),
-        "headline": findings.headline,
+        "headline": analysis.headline,
         "facts": {k: v for k, v in told.items() if v},
     }

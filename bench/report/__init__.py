@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.analysis import Findings, find
+from bench.analysis import Analysis, analyze
 from bench.analysis.rows import frame
 from bench.errors import UserError
 from bench.records.store import Store, write_atomically
@@ -13,20 +13,20 @@ from bench.report.html import page
 from bench.report.latex import latex
 
 
-def write(store: Store, together: bool = False) -> Findings:
-    """Write the tables, the page and the pictures into the report folder; gives what they tell.
-
-    Rows of different settings stand in one table only where `together` says so.
+def write(store: Store, together: bool = False) -> Analysis:
+    """Write the tables, the page and the pictures into the report folder; gives the analysis that
+    they show. With `together`, all rows stand in one table even where their comparison keys differ.
+    UserError where there is no record.
     """
-    findings = find(store, together)
-    if not findings.groups:
+    analysis = analyze(store, together)
+    if not analysis.groups:
         raise UserError(f"{store.folder} holds no records yet")
     folder: Path = store.report
-    rows = findings.groups[0].rows
-    write_atomically(folder / "table.csv", frame(findings.whole_rows()).to_csv(index=False))
+    rows = analysis.groups[0].rows
+    write_atomically(folder / "table.csv", frame(analysis.whole_rows()).to_csv(index=False))
     write_atomically(folder / "summary.md", table.summary(rows))
     pictures = [file.name for file in scatter.learning_against_forgetting(rows, folder)]
-    write_atomically(folder / "table.md", markdown.markdown(findings, pictures))
-    write_atomically(folder / "table.tex", latex(findings))
-    write_atomically(folder / "report.html", page(findings))
-    return findings
+    write_atomically(folder / "table.md", markdown.markdown(analysis, pictures))
+    write_atomically(folder / "table.tex", latex(analysis))
+    write_atomically(folder / "report.html", page(analysis))
+    return analysis

@@ -6,21 +6,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from bench.analysis import Findings, Group
+from bench.analysis import Analysis, Group
+from bench.analysis.columns import Column
 from bench.analysis.rows import Row
+from bench.analysis.words import amount
 from bench.records.schema import BASE
 from bench.report import table
 
-QUALITY = ("target_accuracy", "forgetting", "items_lost", "items_gained", "drift_kl")
-COST = (
-    "peak_train_bytes",
-    "train_tokens_per_second",
-    "trainable_parameters",
-    "artifact_bytes",
-    "train_seconds",
-)
 SIGNS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -36,9 +30,7 @@ SIGNS = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    "[": (
-        "{[}"
-    ),  # right after a line's end it would be that line's skip, as a star would forbid a page's end
+    "[": "{[}",  # after a line's end a bracket would be that line's skip, a star no page break
     "*": "{*}",
     "−": "$-$",
     "±": r"$\pm$",
@@ -54,21 +46,18 @@ SIGNS = {
 HEAD = r"% Needs \usepackage{booktabs}."
 
 
-def latex(findings: Findings) -> str:
+KINDS = {"quality": "Learning and forgetting", "cost": "Cost"}
+
+
+def latex(analysis: Analysis) -> str:
     """Every group's tables, ready to \\input."""
     parts = [HEAD]
-    for number, group in enumerate(findings.groups):
-        for kind, names in (("quality", QUALITY), ("cost", COST)):
-            columns = [
-                c
-                for c in table.COLUMNS
-                if c.name in names and any(c.name in row.means for row in group.rows)
-            ]
+    for number, group in enumerate(analysis.groups):
+        for kind in KINDS:
+            columns = [c for c in table.main_columns(group.rows) if c.about == kind]
             if columns:
-                label = "-".join(
-                    (f"tab:{_slug(findings.name)}", kind, *([str(number + 1)] if number else []))
-                )
-                parts.append(_table(group, columns, _caption(findings, group, kind), label, kind))
+                label = f"tab:{_slug(analysis.name)}-{kind}{f'-{number + 1}' if number else ''}"
+                parts.append(_table(group, columns, _caption(analysis, group, kind), label, kind))
     return "\n\n".join(parts) + "\n"
 
 
@@ -95,21 +84,19 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "results"
 
 
-def _table(
-    group: Group, columns: Sequence[table.Column], caption: str, label: str, kind: str
-) -> str:
-    letters = kind == "quality" and any(row.letters for row in group.rows)
-    titles = [_title(c.title) for c in columns] + (
-        [r"\shortstack{spent\\of budget}", "seeds"] if kind == "cost" else []
-    )
-    head = ["method", *([""] if letters else []), *titles]
+def _table(group: Group, columns: Sequence[Column], caption: str, label: str, kind: str) -> str:
+    tied = kind == "quality" and table.tied(group.rows)
+    titles = [_title(c.title_and_unit) for c in columns]
+    if kind == "cost":
+        titles += [r"\shortstack{spent\\of budget}", "seeds"]
+    head = ["method", *([r"\shortstack{tie\\group}"] if tied else []), *titles]
     lines = [
         r"\begin{table}[tbp]",
         r"\centering",
         rf"\caption{{{caption}}}",
         rf"\label{{{label}}}",
         r"\small",
-        rf"\begin{{tabular}}{{@{{}}l{'l' if letters else ''}{'r' * len(titles)}@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}l{'l' if tied else ''}{'r' * len(titles)}@{{}}}}",
         r"\toprule",
         " & ".join(head) + r" \\",
         r"\midrule",
@@ -118,7 +105,15 @@ def _table(
     for place, row in enumerate(ranked):
         if place and ranked[place - 1].recipe == BASE:
             lines.append(r"\addlinespace")
-        lines.append(" & ".join(_cells(row, columns, letters, kind)) + r" \\")
+        name = escaped(row.recipe) + (r"$^{\ast}$" if row.imported else "")
+        cells = [
+            name,
+            *([row.tie_groups or "--"] if tied else []),
+            *(_cell(row, c) for c in columns),
+        ]
+        if kind == "cost":
+            cells += [escaped(table.spent_share(row)), str(row.seeds)]
+        lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
@@ -127,45 +122,27 @@ def _title(title: str) -> str:
     return rf"\shortstack{{{escaped(name)}\\({escaped(unit)})}}" if unit else escaped(name)
 
 
-def _cells(row: Row, columns: Sequence[table.Column], letters: bool, kind: str) -> list[str]:
-    name = escaped(row.recipe) + (r"$^{\ast}$" if row.imported else "")
-    known = [row.letters or "--"] if letters else []
-    cells = [name, *known, *(_cell(row, column) for column in columns)]
-    return [*cells, escaped(table.spent_share(row)), str(row.seeds)] if kind == "cost" else cells
-
-
-def _cell(row: Row, column: table.Column) -> str:
-    """The value with its interval or spread, or why there is none."""
+def _cell(row: Row, column: Column) -> str:
+    """The value with its interval or deviation, or why there is none."""
     if column.name not in row.means:
-        return rf"\textit{{{escaped(row.missing.get(column.name, row.status))}}}"
-    value = _number(row.means[column.name], column.write)
-    if (interval := row.intervals.get(column.name)) is not None:
-        low, high = (_number(end, column.write) for end in interval)
-        return rf"{value} {{\footnotesize [{low}, {high}]}}"
-    spread = row.spreads.get(column.name)
-    return (
-        value
-        if spread is None
-        else rf"{value} {{\footnotesize $\pm$ {_number(spread, column.write)}}}"
-    )
+        return rf"\textit{{{escaped(column.why(row))}}}"
+    value, ends = escaped(column.value(row)), column.ends(row)
+    extent = f"[{', '.join(map(escaped, ends))}]" if ends else escaped(column.extent(row))
+    return rf"{value} {{\footnotesize {extent}}}" if extent else value
 
 
-def _number(value: float, write: Callable[[float], str]) -> str:
-    return escaped(write(value)).replace("-", "$-$")
-
-
-def _caption(findings: Findings, group: Group, kind: str) -> str:
+def _caption(analysis: Analysis, group: Group, kind: str) -> str:
     """What the table shows, under which conditions, and how to read it."""
-    currency, amount = group.rows[0].budget
-    budget = f", each on {amount:,.10g} {currency}" if amount == amount else ""
-    what = "What was learned and what was forgotten" if kind == "quality" else "What it cost"
-    told = [f"{what}: {findings.name}{budget}{f' ({group.apart})' if group.apart else ''}."]
-    if any(row.intervals.keys() & {*QUALITY, *COST} for row in group.rows):
-        told.append(f"In brackets: {100 * findings.level:g}% confidence intervals.")
-    if any(row.spreads for row in group.rows):
+    rows = group.rows
+    currency, budget = rows[0].budget
+    spent = f", each on {amount(budget)} {currency}" if budget == budget else ""
+    told = [f"{KINDS[kind]}: {analysis.name}{spent}{f' ({group.apart})' if group.apart else ''}."]
+    if any(row.intervals for row in rows) and kind == "quality":
+        told.append(f"In brackets: {100 * analysis.level:g}% confidence intervals.")
+    if any(row.spreads for row in rows):
         told.append("After ±: standard deviation over seeds.")
-    if kind == "quality" and any(row.letters for row in group.rows):
-        told.append("Rows that share a letter are not known to differ in target accuracy.")
-    if any(row.imported for row in group.rows):
-        told.append("An asterisk marks what others measured.")
+    if kind == "quality" and table.tied(rows):
+        told.append("Rows in one tie group are statistically indistinguishable in target accuracy.")
+    if any(row.imported for row in rows):
+        told.append("An asterisk marks results of others.")
     return escaped(" ".join(told))

@@ -1,53 +1,56 @@
-"""The report as a Markdown file: what the page tells, for people who read it beside their code."""
+"""The report as a Markdown file: what the page says, for people who read it beside their code."""
 
 from __future__ import annotations
 
-from bench.analysis import CurvePoint, Findings, Group, Sequence, Trial
+from collections.abc import Iterable
+
+from bench.analysis import Analysis, CurvePoint, Group, Sequence, Trial, columns
 from bench.analysis.rows import Row
+from bench.analysis.words import general, percent, whole
 from bench.records.schema import BASE
-from bench.report.table import escaped, grid, header, lines, minus, percent, reach_of
+from bench.report.table import escaped, grid, reach_of
+from bench.report.table import markdown as table
 
 NOTES = (
     (
-        "Values in parentheses are bounds of {level:g}% confidence intervals over other items and"
-        " other seeds; values with ± are mean and standard deviation over seeds. Rows that share a"
-        " letter are not known to differ in target accuracy: every two methods are compared on the"
-        " same items and corrected for the number of comparisons (Holm)."
+        "In parentheses: {level:g}% confidence intervals for other items and other seeds; after ±:"
+        " the standard deviation over seeds. Rows in one tie group are statistically"
+        " indistinguishable in target accuracy. Recipes are compared pairwise on the same items"
+        " (paired tests, Holm's correction)."
     ),
     (
-        "Forgetting is accuracy lost against the base, averaged over the retained tasks; items lost"
-        " were right before and are wrong now, items gained the reverse. Drift is the change on"
-        " plain text. Peak memory on a CPU is the resident set of the whole process, libraries"
-        " included; on a GPU it is what torch allocated."
+        "Forgetting is accuracy lost against the base, averaged over the retained tasks."
+        " right→wrong counts their items that the base answered correctly and the recipe does not;"
+        " wrong→right counts the reverse. Drift is the change on plain text. Peak memory on a CPU"
+        " is the resident set of the whole process, libraries included; on a GPU it is what torch"
+        " allocated."
     ),
 )
 OBJECTIVES = (
-    "What each method itself optimises, on validation rows, before and after its stage: it tells a"
-    " method that ran from one that worked."
+    "What each method itself optimizes (↓ or ↑), on validation rows, before and after its stage. A"
+    " method can run without learning; this shows the difference."
 )
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 
 
-def markdown(findings: Findings, pictures: list[str]) -> str:
-    """Headline, weak spots, tables, and how they came about."""
+def markdown(analysis: Analysis, pictures: list[str]) -> str:
+    """Headline, caveats, tables, and how they came about."""
     parts = [
-        f"# {escaped(findings.name)}",
-        escaped(findings.headline),
-        _points("Where not to trust this:", findings.weaknesses),
+        f"# {escaped(analysis.name)}",
+        escaped(analysis.headline),
+        _points("Caveats:", analysis.caveats),
     ]
-    for number, group in enumerate(findings.groups, 1):
+    for number, group in enumerate(analysis.groups, 1):
         parts += _group(group, number)
     if pictures:
         parts.append(f"![Target accuracy against forgetting, one point per method]({pictures[0]})")
-    parts += [
-        _ranking(findings),
-        _trials(findings.trials),
-        _curve(findings.curve),
-        *(_sequence(s) for s in findings.sequences),
-    ]
-    parts += [note.format(level=100 * findings.level) for note in NOTES]
+    if analysis.ranking:
+        parts.append("## What tuning did\n\n" + "\n".join(map(escaped, analysis.ranking)))
+    parts += [_trials(analysis.trials), _curve(analysis.curve)]
+    parts += map(_sequence, analysis.sequences)
+    parts += [note.format(level=100 * analysis.level) for note in NOTES]
     parts.append(
-        _points("Provenance:", [f"{name}: {text}" for name, text in findings.provenance.items()])
+        _points("Provenance:", [f"{name}: {text}" for name, text in analysis.provenance.items()])
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -56,45 +59,28 @@ def _points(title: str, sentences: list[str]) -> str:
     return "\n".join([title, "", *(f"* {escaped(s)}" for s in sentences)]) if sentences else ""
 
 
-def _group(group: Group, number: int) -> list[str]:
+def _group(group: Group, number: int) -> Iterable[str]:
     rows = group.rows
-    parts = [
-        f"## Table {number}, apart because\n\n{escaped(group.apart)}" if group.apart else "",
-        grid(header(rows), lines(rows)),
-    ]
-    if reach := reach_of(group):
-        parts.append(reach)
+    if group.apart:
+        yield f"## Table {number}, not comparable with the first\n\n{escaped(group.apart)}"
+    yield table(rows)
+    yield reach_of(group)
     for environment, elsewhere in group.elsewhere:
-        parts.append(
-            f"Speed and memory measured with {escaped(environment)}:\n\n"
-            + grid(header(elsewhere), lines(elsewhere))
+        yield f"Speed and memory measured with {escaped(environment)}:\n\n{table(elsewhere)}"
+    if retained := columns.tasks(rows, "forgetting"):
+        yield (
+            "Retained tasks: accuracy in %, and items right→wrong / wrong→right against the"
+            " base.\n\n"
+        ) + grid(
+            ["method", *retained],
+            [[row.recipe, *(_kept(row, task) for task in retained)] for row in rows],
         )
-    if retained := retained_tasks(rows):
-        parts.append(
-            "Retained tasks: accuracy in %, and items lost / gained against the base.\n\n"
-            + grid(*_retained(rows, retained))
-        )
-    if own := [row for row in rows if row.objectives]:
-        parts.append(
-            OBJECTIVES
-            + "\n\n"
-            + grid(["method", "stage", "objective", "before", "after"], _objectives(own))
-        )
-    if reasons := [row for row in rows if row.reason]:
-        parts.append(
-            "\n".join(
-                f"* **{escaped(row.recipe)}**: {row.status}: {escaped(row.reason or '')}"
-                for row in reasons
-            )
-        )
-    return parts
-
-
-def _ranking(findings: Findings) -> str:
-    return (
-        "## What tuning did\n\n" + "\n".join(map(escaped, findings.ranking))
-        if findings.ranking
-        else ""
+    if own := [line for row in rows for line in _objectives(row)]:
+        yield f"{OBJECTIVES}\n\n" + grid(["method", "stage", "objective", "before", "after"], own)
+    yield "\n".join(
+        f"* **{escaped(row.recipe)}**: {row.status}: {escaped(row.reason)}"
+        for row in rows
+        if row.reason
     )
 
 
@@ -146,55 +132,34 @@ def _sequence(sequence: Sequence) -> str:
         [stage, *map(percent, scores)]
         for stage, scores in zip(stages, sequence.matrix, strict=True)
     ]
-    metrics = "; ".join(
-        f"{name.replace('_', ' ')} {minus(percent(value))}"
-        for name, value in sequence.metrics.items()
-    )
-    table = grid(["stage", *sequence.tasks], body)
     return (
-        f"Scores of **{escaped(sequence.recipe)}** after each target, %:\n\n{table}\n\nIn points:"
-        f" {metrics}."
-    )
-
-
-def retained_tasks(found: list[Row]) -> list[str]:
-    return list(
-        dict.fromkeys(
-            c[len("score[") : -1] for row in found for c in row.means if c.startswith("score[")
+        f"Scores of **{escaped(sequence.recipe)}** after each target, %:\n\n"
+        f"{grid(['stage', *sequence.tasks], body)}\n\n"
+        + "; ".join(
+            f"{column.title} {column.quantity(value)}" for column, value in sequence.columns()
         )
+        + "."
     )
-
-
-def _retained(found: list[Row], tasks: list[str]) -> tuple[list[str], list[list[str]]]:
-    return ["method", *tasks], [
-        [row.recipe, *(_kept(row, task) for task in tasks)] for row in found
-    ]
 
 
 def _kept(row: Row, task: str) -> str:
-    if (score := row.means.get(f"score[{task}]")) is None:
-        return row.missing.get("forgetting", row.status)
-    lost, gained = (row.means.get(f"items_{way}[{task}]") for way in ("lost", "gained"))
-    flips = (
-        ""
-        if row.recipe == BASE or lost is None or gained is None
-        else f" (−{lost:.0f} / +{gained:.0f})"
-    )
-    return percent(score) + flips
+    score = columns.named(f"score[{task}]")
+    if score.name not in row.means:
+        return row.missing.get("forgetting") or score.why(row)
+    flips = [row.means.get(f"items_{way}[{task}]") for way in ("lost", "gained")]
+    if row.recipe == BASE or None in flips:
+        return score.value(row)
+    return f"{score.value(row)} ({' / '.join(whole(n) for n in flips if n is not None)})"
 
 
-def _objectives(found: list[Row]) -> list[list[str]]:
-    """A line for every number that a stage watches; an arrow marks the one that it strives for, and
-    where to.
-    """
+def _objectives(row: Row) -> list[list[str]]:
     return [
         [
             row.recipe,
-            " ".join((o.stage, o.method)).strip(),
+            f"{o.stage} {o.method}".strip(),
             o.name + ARROWS[o.better],
-            f"{o.before:.4g}",
-            f"{o.after:.4g}",
+            general(o.before),
+            general(o.after),
         ]
-        for row in found
         for o in row.objectives
     ]

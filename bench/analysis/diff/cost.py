@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
-from bench.analysis.measure import speeds
+from bench.analysis import columns
+from bench.analysis.measure import recorded
 from bench.records.schema import Record
 
 
 def ratios(one: list[Record], two: list[Record]) -> dict[str, float]:
-    """Means over seeds, B over A, of everything that all records of both sides have."""
-    first, second = (_means([speeds(record) for record in records]) for records in (one, two))
+    """Means over seeds, B over A, of every column that depends on the machine and is known of all
+    seeds.
+    """
+    first, second = _means(one), _means(two)
     return {name: second[name] / first[name] for name in first if name in second}
 
 
-def _means(costs: list[dict[str, float]]) -> dict[str, float]:
-    shared = [name for name in costs[0] if all(name in other for other in costs)]
-    return {name: fmean(cost[name] for cost in costs) for name in shared}
+def _means(records: list[Record]) -> dict[str, float]:
+    found = [recorded(record) for record in records]
+    means: dict[str, float] = {}
+    for column in columns.COLUMNS:
+        values = [own.get(column.name) for own in found]
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
+        if column.machine and len(numbers) == len(records) and all(numbers):
+            means[column.name] = column.average(numbers)
+    return means
 
 
 def machines(one: list[Record], two: list[Record]) -> str:

@@ -1,6 +1,4 @@
-"""The page that people send around: one HTML file that holds everything and asks no network for
-anything.
-"""
+"""The page that people send around: one HTML file that holds everything and fetches nothing."""
 
 from __future__ import annotations
 
@@ -13,55 +11,45 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.analysis import Findings, Group
+from bench.analysis import Analysis, Group, columns
+from bench.analysis.words import general
 from bench.records.schema import BASE
 from bench.report.html import facts, heat, pairs, spending, tuning
-from bench.report.html.charts import Chart, bars, draws, lines, points
-from bench.report.html.grid import Elsewhere, Grid, elsewhere, grid
-from bench.report.html.words import general
+from bench.report.html.charts import ASSETS, Chart, bars, draws, lines, points
+from bench.report.html.grid import Grid, grid
 from bench.report.table import reach_of
 
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("table.js", "charts.js", "page.js")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One group of rows, and everything that is told of it."""
+    """One group of rows, and everything that the page shows of it."""
 
     number: int
     group: Group
     grid: Grid
     reach: str
-    """Which differences the table could have shown."""
+    """What the comparison could not have found."""
     scatter: Chart | None
-    any_two: Chart | None
     time: Chart | None
     memory: Chart | None
     tasks: heat.Heat | None
     ledger: Chart | None
     spending: spending.Spending | None
-    elsewhere: list[Elsewhere]
     changes: Chart | None
 
     @property
-    def tuned(self) -> bool:
-        """Whether tuning was charged, which may be set aside in the bars."""
-        return self.spending is not None and bars.TUNING in self.spending.purposes
-
-    @property
     def charts(self) -> list[Chart]:
-        return [
-            c
-            for c in (self.scatter, self.any_two, self.time, self.memory, self.ledger, self.changes)
-            if c
-        ]
+        every = (self.scatter, self.time, self.memory, self.ledger, self.changes)
+        return [chart for chart in every if chart]
 
 
 @dataclass
 class _Numbers:
-    """What the page's own script reads: specifications, numbers that several pictures share, and
-    those of the chooser.
+    """What the page's own script reads: charts, numbers that several of them share, those of the
+    scatter plot's axes, and every pair of recipes.
     """
 
     charts: dict[str, Any] = field(default_factory=dict)
@@ -70,38 +58,33 @@ class _Numbers:
     pairs: dict[str, Any] = field(default_factory=dict)
 
 
-def page(findings: Findings) -> str:
+def page(analysis: Analysis) -> str:
     """The report as one self-contained HTML file."""
     numbers = _Numbers()
-    parts = [_part(group, number, numbers) for number, group in enumerate(findings.groups)]
-    curves = lines.curves(findings.curve)
-    searches = tuning.searches(findings.trials)
-    if findings.curve:
-        numbers.datasets[lines.DATA] = lines.points(findings.curve)
-    every = [
-        *(c for p in parts for c in p.charts),
-        *curves,
-        *(c for s in searches for c in s.charts),
-    ]
+    parts = [_part(group, number, numbers) for number, group in enumerate(analysis.groups)]
+    curves = lines.curves(analysis.curve)
+    searches = tuning.searches(analysis.trials)
+    if analysis.curve:
+        numbers.datasets[lines.DATA] = lines.points(analysis.curve)
+    every = [c for part in (*parts, *searches) for c in part.charts] + curves
     numbers.charts |= {chart.id: {"spec": chart.spec, "alt": chart.alt} for chart in every}
-    given = facts.suite(findings)
+    given = facts.suite(analysis)
     scripts = [
         *([_vega()] if every else []),
-        *((HERE / "assets" / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        *((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
     ]
     return _template().render(
-        findings=findings,
+        analysis=analysis,
         base=BASE,
-        facts=facts.facts(findings, given),
+        facts=facts.facts(analysis, given),
         parts=parts,
         curves=curves,
         searches=searches,
-        matrices=[heat.matrix(s) for s in findings.sequences],
-        notes=facts.notes(findings, given),
-        references=facts.references(given),
-        failures=[row for row in findings.rows if row.status != "ok" or row.reason],
-        objectives=[row for row in findings.rows if row.objectives],
-        style=(HERE / "assets" / "page.css").read_text(encoding="utf-8"),
+        notes=facts.notes(analysis, given),
+        references=facts.references(analysis),
+        failures=[row for row in analysis.rows if row.status != "ok" or row.reason],
+        objectives=[row for row in analysis.rows if row.objectives],
+        style=(ASSETS / "page.css").read_text(encoding="utf-8"),
         scripts=scripts,
         policy=_policy(scripts),
         numbers=embedded(asdict(numbers)),
@@ -111,30 +94,28 @@ def page(findings: Findings) -> str:
 def _part(group: Group, number: int, numbers: _Numbers) -> Part:
     rows = group.rows
     spent = spending.spending(rows)
-    chooser = points.any_two(rows, f"any-two-{number}")
+    scatter = points.scatter(rows, f"scatter-{number}")
     if group.pairs:
         numbers.pairs[str(number)] = pairs.packed(group)
-    if chooser:
-        numbers.choosers[chooser[0].id] = chooser[1]
+    if scatter:
+        numbers.choosers[scatter[0].id] = scatter[1]
     return Part(
         number=number,
         group=group,
-        grid=grid(group, number),
+        grid=grid(rows, number),
         reach=reach_of(group),
-        scatter=points.learning_against_forgetting(rows, f"scatter-{number}"),
-        any_two=chooser[0] if chooser else None,
+        scatter=scatter[0] if scatter else None,
         time=bars.time(rows, f"time-{number}"),
         memory=bars.memory(rows, f"memory-{number}"),
         tasks=heat.tasks(rows),
         ledger=bars.ledger(rows, spent, f"ledger-{number}") if spent else None,
         spending=spent,
-        elsewhere=elsewhere(group),
         changes=draws.changes(rows, f"changes-{number}"),
     )
 
 
 def embedded(value: Any) -> str:
-    """JSON that nothing in it can end early: names come from plugins and suites."""
+    """JSON that no name in it can end early: names come from plugins and suites."""
     text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -154,13 +135,14 @@ def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"general": general}
+    environment.filters |= {"general": general, "drawn": tuning.drawn, "score": tuning.score}
+    environment.globals |= {"measured": columns.measured, "tuning": bars.TUNING}
     return environment.get_template("page.html")
 
 
@@ -180,8 +162,8 @@ def _policy(scripts: list[str]) -> str:
 
 @cache
 def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, from the package that also draws the still
-    pictures.
+    """Vega, Vega-Lite and Vega-Embed in one script, from the package that also draws the
+    picture for Markdown.
     """
     import altair
     import vl_convert

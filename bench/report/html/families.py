@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from bench.analysis.rows import Row
-from bench.cli.listing import FAMILIES
 from bench.records.schema import BASE
 
+FAMILIES = (
+    "supervised",
+    "pre-training",
+    "parameter-efficient",
+    "preference",
+    "reinforcement",
+    "continual",
+    "merging",
+    "recipe",
+    "other",
+)
 CIRCLE = "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0Z"
 RING = CIRCLE + "M-.5,0A.5,.5,0,1,0,.5,0A.5,.5,0,1,0,-.5,0Z"
 SHAPES = (
@@ -19,9 +29,9 @@ SHAPES = (
     "M-1.05,0L.85,1.05V-1.05Z",
     "M-1.1,-.45H1.1V.45H-1.1Z",
 )
-"""Outlines within -1.2..1.2: for the points of pictures and for the legends beside them."""
+"""Outlines within -1.2..1.2: for the points of charts and for the legends beside them."""
 UNKNOWN = "method"
-"""What a row is called whose family nobody told."""
+"""The family of a row whose record names none."""
 
 
 def family(row: Row) -> str:
@@ -29,27 +39,22 @@ def family(row: Row) -> str:
 
 
 def families(rows: list[Row]) -> list[str]:
-    """Those that occur: the base, then the known ones in their order, then strangers'."""
+    """Those that occur: the base, then the known ones in their order, then those of plugins."""
     found = {family(row) for row in rows}
     order = [BASE, UNKNOWN, *FAMILIES]
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def place(name: str) -> int:
-    """The number of a family's colour and shape; strangers share the last one."""
-    return FAMILIES.index(name) if name in FAMILIES else 0 if name == UNKNOWN else len(FAMILIES) - 1
-
-
 def colour(name: str) -> str:
     """A CSS variable, so that charts follow the page's theme by themselves."""
-    return (
-        "var(--ink)"
-        if name == BASE
-        else "var(--accent)"
-        if name == UNKNOWN
-        else f"var(--family-{place(name) + 1})"
-    )
+    special = {BASE: "var(--ink)", UNKNOWN: "var(--accent)"}
+    return special.get(name) or f"var(--family-{_place(name) + 1})"
 
 
 def shape(name: str) -> str:
-    return RING if name == BASE else SHAPES[place(name)]
+    return {BASE: RING, UNKNOWN: CIRCLE}.get(name) or SHAPES[_place(name)]
+
+
+def _place(name: str) -> int:
+    """The number of a family's colour and shape; families of plugins share the last one."""
+    return FAMILIES.index(name) if name in FAMILIES else len(FAMILIES) - 1

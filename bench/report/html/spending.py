@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from bench.accounting.budget import CURRENCIES
 from bench.analysis.rows import Row
-from bench.report.html.words import short
+from bench.analysis.words import percent, short
 
 WHOLE = "all"
+UNKNOWN = "not counted"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Spending:
 
 
 def spending(rows: list[Row]) -> Spending | None:
-    """By purpose where it is known, else in all; nothing where nothing was spent."""
+    """By purpose where it is known, and in all; None where nothing was spent."""
     own = rows[0].budget[0]
     currencies: list[str] = sorted(CURRENCIES, key=lambda c: c != own)
     lines = [line for row in rows for line in _lines(row, currencies)]
@@ -34,24 +35,19 @@ def spending(rows: list[Row]) -> Spending | None:
 
 def _lines(row: Row, currencies: list[str]) -> list[tuple[str, str, list[str], str]]:
     whole = {c: row.means[f"spent_{c}"] for c in currencies if f"spent_{c}" in row.means}
-    parts = [*row.ledger.items()] if len(row.ledger) > 1 or not whole else []
+    parts = dict(row.ledger)
     if whole:
-        parts.append((next(iter(row.ledger)) if len(row.ledger) == 1 else WHOLE, whole))
+        only = next(iter(parts)) if len(parts) == 1 else WHOLE
+        parts = {**parts, only: whole}
     own, budget = row.budget
     return [
         (
             row.recipe,
             purpose,
-            [short(spent[c]) if c in spent else "not counted" for c in currencies],
-            _share(spent.get(own), budget),
+            [short(spent[c]) if c in spent else UNKNOWN for c in currencies],
+            f"{percent(spent[own] / budget)}%"
+            if own in spent and budget and not math.isnan(budget)
+            else UNKNOWN,
         )
-        for purpose, spent in parts
+        for purpose, spent in parts.items()
     ]
-
-
-def _share(spent: float | None, budget: float) -> str:
-    return (
-        "not counted"
-        if spent is None or not budget or math.isnan(budget)
-        else f"{100 * spent / budget:.1f}%"
-    )

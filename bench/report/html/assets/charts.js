@@ -60,9 +60,9 @@
   function chooser(form) {
     const id = form.dataset.chooser, { metrics, points } = numbers.choosers[id], { spec } = numbers.charts[id];
     const selects = { x: form.querySelector('[data-axis="x"]'), y: form.querySelector('[data-axis="y"]') };
-    const wanted = { x: ["train_seconds", "forgetting"], y: ["target_accuracy"] };
+    const wanted = { x: ["forgetting", "train_seconds"], y: ["target_accuracy"] };
     for (const [axis, select] of Object.entries(selects)) {
-      const groups = { "of the whole": metrics.filter((m) => !m.task), "of single tasks": metrics.filter((m) => m.task) };
+      const groups = { "all tasks": metrics.filter((m) => !m.task), "single tasks": metrics.filter((m) => m.task) };
       for (const [label, members] of Object.entries(groups)) {
         if (!members.length) continue;
         const group = document.createElement("optgroup");
@@ -79,6 +79,11 @@
         const [vx, x1, x2, tx] = p.values[x.name], [vy, y1, y2, ty] = p.values[y.name];
         return { recipe: p.recipe, family: p.family, x: vx, x1, x2, y: vy, y1, y2, tx, ty, front: false };
       });
+      // The front: points that no other beats in both. It needs two axes that know which way is better.
+      const signs = [x, y].map((m) => ({ higher: 1, lower: -1 })[m.better] || 0);
+      const beats = (a, b) => signs[0] * a.x >= signs[0] * b.x && signs[1] * a.y >= signs[1] * b.y && (a.x !== b.x || a.y !== b.y);
+      const front = signs[0] && signs[1] ? found.filter((p) => !found.some((other) => beats(other, p))) : [];
+      for (const p of front) p.front = true;
       const wide = (a) => {
         const all = found.flatMap((p) => [p[a], p[a + "1"], p[a + "2"]]);
         return Math.min(...all) > 0 && Math.max(...all) / Math.min(...all) > SPREAD;
@@ -87,6 +92,7 @@
       made.layer = made.layer.map((layer) => ({ ...layer, data: { values: found } }));
       delete made.data;
       for (const layer of made.layer) {
+        if (layer.name === "front") layer.mark.interpolate = x.better === "higher" ? "step-before" : "step-after";
         for (const axis of ["x", "y"]) {
           const encoding = layer.encoding[axis];
           if (!encoding) continue;
@@ -94,7 +100,8 @@
           encoding.axis = { ...encoding.axis, ...(wide(axis) ? { format: "~s", labelOverlap: true } : {}) };
         }
       }
-      return draw(id, made, `${y.title} against ${x.title} for ${found.length} rows; the numbers stand in the table.`);
+      const best = front.length ? ` No row beats ${front.map((p) => p.recipe).join(", ")} in both.` : "";
+      return draw(id, made, `${y.title} against ${x.title} for ${found.length} rows; the table holds the numbers.${best}`);
     };
     for (const select of Object.values(selects)) select.addEventListener("change", show);
     form.querySelector("[data-swap]").addEventListener("click", () => {

@@ -1,14 +1,16 @@
-"""Pictures as Vega-Lite, made by Altair; the page draws them.
+"""Charts as Vega-Lite, made by Altair; the page draws them.
 
-Colours are CSS variables, so that a picture follows the page's theme, and looks right on paper,
+Colours are CSS variables, so that a chart follows the page's theme, and looks right on paper,
 without being drawn anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+ASSETS = Path(__file__).parent.parent / "assets"
 LABELS = "labels"
 """The parameter that says how wide a recipe's name beside an axis may be, in pixels: the page sets
 it to fit the window.
@@ -28,7 +30,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Chart:
-    """One picture: its specification, and in words what it shows for those who do not see it."""
+    """One chart: its specification, and in words what it shows for those who do not see it."""
 
     id: str
     spec: dict[str, Any]

@@ -5,19 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bench.analysis.columns import Column, named
 from bench.analysis.rows import Row
+from bench.analysis.words import listed, short
 from bench.report.html.charts import Chart, Key, limit, names, plain
-from bench.report.html.metrics import metric
 from bench.report.html.spending import Spending
-from bench.report.html.words import listed, short
 
-PARTS = {
-    "load_seconds": "loading",
-    "train_seconds": "training",
-    "save_seconds": "saving",
-    "eval_seconds": "evaluation",
-}
-PEAKS = {"peak_train_bytes": "training", "peak_eval_bytes": "evaluation"}
+TIMES = ("load_seconds", "train_seconds", "save_seconds", "eval_seconds")
+PEAKS = ("peak_train_bytes", "peak_eval_bytes")
 COLOURS = [f"var(--part-{number})" for number in range(1, 7)]
 TUNING = "tuning"
 LINE = 18
@@ -25,45 +20,40 @@ LINE = 18
 
 
 def time(rows: list[Row], id: str) -> Chart | None:
-    """Wall-clock seconds, split."""
-    values = _values(rows, PARTS, "s", 1.0)
-    if not values:
-        return None
-    totals = {
-        row.recipe: sum(row.means.get(name, 0.0) for name in PARTS)
-        for row in rows
-        if PARTS.keys() & row.means.keys()
-    }
-    alt = f"Stacked bars of seconds per run: {_extremes(totals, ' s')}."
-    return Chart(
-        id,
-        _drawn(_bars(values, list(PARTS.values()), "seconds per run"), values),
-        alt,
-        legend=_legend(values, list(PARTS.values())),
-    )
+    """Wall-clock seconds of one run, split."""
+    return _of_columns(rows, id, [named(name) for name in TIMES], "seconds per run", "zero")
 
 
 def memory(rows: list[Row], id: str) -> Chart | None:
-    """Peak memory of training and of evaluation."""
+    """Peak memory of training and of evaluation, one bar each."""
+    return _of_columns(rows, id, [named(name) for name in PEAKS], "peak memory, MiB", None)
+
+
+def _of_columns(
+    rows: list[Row], id: str, shown: list[Column], title: str, stack: str | None
+) -> Chart | None:
+    """Bars of some columns: on one another, or beside one another where `stack` is None."""
     import altair as alt
 
-    values = _values(rows, PEAKS, "MiB", 2.0**-20)
+    values = [
+        {
+            "recipe": row.recipe,
+            "part": column.title,
+            "amount": column.scale * row.means[column.name],
+            "text": f"{column.text(row)} {column.unit}",
+            "place": place,
+        }
+        for row in rows
+        for place, column in enumerate(shown)
+        if column.name in row.means
+    ]
     if not values:
         return None
-    chart = _bars(values, list(PEAKS.values()), "peak memory, MiB", stack=None)
-    chart = chart.encode(yOffset=alt.YOffset("part:N", sort=list(PEAKS.values())))
-    peaks = {
-        row.recipe: row.means["peak_train_bytes"] / 2**20
-        for row in rows
-        if "peak_train_bytes" in row.means
-    }
-    told = f": in training {_extremes(peaks, ' MiB')}" if peaks else ""
-    return Chart(
-        id,
-        _drawn(chart, values),
-        f"Bars of peak memory in training and evaluation{told}.",
-        legend=_legend(values, list(PEAKS.values())),
-    )
+    parts = [column.title for column in shown]
+    chart = _bars(values, parts, title, stack)
+    if stack is None:
+        chart = chart.encode(yOffset=alt.YOffset("part:N", sort=parts))
+    return _chart(id, chart, values, parts, title)
 
 
 def ledger(rows: list[Row], spent: Spending, id: str) -> Chart | None:
@@ -99,34 +89,15 @@ def ledger(rows: list[Row], spent: Spending, id: str) -> Chart | None:
         .encode(x="budget:Q")
     )
     layers = alt.layer(bars, line.transform_filter("datum.currency == currency"))
-    first = spent.currencies[0]
-    totals = {
-        row.recipe: sum(amounts.get(first, 0.0) for amounts in row.ledger.values())
-        for row in rows
-        if row.ledger
-    }
-    told = (
-        f"Stacked bars of what was spent, by purpose ({listed(spent.purposes, 12)}). In {first}:"
-        f" {_extremes(totals, '')}."
-    )
-    return Chart(id, _drawn(layers, values), told, legend=_legend(values, spent.purposes))
+    return _chart(id, layers, values, spent.purposes, "what was spent, by purpose")
 
 
-def _values(
-    rows: list[Row], names: dict[str, str], unit: str, scale: float
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "recipe": row.recipe,
-            "part": part,
-            "amount": scale * row.means[name],
-            "text": f"{metric(name).text(row)} {unit}",
-            "place": place,
-        }
-        for row in rows
-        for place, (name, part) in enumerate(names.items())
-        if name in row.means
-    ]
+def _chart(id: str, drawn: Any, values: list[dict[str, Any]], parts: list[str], of: str) -> Chart:
+    """With room for one line per recipe, a legend, and a text for those who do not see it."""
+    recipes = len({value["recipe"] for value in values})
+    spec = drawn.add_params(limit()).properties(width="container", height=LINE * max(2, recipes))
+    alt = f"Bars of {of}, one line per recipe ({listed(parts, 12)}), as in the table below."
+    return Chart(id, plain(spec), alt, legend=_legend(values, parts))
 
 
 def _bars(
@@ -169,15 +140,3 @@ def _bars(
 def _legend(values: list[dict[str, Any]], parts: list[str]) -> tuple[Key, ...]:
     present = [part for part in parts if any(value["part"] == part for value in values)]
     return tuple(Key(part, COLOURS[place % len(COLOURS)]) for place, part in enumerate(present))
-
-
-def _drawn(chart: Any, values: list[dict[str, Any]]) -> dict[str, Any]:
-    recipes = len({value["recipe"] for value in values})
-    return plain(
-        chart.add_params(limit()).properties(width="container", height=LINE * max(2, recipes))
-    )
-
-
-def _extremes(totals: dict[str, float], unit: str) -> str:
-    low, high = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
-    return f"from {short(totals[low])}{unit} ({low}) to {short(totals[high])}{unit} ({high})"

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from bench.analysis import Trial
+from bench.analysis.columns import named
 from bench.analysis.rows import Row
+from bench.analysis.words import listed
 from bench.report.html.charts import Chart, Key, limit, names, plain
 from bench.report.html.families import CIRCLE, SHAPES
-from bench.report.html.metrics import metric
-from bench.report.html.words import listed
 
 ACCURACY = "target_accuracy"
 KINDS = ("default", "tuned")
@@ -79,7 +79,7 @@ def _told(shown: list[Trial], parameter: str) -> str:
 
 
 def _axis(parameter: str, numbers: list[float] | None) -> Any:
-    """Logarithmic for learning rates and for what spans much; names in a row for what is no number."""
+    """Logarithmic for learning rates and wide ranges; names where values are no numbers."""
     import altair as alt
 
     if numbers is None:
@@ -120,7 +120,7 @@ def changes(rows: list[Row], id: str) -> Chart | None:
     if not pairs:
         return None
     pairs.sort(key=lambda pair: -pair[1].means[ACCURACY])
-    accuracy = metric(ACCURACY)
+    accuracy = named(ACCURACY)
     told = [
         f"{before.recipe} from {accuracy.value(before)} to {accuracy.value(after)}"
         for before, after in pairs
@@ -169,7 +169,7 @@ def _changes(pairs: list[tuple[Row, Row]]) -> dict[str, Any]:
 
 def _ends(before: Row, after: Row) -> list[dict[str, Any]]:
     """The two points of one line."""
-    accuracy = metric(ACCURACY)
+    accuracy = named(ACCURACY)
     line = {
         "recipe": before.recipe,
         "from": 100 * before.means[ACCURACY],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench.analysis import CurvePoint
+from bench.analysis.words import listed
 from bench.report.html.charts import Chart, plain
-from bench.report.html.words import listed
 
 DATA = "curve"
 """Name of the numbers that all the small pictures share."""

@@ -1,6 +1,4 @@
-"""What a report concludes from records: groups, ties, weak spots, the headline, sequences and
-curves.
-"""
+"""What an analysis concludes from records: groups, ties, caveats, headline, sequences, curves."""
 
 from __future__ import annotations
 
@@ -14,8 +12,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+<<<<<<< HEAD:tests/test_findings.py
 from bench.analysis import Findings, find
 from bench.records.schema import Record
+=======
+from bench.analysis import Analysis, analyze
+>>>>>>> main:tests/test_analysis.py
 from bench.records.store import Store
 
 from .conftest import ROOT, Bench
@@ -24,7 +26,7 @@ Change = Callable[[dict[str, Any]], None]
 
 
 class Results:
-    """A results folder that starts as a copy of a real one and takes changed copies of its records."""
+    """A copy of a real results folder that takes changed copies of its records."""
 
     def __init__(self, folder: Path) -> None:
         shutil.copytree(ROOT / "results/quickstart", folder)
@@ -54,8 +56,8 @@ class Results:
         (self.store.folder / "plan.json").write_text(json.dumps({"runs": self.runs}))
         return record
 
-    def found(self, together: bool = False) -> Findings:
-        return find(self.store, together)
+    def found(self, together: bool = False) -> Analysis:
+        return analyze(self.store, together)
 
 
 @pytest.fixture
@@ -66,9 +68,9 @@ def results(tmp_path: Path) -> Results:
 def test_a_copy_under_another_name_is_tied_and_a_worse_one_is_not(results: Results) -> None:
     results.add("sft", lambda r: r.update(recipe="twin"))
     rows = {row.recipe: row for row in results.found().rows}
-    assert set(rows["twin"].letters) & set(rows["sft"].letters)
-    assert not set(rows["twin"].letters) & set(rows["prefix-tuning"].letters)
-    assert rows["base"].letters == "", "the base is no competitor"
+    assert set(rows["twin"].tie_groups) & set(rows["sft"].tie_groups)
+    assert not set(rows["twin"].tie_groups) & set(rows["prefix-tuning"].tie_groups)
+    assert rows["base"].tie_groups == "", "the base is no competitor"
 
 
 def test_every_accuracy_and_forgetting_has_an_interval_around_it(results: Results) -> None:
@@ -90,7 +92,7 @@ def test_another_budget_is_another_table_that_says_so(results: Results) -> None:
     apart = results.found()
     assert [len(group.rows) for group in apart.groups] == [6, 1]
     assert "budget: 300,000 tokens here, 150,000 tokens there" in apart.groups[1].apart
-    assert any("2 tables" in sentence for sentence in apart.weaknesses)
+    assert any("2 tables" in sentence for sentence in apart.caveats)
     assert len(results.found(together=True).groups) == 1
 
 
@@ -115,7 +117,7 @@ def test_speed_and_memory_of_another_machine_stand_apart(results: Results) -> No
     assert "target_accuracy" not in own.means
 
 
-def test_the_report_names_its_weak_spots(results: Results) -> None:
+def test_the_report_names_its_caveats(results: Results) -> None:
     results.add(
         "sft",
         lambda r: r.update(
@@ -124,12 +126,12 @@ def test_the_report_names_its_weak_spots(results: Results) -> None:
     )
     results.runs.append("never-s0-0000000000")
     (results.store.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
-    told = " ".join(results.found().weaknesses)
+    told = " ".join(results.found().caveats)
     for word in (
-        "1 of the runs",
-        "lost ended otherwise than ok",
-        "rest on one seed",
-        "no search of equal size",
+        "1 of the suite's runs",
+        "Runs of lost did not end ok",
+        "have one seed",
+        "untuned hyper-parameters",
     ):
         assert word in told, word
     marks = {row.recipe: row.marks for row in results.found().rows}
@@ -141,7 +143,7 @@ def test_the_report_names_its_weak_spots(results: Results) -> None:
 def test_the_headline_is_made_from_the_numbers(results: Results) -> None:
     first = results.found()
     assert first.headline.startswith("On tiny/smallest, sft reaches 99.6% (95% interval ")
-    assert "not known to differ from lora" in first.headline
+    assert "statistically indistinguishable from lora" in first.headline
     results.add("lora", lambda r: r.update(recipe="perfect"), {"tiny/smallest": [1.0] * 256})
     assert results.found().headline.startswith("On tiny/smallest, perfect reaches 100.0%")
 
@@ -193,4 +195,4 @@ def test_the_files_of_a_report_agree(results: Results, bench: Bench) -> None:
     assert table.loc["lora", "target_accuracy"] == next(
         r["target_accuracy"] for r in told["rows"] if r["recipe"] == "lora"
     )
-    assert {"target_accuracy_low", "target_accuracy_high", "letters", "marks"} <= set(table.columns)
+    assert {"target_accuracy_low", "target_accuracy_high", "tie_group", "marks"} <= set(table)

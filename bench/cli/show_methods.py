@@ -1,4 +1,4 @@
-"""What `bench methods` tells."""
+"""What `bench methods` prints."""
 
 from __future__ import annotations
 
@@ -16,25 +16,14 @@ from bench.methods.method import Merger, Method
 from bench.methods.registry import Plugin
 from bench.methods.search_space import hyperparameters
 
-FAMILIES = (
-    "supervised",
-    "pre-training",
-    "parameter-efficient",
-    "preference",
-    "reinforcement",
-    "continual",
-    "merging",
-    "recipe",
-    "other",
-)
-MERGERS = "mergers (by:)"
+MERGERS, UNUSABLE = "mergers (by:)", "cannot be used"
 
 
-def show_methods(name: str | None, as_json: bool) -> None:
+def show(name: str | None, as_json: bool) -> None:
     """Every plugin by family, or one of them in full."""
     found = _all() if name is None else [_find(name)]
     if as_json:
-        print(json.dumps([_told(plugin) for plugin in found], indent=1, ensure_ascii=False))
+        print(json.dumps([_data(plugin) for plugin in found], indent=1, ensure_ascii=False))
     elif name is None:
         _print_all(found)
     else:
@@ -51,7 +40,7 @@ def _find(name: str) -> Plugin[Any]:
 
 def _family(plugin: Plugin[Any]) -> str:
     if plugin.method is None:
-        return "cannot be used"
+        return UNUSABLE
     return MERGERS if issubclass(plugin.method, Merger) else plugin.method.family
 
 
@@ -61,7 +50,7 @@ def _learns_from(method: type[Method] | type[Merger]) -> str:
     return ", ".join(method.formats) or ("its parts" if method.family == "recipe" else "no data")
 
 
-def _told(plugin: Plugin[Any]) -> dict[str, Any]:
+def _data(plugin: Plugin[Any]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": plugin.name,
         "package": plugin.package,
@@ -92,8 +81,7 @@ def _print_all(found: list[Plugin[Any]]) -> None:
         box=SIMPLE_HEAD,
         header_style="bold",
     )
-    known = [f for f in (*FAMILIES, MERGERS, "cannot be used") if f in groups]
-    for family in [*known, *sorted(groups.keys() - set(known))]:
+    for family in sorted(groups, key=lambda name: ((MERGERS, UNUSABLE).count(name), name)):
         grid.add_section()
         grid.add_row(f"[bold]{escape(family)}[/]", "", "")
         for plugin in groups[family]:
@@ -114,7 +102,7 @@ def _print_one(plugin: Plugin[Any]) -> None:
         f" {_learns_from(plugin.method)}"
     )
     told += (
-        f"\nVerified: {plugin.method.verified or 'nobody says how'}"
+        f"\nVerified: {plugin.method.verified or 'not documented'}"
         if issubclass(plugin.method, Method)
         else ""
     )

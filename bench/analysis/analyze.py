@@ -1,5 +1,5 @@
-"""The way through: records, rows in comparable groups, what statistics says of them, and the
-sentences that follow.
+"""From records to an analysis: rows in comparable groups, statistics, and the sentences that
+follow.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from bench.analysis import caveats, course, headline
 from bench.analysis.answers import Answers
 from bench.analysis.apart import what_differs
 from bench.analysis.groups import environment, group, grouped, members
-from bench.analysis.shape import Findings
+from bench.analysis.shape import Analysis
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import Store
 
 LEVEL = 0.95
 
 
-def find(store: Store, together: bool = False) -> Findings:
-    """All that the records of a results folder tell; in one table whatever their settings where
-    `together` says so.
+def analyze(store: Store, together: bool = False) -> Analysis:
+    """Everything that the records of a results folder say. With `together`, all rows stand in one
+    table even where their comparison keys differ.
     """
     records = store.planned()
     rows = [r for r in records if r.purpose is Purpose.ROW]
     if not rows:
-        return Findings(store.folder.name, "", [], LEVEL)
+        return Analysis(store.folder.name, "", [], LEVEL)
     answers = Answers(store)
     parts = grouped(rows, together)
     groups = []
@@ -38,7 +38,7 @@ def find(store: Store, together: bool = False) -> Findings:
         course.charge_tuning(groups[-1].rows, records)
     trials = course.trials(records)
     main = groups[0]
-    return Findings(
+    return Analysis(
         name=store.folder.name,
         headline=headline.headline(main, parts[0][0].target, LEVEL),
         groups=groups,
@@ -48,7 +48,7 @@ def find(store: Store, together: bool = False) -> Findings:
         curve=course.curve(records, answers, LEVEL),
         sequences=course.sequences(records),
         ranking=headline.ranking(main, LEVEL),
-        weaknesses=caveats.sentences(groups, records, trials, len(store.asked()) - len(records)),
+        caveats=caveats.sentences(groups, records, trials, len(store.asked()) - len(records)),
         provenance=_provenance(records),
     )
 

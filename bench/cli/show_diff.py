@@ -1,4 +1,4 @@
-"""What changed between two folders, as a person or a script reads it."""
+"""What `bench diff` prints."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bench.analysis import columns
 from bench.analysis.diff.shape import ACCURACY, FORGETTING, Change, Diff, RecipeDiff
 
+TITLE = 14  # characters in a line of a head
 COLOURS = {"worse": "red", "better": "green"}
-TITLES = {
-    "train_tokens_per_second": "training\ntokens/s",
-    "decode_tokens_per_second": "decoding\ntokens/s",
-    "peak_train_bytes": "peak memory\ntraining",
-    "peak_eval_bytes": "peak memory\nevaluation",
-    "train_seconds": "training\nseconds",
-    "eval_seconds": "evaluation\nseconds",
-}
 
 
 def show(found: Diff, as_json: bool) -> None:
-    """Print it: a table, or JSON with every number."""
+    """Print a table, or JSON with every number."""
     if as_json:
         recipes = [{**asdict(recipe), "worse": recipe.worse} for recipe in found.recipes]
         print(
@@ -40,9 +34,8 @@ def show(found: Diff, as_json: bool) -> None:
     wide.print(_scores(found))
     share = f"{found.level:.0%}"
     console.print(
-        f"Points of accuracy, with {share} intervals of each difference; p after Holm's correction"
-        " for all of them. A difference is called worse or better where that p is at most"
-        f" {1 - found.level:.2g}.",
+        f"In points, with {share} intervals; p after Holm's correction. A change is worse or better"
+        f" if p is at most {1 - found.level:.2g}.",
         highlight=False,
     )
     if any(recipe.ratios for recipe in found.recipes):
@@ -60,8 +53,7 @@ def _scores(found: Diff) -> Table:
         if any(c.measure == measure for r in found.recipes for c in r.changes)
     ]
     for measure in told:
-        name = "target accuracy" if measure == ACCURACY else "forgetting"
-        for title in (f"{name}\nA", "\nB", "\nB − A", "\np"):
+        for title in (f"{columns.named(measure).title}\nA", "\nB", "\nB − A", "\np"):
             grid.add_column(title, justify="right")
     grid.add_column("verdict")
     for recipe in found.recipes:
@@ -107,17 +99,21 @@ def _verdict(recipe: RecipeDiff) -> str:
 
 
 def _costs(found: Diff) -> Table:
-    """B over A; a recipe that ran on other machines has no numbers here."""
+    """B over A; recipes that ran on different machines have no ratios."""
     grid = Table(header_style="bold", title="B / A", title_justify="left")
     grid.add_column("recipe", overflow="fold")
-    columns = [name for name in TITLES if any(name in recipe.ratios for recipe in found.recipes)]
-    for name in columns:
-        grid.add_column(TITLES[name], justify="right")
+    known = {name for recipe in found.recipes for name in recipe.ratios}
+    shown = [column for column in columns.COLUMNS if column.name in known]
+    for column in shown:
+        grid.add_column(column.title, justify="right", max_width=TITLE)
     for recipe in found.recipes:
         if recipe.ratios:
             grid.add_row(
                 escape(recipe.recipe),
-                *(f"{recipe.ratios[c]:.2f}" if c in recipe.ratios else "–" for c in columns),
+                *(
+                    f"{recipe.ratios[c.name]:.2f}" if c.name in recipe.ratios else "–"
+                    for c in shown
+                ),
             )
     return grid
 
@@ -130,7 +126,7 @@ def _remarks(found: Diff) -> list[str]:
     lines = []
     for reason, names in by_reason.items():
         which = "all recipes" if len(names) == len(found.recipes) else ", ".join(names)
-        lines.append(f"Speed, memory and seconds are not comparable ({which}): {reason}")
+        lines.append(f"Speed, memory and time are not comparable ({which}): {reason}")
     lines += [note[0].upper() + note[1:] for note in found.notes]
     lines += [
         f"Only in {side}: {', '.join(names)}"

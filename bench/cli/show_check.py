@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bench.testing import Finding
 
 
-def show_check(name: str, as_json: bool) -> bool:
-    """Try one method or merger in the tiny world and print its checklist; False when it does not
+def show(name: str, as_json: bool) -> bool:
+    """Check one method or merger on the tiny model and print the results; False when it does not
     conform.
     """
     from bench.execution.worker import quieten
@@ -31,7 +31,7 @@ def show_check(name: str, as_json: bool) -> bool:
     if plugin.method is None:
         raise UserError(f"{name} of {plugin.origin} cannot be used: {plugin.problem}")
     if issubclass(plugin.method, Recipe):
-        raise UserError(f"{name} is made of other methods: check those")
+        raise UserError(f"{name} is composed of other methods: check those")
     quieten()
     console = Console(quiet=as_json)
     console.print(
@@ -44,11 +44,11 @@ def show_check(name: str, as_json: bool) -> bool:
         try:
             kind = plugin.method
             found = check_merger(kind) if issubclass(kind, Merger) else check(kind, Path(folder))
-            findings.extend(_told(found, console))
+            findings.extend(_printed(found, console))
         except Skipped as reason:
             skipped = str(reason)
             console.print(
-                f"  [yellow]–[/] cannot run here, so nothing more can be said: {escape(skipped)}",
+                f"  [yellow]–[/] cannot run here: {escape(skipped)}",
                 highlight=False,
             )
     ok = all(finding.ok for finding in findings)
@@ -67,10 +67,10 @@ def show_check(name: str, as_json: bool) -> bool:
     return ok
 
 
-def _told(findings: Iterator[Finding], console: Console) -> Iterator[Finding]:
-    """Each line the moment it is known, with a sign of life in between."""
+def _printed(findings: Iterator[Finding], console: Console) -> Iterator[Finding]:
+    """Prints each finding at once, with a spinner in between."""
     while True:
-        with console.status("training in the tiny world …"):
+        with console.status("training …"):
             finding = next(findings, None)
         if finding is None:
             return

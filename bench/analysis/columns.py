@@ -1,0 +1,230 @@
+"""The columns: everything that is known about each measurement, one entry each.
+
+Records are read, averaged and compared, and CSV, Markdown, LaTeX, terminal, page and charts are
+written from this list alone, so a new measurement is one new entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal
+
+from bench.accounting.budget import CURRENCIES
+from bench.analysis.words import general, mebibytes, minus, nats, percent, seconds, short, whole
+
+if TYPE_CHECKING:
+    from bench.analysis.rows import Row
+
+SCALES = {"%": 100.0, "points": 100.0, "MiB": 2.0**-20}
+"""From the value in a record to the value on an axis, by unit."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measurement."""
+
+    name: str
+    """In the CSV file and in `Row.means`; `score[task]` for one task."""
+    title: str
+    unit: str
+    write: Callable[[float], str]
+    better: Literal["higher", "lower"] | None = None
+    head: str = ""
+    """Two short lines for the terminal. Columns with a head are also in the paper's tables and
+    shown on the page at once.
+    """
+    about: Literal["quality", "cost"] = "cost"
+    """Which of the paper's two tables it is in."""
+    source: str = ""
+    """Where a record holds it, as `train.seconds.load`; empty where it is computed in `measure`."""
+    otherwise: str = "not measured"
+    """Why it may be missing there."""
+    average: Callable[[list[float]], float] = fmean
+    """Over seeds."""
+    machine: bool = False
+    """Whether it depends on hardware and library versions."""
+    detail: bool = False
+    """Left out of the Markdown table: a reader finds it in the CSV file and on the page."""
+    task: str = ""
+    """The task that it is about, where it is about one."""
+
+    @property
+    def scale(self) -> float:
+        return SCALES.get(self.unit, 1.0)
+
+    @property
+    def title_and_unit(self) -> str:
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def axis(self) -> str:
+        """Title of an axis: unit and direction included."""
+        return self.title_and_unit + (f" ({self.better} is better)" if self.better else "")
+
+    def value(self, row: Row) -> str:
+        """The mean alone."""
+        return minus(self.write(row.means[self.name]))
+
+    def quantity(self, value: float) -> str:
+        """A value with its unit, for a sentence."""
+        text = minus(self.write(value))
+        return f"{text}%" if self.unit == "%" else f"{text} {self.unit}".rstrip()
+
+    def ends(self, row: Row) -> tuple[str, str] | None:
+        """Both bounds of the confidence interval, where there is one."""
+        interval = row.intervals.get(self.name)
+        return interval and (minus(self.write(interval[0])), minus(self.write(interval[1])))
+
+    def extent(self, row: Row) -> str:
+        """The interval where there is one, else the deviation over seeds, else nothing."""
+        if ends := self.ends(row):
+            return " to ".join(ends)
+        return f"± {self.write(row.spreads[self.name])}" if self.name in row.spreads else ""
+
+    def text(self, row: Row) -> str:
+        """The value with its interval or deviation, or why there is no value; never blank."""
+        if self.name not in row.means:
+            return self.why(row)
+        value, extent = self.value(row), self.extent(row)
+        if not extent:
+            return value
+        return f"{value} {extent}" if extent.startswith("±") else f"{value} ({extent})"
+
+    def why(self, row: Row) -> str:
+        """Why there is no value."""
+        return row.missing.get(self.name) or (row.status if row.status != "ok" else "not measured")
+
+    def bounds(self, row: Row) -> tuple[float, float]:
+        """Interval, or one deviation to both sides, or the value itself; in units of the axis."""
+        value, spread = row.means[self.name], row.spreads.get(self.name, 0.0)
+        low, high = row.intervals.get(self.name, (value - spread, value + spread))
+        return low * self.scale, high * self.scale
+
+
+_quality = partial(Column, about="quality")
+_machine = partial(Column, machine=True)
+COLUMNS: tuple[Column, ...] = (
+    _quality(
+        *("target_accuracy", "target accuracy", "%", percent, "higher", "target\n%"),
+        source="target_score",
+    ),
+    _quality("forgetting", "forgetting", "points", percent, "lower", "forgetting\npoints"),
+    _quality("items_lost", "right→wrong", "items", whole, "lower", "right→\nwrong"),
+    _quality("items_gained", "wrong→right", "items", whole, "higher", "wrong→\nright"),
+    _quality(
+        *("drift_nll", "drift NLL", "nats/token", nats, "lower"),
+        source="evaluation.drift.rise",
+        otherwise="no drift text",
+    ),
+    _quality(
+        *("drift_kl", "drift KL", "nats/token", nats, "lower", "drift KL\nnats"),
+        source="evaluation.drift.kl",
+        otherwise="no drift text",
+    ),
+    _machine(
+        *("peak_train_bytes", "peak memory in training", "MiB", mebibytes, "lower", "peak\nMiB"),
+        source="train.memory.peak_bytes",
+    ),
+    _machine(
+        *("peak_eval_bytes", "peak memory in evaluation", "MiB", mebibytes, "lower"),
+        source="evaluation.memory.peak_bytes",
+    ),
+    _machine(
+        *("train_tokens_per_second", "training speed", "tokens/s", whole, "higher", "tokens/s"),
+        source="train.tokens_per_second",
+        otherwise="too few steps",
+    ),
+    _machine(
+        *("decode_tokens_per_second", "decoding speed", "tokens/s", whole, "higher"),
+        source="evaluation.decode.tokens_per_second",
+        otherwise="no generation",
+    ),
+    Column(
+        *("trainable_parameters", "trainable parameters", "", whole, None, "trainable"),
+        source="train.parameters.trainable",
+    ),
+    Column(
+        *("total_parameters", "total parameters", "", whole),
+        source="evaluation.parameters.total",
+        detail=True,
+    ),
+    Column(
+        *("artifact_bytes", "artifact", "MiB", mebibytes, "lower", "artifact\nMiB"),
+        source="train.artifact_bytes",
+    ),
+    _machine(
+        *("load_seconds", "loading time", "s", seconds, "lower"),
+        source="train.seconds.load",
+        detail=True,
+    ),
+    _machine(
+        *("train_seconds", "training time", "s", seconds, "lower", "training\ns"),
+        source="train.seconds.train",
+    ),
+    _machine(
+        *("save_seconds", "saving time", "s", seconds, "lower"),
+        source="train.seconds.save",
+        detail=True,
+    ),
+    _machine(
+        *("eval_seconds", "evaluation time", "s", seconds, "lower"),
+        source="evaluation.seconds.evaluate",
+        detail=True,
+    ),
+)
+SPENT = tuple(
+    Column(
+        *(f"spent_{currency}", "spent", currency, short),
+        source=f"train.ledger.spent.{currency}",
+        machine=currency == "seconds",
+        detail=True,
+    )
+    for currency in CURRENCIES
+)
+DERIVED = (
+    _quality("score", "accuracy", "%", percent, "higher"),
+    _quality("target_iqm", "target accuracy, IQM", "%", percent, "higher"),
+    _quality("average_accuracy", "average accuracy", "%", percent, "higher"),
+    _quality("backward_transfer", "backward transfer", "points", percent, "higher"),
+    _quality("forward_transfer", "forward transfer", "points", percent, "higher"),
+)
+"""Of one task, over seeds and targets, and of a sequence of targets."""
+
+
+def every() -> dict[str, Column]:
+    """All columns by name, in the order in which they are shown."""
+    return {column.name: column for column in (*COLUMNS, *SPENT, *DERIVED)}
+
+
+def named(name: str) -> Column:
+    """What is known of a column in `Row.means`; an unknown one keeps its own name."""
+    plain, _, task = name.removesuffix("]").partition("[")
+    found = every().get(plain) or Column(plain, plain.replace("_", " "), "", general)
+    if not task:
+        return found
+    return replace(found, name=name, title=f"{found.title}: {task}", head="", task=task)
+
+
+def table(rows: Iterable[Row]) -> list[Column]:
+    """The columns of the Markdown table in which at least one row has a value."""
+    found = {name for row in rows for name in row.means}
+    return [column for column in COLUMNS if column.name in found and not column.detail]
+
+
+def measured(rows: Iterable[Row]) -> list[Column]:
+    """Every column in which a row has a value: known ones first, those of single tasks last."""
+    order = {name: place for place, name in enumerate(every())}
+    found = dict.fromkeys(name for row in rows for name in row.means)
+    ranked = sorted(
+        found, key=lambda name: ("[" in name, order.get(name.partition("[")[0], len(order)))
+    )
+    return [named(name) for name in ranked]
+
+
+def tasks(rows: Iterable[Row], name: str) -> list[str]:
+    """The tasks for which some row has this column."""
+    found = (named(column) for row in rows for column in row.means if column.startswith(f"{name}["))
+    return list(dict.fromkeys(column.task for column in found))

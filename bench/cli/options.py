@@ -1,0 +1,22 @@
+"""Options and exit codes that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
+
+SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="a suite file (YAML)")]
+Results = Annotated[
+    Path,
+    typer.Option("--results", metavar="DIR", help="where results are kept, one folder per suite"),
+]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, help="concurrent runs [default: one per GPU, or per core]"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="print errors only")]

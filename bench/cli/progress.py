@@ -1,0 +1,129 @@
+"""Progress of the runs of a suite, and of a training in the foreground."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from bench.execution.worker import Job
+    from bench.records.schema import Record
+    from bench.suite.plan import Run
+
+GOOD = ("ok", "skipped")
+
+
+@contextmanager
+def of_runs(voice: str, suite: str, total: int, done: int, at_once: int) -> Iterator[Watcher]:
+    """A watcher for the terminal: a live display, or a line per finished run, or nothing."""
+    console = Console(stderr=voice == "json", quiet=voice != "full")
+    kept = f", {done} already done" if done else ""
+    console.print(f"[bold]{escape(suite)}[/]: {total} runs{kept}, {at_once} concurrent")
+    if not console.is_terminal:
+        yield Watcher(console, None, total, done)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console) as live:
+        yield Watcher(console, live, total, done)
+
+
+class Watcher:
+    """Follows the runs of one suite and estimates the time left from the fractions they report."""
+
+    TRAIN_SHARE = 0.7  # of a run's time, until measured; evaluation takes the rest
+
+    def __init__(self, console: Console, live: Progress | None, total: int, done: int) -> None:
+        self._console, self._live = console, live
+        self._todo = total - done
+        self._fractions: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._all = (
+            live.add_task("all runs", total=total, completed=done, left="") if live else None
+        )
+        self._bars: dict[str, Any] = {}
+
+    def running(self, job: Job, stage: str, fraction: float) -> None:
+        whole = (
+            fraction
+            if job.run.method is None
+            else self.TRAIN_SHARE * fraction
+            if stage == "train"
+            else 1 - 0.3 * (1 - fraction)
+        )
+        self._fractions[job.run.id] = whole
+        if self._live is None or self._all is None:
+            return
+        if job.run.id not in self._bars:
+            self._bars[job.run.id] = self._live.add_task("", total=100, left="")
+        name = f"  {_named(job.run)}: {stage}"
+        self._live.update(self._bars[job.run.id], description=name, completed=round(100 * fraction))
+        self._live.update(self._all, left=f"about {minutes(self.seconds_left())} left")
+
+    def finished(self, job: Job, result: Record) -> None:
+        self._fractions[job.run.id] = 1.0
+        if self._live is not None and self._all is not None:
+            if job.run.id in self._bars:
+                self._live.remove_task(self._bars.pop(job.run.id))
+            self._live.advance(self._all)
+        colour = "green" if result.status in GOOD else "red"
+        count = sum(f == 1.0 for f in self._fractions.values())
+        left = f", about {minutes(self.seconds_left())} left" if count < self._todo else ""
+        reason = f": {result.reason}" if result.reason else ""
+        self._console.print(
+            f"  {count}/{self._todo} {_named(job.run)}:"
+            f" [{colour}]{result.status}[/]{escape(reason)}{left}",
+            highlight=False,
+        )
+
+    def seconds_left(self) -> float:
+        done = sum(self._fractions.values())
+        return (time.monotonic() - self._started) * (self._todo - done) / done if done else 0.0
+
+
+def minutes(seconds: float) -> str:
+    """A duration, roughly."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _named(run: Run) -> str:
+    seed = f"{escape(run.recipe)} seed {run.seed}"
+    return seed if run.purpose == "row" else f"{seed}, {purpose(run)}"
+
+
+def purpose(run: Run) -> str:
+    """What a run is for, and on which share of the budget."""
+    what = f"trial {run.trial}" if run.purpose == "trial" else str(run.purpose)
+    return what if run.share == 1 else f"{what}, {run.share:.0%} of the budget"
+
+
+@contextmanager
+def of_training(steps: int) -> Iterator[Callable[[int, float], None]]:
+    """Yields a function that takes the steps done and the loss."""
+    columns = (
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()) as bar:
+        task = bar.add_task("", total=steps, loss=float("nan"))
+        yield lambda step, loss: bar.update(task, completed=step, loss=loss)

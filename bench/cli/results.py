@@ -1,0 +1,70 @@
+"""`bench report`, `bench merge` and `bench diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import FAILED, Json
+
+
+def report(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")
+    ],
+    together: Annotated[
+        bool, typer.Option("--together", help="one table, even if comparison keys differ")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the tables, the page and the picture of a results folder again, from its records."""
+    from bench import report
+    from bench.cli import show_analysis
+    from bench.records.store import Store
+
+    show_analysis.show(report.write(Store(results), together), results / "report", as_json)
+
+
+def merge(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER...", help="results folders of one suite; the first has precedence"
+        ),
+    ],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--to", metavar="FOLDER", help="where the union goes; existing results are kept"
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Merge the results of one suite from several machines."""
+    from bench import report
+    from bench.cli import show_analysis
+    from bench.records.merge import merge as unite
+    from bench.records.store import Store
+
+    for note in unite(folders, to):
+        typer.echo(note, err=True)
+    show_analysis.show(report.write(Store(to)), to / "report", as_json)
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="a results folder")],
+    b: Annotated[
+        Path, typer.Argument(metavar="B", help="another of the same suite, such as a later one")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show significant changes from A to B. Exit code 1 if anything got worse."""
+    from bench.analysis.diff import diff as compare
+    from bench.cli import show_diff
+
+    found = compare(a, b)
+    show_diff.show(found, as_json)
+    if found.worse:
+        raise typer.Exit(FAILED)

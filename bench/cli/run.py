@@ -1,0 +1,76 @@
+"""`bench run` and `bench plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from bench.cli.options import FAILED, INTERRUPTED, Jobs, Json, Quiet, Results, SuiteFile
+
+
+def run(
+    suite: SuiteFile,
+    results: Results = Path("results"),
+    jobs: Jobs = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train and evaluate every method of a suite. Finished runs are not repeated."""
+    from bench import report
+    from bench.cli import progress, show_analysis
+    from bench.execution.executors.local import slots
+    from bench.execution.run_suite import run_suite
+    from bench.records.store import Store
+    from bench.suite.file import load
+
+    voice = "json" if as_json else "quiet" if quiet else "full"
+    loaded = load(suite)
+    devices, store = slots(jobs), Store(results / loaded.suite)
+    try:
+        run_suite(
+            loaded,
+            store,
+            devices,
+            lambda total, done: progress.of_runs(voice, loaded.suite, total, done, len(devices)),
+        )
+    except KeyboardInterrupt:
+        typer.echo(
+            "Interrupted. Finished runs are kept; the same command continues from there.", err=True
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    analysis = report.write(store)
+    if not quiet:
+        show_analysis.show(analysis, store.report, as_json)
+    if any(record.failed for record in store.planned()):
+        raise typer.Exit(FAILED)
+
+
+def plan(
+    suite: SuiteFile, results: Results = Path("results"), jobs: Jobs = None, as_json: Json = False
+) -> None:
+    """Show the runs of a suite, their cost, and the suite with all defaults resolved."""
+    from bench.cli import show_plan
+    from bench.execution.executors.local import slots
+    from bench.execution.run_suite import known_runs, missing_runs
+    from bench.records.store import Store
+    from bench.suite import cost
+    from bench.suite.file import load, resolved
+    from bench.suite.obstacles import obstacles
+    from bench.suite.plan import runs_to_come
+
+    loaded = load(suite)
+    devices, store = slots(jobs), Store(results / loaded.suite)
+    runs = known_runs(loaded, devices, store)
+    missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
+    show_plan.show(
+        show_plan.Plan(
+            runs,
+            {r.id for r in missing},
+            to_come,
+            cost.estimate(loaded, sum(r.share for r in missing if r.method) + to_come, devices),
+            obstacles(loaded),
+            resolved(loaded),
+        ),
+        as_json,
+    )

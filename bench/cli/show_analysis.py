@@ -1,0 +1,64 @@
+"""What `bench run` and `bench report` print at the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.analysis import Analysis
+from bench.analysis.rows import Row, frame
+from bench.records.schema import BASE
+from bench.report import table
+
+WIDE = 190
+"""Columns of characters for the table where there is no terminal to fit."""
+
+
+def show(analysis: Analysis, folder: Path, as_json: bool) -> None:
+    """The tables, what they come to, and where the report is."""
+    if as_json:
+        records = json.loads(str(frame(analysis.whole_rows()).to_json(orient="records")))
+        told = {
+            "report": str(folder),
+            "headline": analysis.headline,
+            "caveats": analysis.caveats,
+            "rows": records,
+        }
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for group in analysis.groups:
+        if group.apart:
+            console.print(f"\nNot comparable with the first table: {escape(group.apart)}")
+        _show_rows(group.rows, console)
+        console.print(table.reach_of(group))
+    console.print(f"[bold]{escape(analysis.headline)}[/]")
+    for sentence in analysis.ranking:
+        console.print(f"• {escape(sentence)}")
+    if analysis.caveats:
+        console.print("Caveats:")
+    for sentence in analysis.caveats:
+        console.print(f"• {escape(sentence)}")
+    for row in analysis.rows:
+        if row.reason:
+            told = f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}"
+            console.print(told)
+    console.print(f"Report: {folder / 'report.html'} (also table.md, table.csv, table.tex)")
+
+
+def _show_rows(rows: list[Row], console: Console) -> None:
+    columns = table.main_columns(rows)
+    heads = table.heads(rows, [column.head for column in columns])
+    grid = Table(header_style="bold")
+    for place, head in enumerate(heads):
+        title = head.replace("spent of", "spent\nof").replace("tie group", "tie\ngroup")
+        grid.add_column(title, justify="right" if 0 < place < len(heads) - 1 else "left")
+    grid.columns[0].min_width = max(len(row.recipe) for row in rows)
+    grid.columns[0].overflow = "fold"
+    for row, cells in zip(rows, table.lines(rows, columns), strict=True):
+        grid.add_row(*map(escape, cells), style="dim" if row.recipe == BASE else None)
+    (console if console.is_terminal else Console(width=max(console.width, WIDE))).print(grid)

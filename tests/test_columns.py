@@ -1,0 +1,62 @@
+"""The table of columns: one entry is all that a measurement needs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.analysis import columns
+from bench.analysis.words import seconds
+
+from .conftest import ROOT, Bench
+
+NEW = columns.Column(
+    *("measure_seconds", "measuring time", "s", seconds, "lower", "measuring\ns"),
+    source="train.seconds.measure",
+    average=max,
+    machine=True,
+)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return shutil.copytree(ROOT / "results/aa", tmp_path / "aa")
+
+
+def test_one_entry_puts_a_measurement_everywhere(
+    results: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, NEW))
+    printed = bench("report", results).stdout
+    records = [json.loads(file.read_text()) for file in (results / "records").iterdir()]
+    longest = max(r["train"]["seconds"]["measure"] for r in records if r["recipe"] == "name-1")
+    table = pd.read_csv(results / "report/table.csv").set_index("recipe")
+    assert table.loc["name-1", "measure_seconds"] == longest, "averaged as the entry says"
+    shown = f"{longest:,.1f} ±"
+    assert "measuring" in printed
+    assert shown in printed
+    markdown = (results / "report/table.md").read_text()
+    assert "| measuring time, s |" in markdown
+    assert shown in markdown
+    quality, cost = (results / "report/table.tex").read_text().split(r"\end{table}")[:2]
+    assert r"\shortstack{measuring time\\(s)}" in cost
+    assert "measuring time" not in quality
+    page = (results / "report/report.html").read_text()
+    head = 'data-first="ascending"><button type="button">measuring time<small>s</small></button>'
+    assert head in page, "shown at once, and less is better"
+    assert '"axis":"measuring time, s (lower is better)"' in page
+    (one, *_) = json.loads(bench("diff", results, results, "--json").stdout)["recipes"][1:]
+    assert one["ratios"]["measure_seconds"] == 1
+    assert "measuring time" in bench("diff", results, results).stdout
+
+
+def test_every_source_is_a_place_in_a_record(results: Path, bench: Bench) -> None:
+    bench("report", results)
+    table = pd.read_csv(results / "report/table.csv").set_index("recipe")
+    for column in columns.every().values():
+        if column.source:
+            assert table.loc["name-1", column.name] >= 0, column.source
