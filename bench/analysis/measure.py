@@ -12,7 +12,8 @@ from typing import Any
 from bench.analysis import columns
 from bench.analysis.answers import Answers
 from bench.analysis.rows import Objective, Row
-from bench.records.schema import BASE, Charge, ObjectiveLook, Record
+from bench.records.schema import BASE, Record
+from bench.records.stages import Charge, ObjectiveLook
 
 UNPUBLISHED = "not published"
 """Why a number is missing that others did not publish."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis.find import find
+from bench.analysis.analyze import analyze
 from bench.analysis.rows import frame
-from bench.analysis.shape import Findings
+from bench.analysis.shape import Analysis
 from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store
@@ -44,9 +44,9 @@ class Results:
         return pd.DataFrame(rows, columns=columns)
 
     @cached_property
-    def analysis(self) -> Findings:
+    def analysis(self) -> Analysis:
         """What may be concluded: comparable groups, intervals, tie groups and caveats."""
-        return find(self.store)
+        return analyze(self.store)
 
     @property
     def table(self) -> pd.DataFrame:
