@@ -12,12 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-<<<<<<< HEAD:tests/test_findings.py
-from bench.analysis import Findings, find
-from bench.records.schema import Record
-=======
 from bench.analysis import Analysis, analyze
->>>>>>> main:tests/test_analysis.py
+from bench.records.schema import Record
 from bench.records.store import Store
 
 from .conftest import ROOT, Bench
@@ -31,7 +27,7 @@ class Results:
     def __init__(self, folder: Path) -> None:
         shutil.copytree(ROOT / "results/quickstart", folder)
         self.store = Store(folder)
-        self.records = {r.recipe: r.model_dump() for r in self.store.planned()}
+        self.records = {r.recipe: r.model_dump(mode="json") for r in self.store.planned()}
         self.runs = [r["id"] for r in self.records.values()]
 
     def add(
@@ -85,7 +81,9 @@ def test_every_accuracy_and_forgetting_has_an_interval_around_it(results: Result
 def test_another_budget_is_another_table_that_says_so(results: Results) -> None:
     def dearer(record: dict[str, Any]) -> None:
         record.update(
-            recipe="rich", comparison_key="0" * 10, budget={"currency": "tokens", "amount": 300000.0}
+            recipe="rich",
+            comparison_key="0" * 10,
+            budget={"currency": "tokens", "amount": 300000.0},
         )
 
     results.add("sft", dearer)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.analysis import columns
+from bench.analysis import analyze, columns
+from bench.analysis.rows import frame
 from bench.analysis.words import seconds
+from bench.records.store import Store
 
 from .conftest import ROOT, Bench
 
@@ -32,8 +34,8 @@ def test_one_entry_puts_a_measurement_everywhere(
 ) -> None:
     monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, NEW))
     printed = bench("report", results).stdout
-    records = [json.loads(file.read_text()) for file in (results / "records").iterdir()]
-    longest = max(r["train"]["seconds"]["measure"] for r in records if r["recipe"] == "name-1")
+    records = [r for r in Store(results).planned() if r.recipe == "name-1"]
+    longest = max((r.train and r.train.seconds.measure) or 0.0 for r in records)
     table = pd.read_csv(results / "report/table.csv").set_index("recipe")
     assert table.loc["name-1", "measure_seconds"] == longest, "averaged as the entry says"
     shown = f"{longest:,.1f} ±"
@@ -54,9 +56,8 @@ def test_one_entry_puts_a_measurement_everywhere(
     assert "measuring time" in bench("diff", results, results).stdout
 
 
-def test_every_source_is_a_place_in_a_record(results: Path, bench: Bench) -> None:
-    bench("report", results)
-    table = pd.read_csv(results / "report/table.csv").set_index("recipe")
+def test_every_source_is_a_place_in_a_record() -> None:
+    table = frame(analyze(Store(ROOT / "results/classics")).rows).set_index("recipe")
     for column in columns.every().values():
         if column.source:
-            assert table.loc["name-1", column.name] >= 0, column.source
+            assert table.loc["sft", column.name] >= 0, column.source

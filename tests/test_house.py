@@ -15,7 +15,8 @@ import bench.testing
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"errors", "entry_points"},
-    {"accounting", "metrics", "data", "models", "records"},
+    {"accounting"},
+    {"metrics", "data", "models", "records"},
     {"methods", "evaluation", "tiny", "analysis"},
     {"suite", "testing", "report"},
     {"execution", "publish"},
@@ -25,7 +26,7 @@ FLOORS = (
 FROM_RECORDS_ALONE = ("analysis", "report", "publish")
 BEHIND_RECORDS = {"suite", "methods", "models", "data", "evaluation", "execution", "tiny"}
 FORBIDDEN = ("trl.", "peft.tuners.")
-MOST_LINES, CORE_LINES = 300, 9000
+MOST_LINES, CORE_LINES = 300, 14_000
 Import = tuple[str, str, int]
 """The module that imports, the module that it imports, and the line."""
 

@@ -224,21 +224,15 @@ class Session:
         return self.ledger.passes_for(name)
 
     def trainer_kwargs(self, config: Callable[..., Any], **settings: Any) -> dict[str, Any]:
-        """Arguments for a Hugging Face or TRL trainer: the same precision, batch, schedule and stop
-        rule as everybody's.
-
-        `config` is the trainer's own class of arguments and `settings` what the method adds, such
-        as its learning rate.
+        """Arguments for a Hugging Face or TRL trainer, whose own class of arguments is `config`:
+        everybody's precision, batch, schedule and stop rule, and the method's `settings`.
         """
         return trainer.arguments(self, config, settings)
 
     @contextmanager
     def stage(self, name: str, until: float, start: Start | None = None) -> Iterator[Session]:
-        """A session for a part of this one: it may spend up to the share `until` (0..1) of this
-        session's budget.
-
-        What an earlier part spent too much or too little is the later part's loss or gain. Its data
-        comes in another order.
+        """A session for a part of this one, which may spend up to the share `until` (0..1) of the
+        budget. What an earlier part overspent, it has less. Its data comes in another order.
         """
         folder = self.folder / f"stage-{name}"
         folder.mkdir(parents=True)

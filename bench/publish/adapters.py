@@ -13,7 +13,7 @@ from bench.publish.gather import Published, copy_folder
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import write_atomically
 
-CONFIG = "adapter_config.json"
+CONFIG, MANIFEST = "adapter_config.json", "artifact.json"
 
 
 def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
@@ -26,10 +26,18 @@ def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
     gone_along = []
     for record in suite.records:
         artifact = cache / record.suite / record.id / "artifact"
-        if record.ok and record.purpose is Purpose.ROW and (artifact / CONFIG).is_file():
+        if record.ok and record.purpose is Purpose.ROW and _is_adapter(artifact):
             _copy(record, base, artifact, to / record.id, _start(suite))
             gone_along.append(record.id)
     return gone_along
+
+
+def _is_adapter(artifact: Path) -> bool:
+    """Whether it goes onto a start model: one of PEFT's, or a form of its method's own."""
+    if (artifact / CONFIG).is_file():
+        return True
+    manifest = artifact / MANIFEST
+    return manifest.is_file() and json.loads(manifest.read_text())["form"] == "own"
 
 
 def _copy(
@@ -39,11 +47,10 @@ def _copy(
     model = str(without_places(given) if given else f"random {start.get('random')}")
     hub_id = given if given and "/" in given and not is_place(given) else None
     copy_folder(artifact, to)
-    config = without_places(json.loads((artifact / CONFIG).read_text(encoding="utf-8")))
-    write_atomically(
-        to / CONFIG,
-        json.dumps({**config, "base_model_name_or_path": hub_id or model}, indent=2) + "\n",
-    )
+    if (artifact / CONFIG).is_file():
+        config = without_places(json.loads((artifact / CONFIG).read_text(encoding="utf-8")))
+        named = {**config, "base_model_name_or_path": hub_id or model}
+        write_atomically(to / CONFIG, json.dumps(named, indent=2) + "\n")
     write_atomically(to / "README.md", card(record, base, model, hub_id))
 
 

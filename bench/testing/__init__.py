@@ -27,6 +27,7 @@ from bench.models.artifact import open_artifact
 from bench.models.load import load_model
 from bench.models.spec import ModelSpec
 from bench.models.start import Start
+from bench.testing.finding import Finding, sound_hyperparameters
 from bench.testing.trials import (
     CPU,
     Trial,
@@ -50,15 +51,6 @@ CLOSE = 1e-5
 SEED, OTHER_SEED = 1, 2
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the checklist."""
-
-    what: str
-    ok: bool
-    detail: str = ""
-
-
 def assert_conforms(method: type[Method], folder: Path) -> None:
     """Fail with the lines of the checklist that the method does not meet."""
     if wrong := [f"{f.what}: {f.detail}" for f in check(method, folder) if not f.ok]:
@@ -69,7 +61,7 @@ def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
     """Every line of the checklist as soon as it is known; `Skipped` where the method cannot run in
     the tiny world.
     """
-    yield (sound := _hyperparameters(kind))
+    yield (sound := sound_hyperparameters(kind))
     if not sound.ok and any(h.required for h in hyperparameters(kind)):
         return
     method = kind()
@@ -98,7 +90,7 @@ def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
 
 def check_merger(kind: type[Merger]) -> Iterator[Finding]:
     """The checklist of a merger, on small random weights."""
-    yield _hyperparameters(kind)
+    yield sound_hyperparameters(kind)
     start, one, other = ({name: torch.randn(4, 3) for name in ("a", "b")} for _ in range(3))
     given = [
         {name: tensor.clone() for name, tensor in weights.items()}
@@ -124,39 +116,6 @@ def _alike(made: Weights, start: Weights) -> bool:
     return made.keys() == start.keys() and all(
         t.shape == start[n].shape and bool(t.isfinite().all()) for n, t in made.items()
     )
-
-
-def _hyperparameters(kind: type[Method] | type[Merger]) -> Finding:
-    """Defaults lie in their ranges, and nonsense is refused."""
-    wrong = [f"{h.name} has no default" for h in hyperparameters(kind) if h.required]
-    wrong += [
-        f"{h.name} = {h.default} lies outside of {h.range}"
-        for h in hyperparameters(kind)
-        if not _inside(h.range, h.default)
-    ]
-    nonsense: list[dict[str, Any]] = [{"no_such_parameter": 1}]
-    nonsense += [
-        {h.name: math.nan} for h in hyperparameters(kind) if isinstance(h.range, LogRange | Range)
-    ]
-    nonsense += [{h.name: -1.0} for h in hyperparameters(kind) if isinstance(h.range, LogRange)]
-    wrong += [f"{given} is accepted" for given in nonsense if _accepts(kind, given)]
-    return Finding(
-        "hyper-parameters have sound defaults and are validated", not wrong, "; ".join(wrong)
-    )
-
-
-def _inside(limits: Any, value: Any) -> bool:
-    if value is None or not isinstance(limits, LogRange | Range):
-        return True
-    return limits.low <= value <= limits.high
-
-
-def _accepts(kind: type[Method] | type[Merger], given: dict[str, Any]) -> bool:
-    try:
-        kind.model_validate(given)
-    except ValidationError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
