@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.analysis.diff import diff
+from bench.records.schema import Record
 from bench.records.store import Store
 
 from .conftest import ROOT, Bench
@@ -23,11 +24,23 @@ ITEMS = 200
 ENVIRONMENT = {"libraries": {"torch": "2.13.0"}, "device": "AMD EPYC", "threads": 1}
 
 
+STAGE = {
+    "environment": ENVIRONMENT,
+    "memory": {"peak_bytes": 100, "kind": "resident set"},
+    "parameters": {},
+}
+TRAIN = {
+    **STAGE,
+    "tokens_per_second": 50.0,
+    "seconds": {"train": 4.0},
+    "ledger": {"spent": {}},
+    "loss": {},
+}
+
+
 def _put(folder: Path, recipe: str, answers: dict[str, Any], seed: int = 0, **changes: Any) -> None:
-    """A record whose scores are the means of these answers, `t` the target and the others retained."""
-    store = Store(folder)
-    run = f"{recipe}-s{seed}"
-    told = {
+    """A record whose scores are the means of these answers; `t` is the target."""
+    scores = {
         task: {
             "value": float(np.mean(a)),
             "metric": "acc",
@@ -36,26 +49,26 @@ def _put(folder: Path, recipe: str, answers: dict[str, Any], seed: int = 0, **ch
         }
         for task, a in answers.items()
     }
-    stage = {"environment": ENVIRONMENT, "memory": {"peak_bytes": 100}}
+    evaluation = {
+        **STAGE,
+        "scores": scores,
+        "decode": {"tokens": 10, "seconds": 2.0},
+        "seconds": {"evaluate": 3.0},
+    }
     record = {
-        "id": run,
+        "id": f"{recipe}-s{seed}",
+        "suite": "s",
+        "comparison_key": "k",
         "recipe": recipe,
         "seed": seed,
         "status": "ok",
-        "reason": None,
         "target": ["t"],
         "retain": [task for task in answers if task != "t"],
         "budget": {"currency": "steps", "amount": 5.0},
         "fingerprints": {"model": "m", "tasks": dict.fromkeys(answers, "f")},
-        "parameters": {},
-        "side_by_side": 1,
-        "train": {**stage, "tokens_per_second": 50.0, "seconds": {"train": 4.0}},
-        "evaluation": {
-            **stage,
-            "scores": told,
-            "decode": {"tokens": 10, "seconds": 2.0},
-            "seconds": {"evaluate": 3.0},
-        },
+        "concurrent_runs": 1,
+        "train": TRAIN,
+        "evaluation": evaluation,
     }
     rows = [
         (task, task, i, float(score))
@@ -65,7 +78,7 @@ def _put(folder: Path, recipe: str, answers: dict[str, Any], seed: int = 0, **ch
     folder.mkdir(exist_ok=True)
     items = folder / "items-to-be"
     pd.DataFrame(rows, columns=["task", "part", "doc_id", "score"]).to_parquet(items)
-    store.put({**record, **changes}, items)
+    Store(folder).put(Record.model_validate({**record, **changes}), items)
     items.unlink()
 
 
@@ -149,8 +162,8 @@ def test_rows_of_one_folder_only_are_told_and_nothing_else(tmp_path: Path, bench
 def test_speed_is_told_only_for_equal_machines(tmp_path: Path, bench: Bench) -> None:
     _, b = _both(tmp_path)
     stage = {
-        "environment": ENVIRONMENT,
-        "memory": {"peak_bytes": 300},
+        **TRAIN,
+        "memory": {"peak_bytes": 300, "kind": "resident set"},
         "tokens_per_second": 25.0,
         "seconds": {"train": 8.0},
     }

@@ -17,6 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.records.merge import merge
+from bench.records.schema import Record, Status
+from bench.records.stages import (
+    Environment,
+    EvaluationSeconds,
+    EvaluationStage,
+    Parameters,
+    Score,
+)
 from bench.records.store import Store
 from bench.tiny.tasks import items
 
@@ -94,8 +102,8 @@ def _published(folder: Path, name: str, **changes: Any) -> dict[str, Any]:
     return content
 
 
-def _records(folder: Path) -> dict[str, dict[str, Any]]:
-    return {record["recipe"]: record for record in Store(folder).planned()}
+def _records(folder: Path) -> dict[str, Record]:
+    return {record.recipe: record for record in Store(folder).planned()}
 
 
 def _table(folder: Path) -> dict[str, dict[str, str]]:
@@ -158,18 +166,14 @@ def test_published_numbers_come_through_bit_for_bit(
     ]
 
 
-def test_an_imported_record_has_every_part_of_a_native_one(tmp_path: Path, bench: Bench) -> None:
-    native = json.loads(next((ROOT / "results/quickstart/records").glob("lora-*.json")).read_text())
+def test_an_imported_record_says_where_it_comes_from(tmp_path: Path, bench: Bench) -> None:
     _published(tmp_path / "published", "one")
     bench("import", "peft-method-comparison", "published")
     record = _records(tmp_path / "results/peft-metamathqa")["lora/llama-3.2-3B-rank32"]
-    assert native.keys() - record.keys() == {"checksum"}
-    assert native["evaluation"].keys() <= record["evaluation"].keys()
-    assert native["train"].keys() - record["train"].keys() <= {"objective"}
-    assert record["imported"]["from"] == "peft-method-comparison"
-    assert record["imported"]["file"] == "one.json"
-    assert record["parameters"]["lr"] == 0.0001
-    assert record["train"]["environment"]["libraries"] == {"peft": "0.19.2", "torch": "2.13.0"}
+    assert record.imported is not None
+    assert (record.imported.source, record.imported.file) == ("peft-method-comparison", "one.json")
+    assert record.parameters["lr"] == 0.0001
+    assert record.environment.libraries == {"peft": "0.19.2", "torch": "2.13.0"}
 
 
 def test_what_must_be_shared_sets_rows_apart_and_a_methods_own_settings_do_not(
@@ -192,9 +196,9 @@ def test_what_must_be_shared_sets_rows_apart_and_a_methods_own_settings_do_not(
     _published(folder, "d", run_info__experiment_name="d", run_info__train_config__max_steps=100)
     bench("import", "peft-method-comparison", folder)
     records = _records(tmp_path / "results/peft-metamathqa")
-    settings_of = {name: record["setting"] for name, record in records.items()}
-    assert settings_of["b"] == settings_of["lora/llama-3.2-3B-rank32"]
-    assert len(set(settings_of.values())) == 3
+    keys = {name: record.comparison_key for name, record in records.items()}
+    assert keys["b"] == keys["lora/llama-3.2-3B-rank32"]
+    assert len(set(keys.values())) == 3
 
 
 def test_full_finetuning_failures_and_older_files_without_forgetting(
@@ -221,11 +225,8 @@ def test_full_finetuning_failures_and_older_files_without_forgetting(
     result = bench("import", "peft-method-comparison", folder)
     assert result.returncode == 0, result.stderr
     records = _records(tmp_path / "results/peft-metamathqa")
-    assert records["full"]["method"] == "full-finetuning"
-    assert (records["boft"]["status"], records["boft"]["reason"]) == (
-        "failed",
-        "CUDA <out> of memory",
-    )
+    assert records["full"].method == "full-finetuning"
+    assert (records["boft"].status, records["boft"].reason) == ("failed", "CUDA <out> of memory")
     assert "CUDA <out> of memory" in result.stdout
     assert "not published" in (tmp_path / "results/peft-metamathqa/report/table.md").read_text()
 
@@ -329,14 +330,14 @@ def test_scores_of_lm_eval_become_a_row_with_its_items(
     published = json.loads(scored.read_text())["results"]
     store = Store(tmp_path / "results/lm-eval")
     record = _records(store.folder)["weights"]
-    assert record["target"] == ["say"]
-    assert record["retain"] == ["choices"]
-    told = {name: score["value"] for name, score in record["evaluation"]["scores"].items()}
+    assert record.target == ["say"]
+    assert record.retain == ["choices"]
+    told = {name: score.value for name, score in record.scores.items()}
     assert told == {
         "say": published["say"]["exact_match,none"],
         "choices": published["choices"]["acc,none"],
     }
-    found = store.items(record["id"])
+    found = store.items(record.id)
     assert {key[:2] for key in found} == {("say", "say"), ("choices", "pick")}
     assert sum(value for key, value in found.items() if key[0] == "choices") / 12 == pytest.approx(
         told["choices"]
@@ -361,8 +362,8 @@ def test_results_without_samples_have_scores_alone(
     assert bench("import", "lm-eval", alone).returncode == 0
     store = Store(tmp_path / "results/lm-eval")
     (record,) = store.planned()
-    assert store.items(record["id"]) == {}
-    assert record["evaluation"]["scores"]["say"]["items"] == 12
+    assert store.items(record.id) == {}
+    assert record.scores["say"].items == 12
 
 
 def test_a_wrong_target_is_answered_with_the_right_one(scored: Path, bench: Bench) -> None:
@@ -372,43 +373,25 @@ def test_a_wrong_target_is_answered_with_the_right_one(scored: Path, bench: Benc
     assert bench("import", "lm-eval", scored, "--suite", "../up").returncode == 2
 
 
-def _result(
-    run: str, status: str = "ok", score: float = 0.5, seconds: float = 1.0
-) -> dict[str, Any]:
-    evaluation = {
-        "scores": {"t": {"value": score, "metric": "acc", "higher_is_better": True, "items": 4}},
-        "seconds": {"evaluate": seconds},
-        "memory": {"peak_bytes": 1},
-        "drift": None,
-        "decode": {"tokens": 0, "seconds": 0.0},
-        "parameters": {"trainable": 1, "total": 1},
-        "environment": {
-            "device": "a machine",
-            "dtype": "float32",
-            "libraries": {"torch": "2.13.0"},
-        },
-    }
-    return {
-        "id": run,
-        "recipe": run,
-        "setting": "0123456789",
-        "fingerprints": {"model": "m", "tasks": {"t": "f"}},
-        "method": "sft",
-        "origin": "bench-supervised 0.1.0",
-        "parameters": {},
-        "status": status,
-        "reason": None if status == "ok" else "it did not fit",
-        "seed": 0,
-        "target": ["t"],
-        "retain": [],
-        "split": "test",
-        "budget": {"currency": "steps", "amount": 5.0},
-        "batch": {"size": 1, "max_length": 8},
-        "side_by_side": 1,
-        "git": None,
-        "train": None,
-        "evaluation": evaluation if status == "ok" else None,
-    }
+def _result(run: str, status: str = "ok", score: float = 0.5, seconds: float = 1.0) -> Record:
+    evaluation = EvaluationStage(
+        scores={"t": Score(value=score, metric="acc", higher_is_better=True, items=4)},
+        seconds=EvaluationSeconds(evaluate=seconds),
+        parameters=Parameters(trainable=1, total=1),
+        environment=Environment(device="a machine", libraries={"torch": "2.13.0"}),
+    )
+    return Record(
+        id=run,
+        suite="s",
+        comparison_key="0123456789",
+        recipe=run,
+        method="sft",
+        status=Status(status),
+        reason=None if status == "ok" else "it did not fit",
+        seed=0,
+        target=["t"],
+        evaluation=evaluation if status == "ok" else None,
+    )
 
 
 def _items(file: Path) -> Path:
@@ -418,11 +401,11 @@ def _items(file: Path) -> Path:
     return file
 
 
-def _folder(folder: Path, *records: dict[str, Any], suite: str = "suite: s\n") -> Path:
+def _folder(folder: Path, *records: Record, suite: str = "suite: s\n") -> Path:
     store = Store(folder)
     for record in records:
         store.put(record, folder / "none")
-    store.begin(suite, [record["id"] for record in records])
+    store.begin(suite, [record.id for record in records])
     return folder
 
 
@@ -440,10 +423,10 @@ def test_folders_of_several_machines_become_one(tmp_path: Path, bench: Bench) ->
     result = bench("merge", "a", "b", "c", "--to", "all")
     assert result.returncode == 0, result.stderr
     store = Store(tmp_path / "all")
-    assert [record["id"] for record in store.planned()] == ["base", "x", "y", "z"]
+    assert [record.id for record in store.planned()] == ["base", "x", "y", "z"]
     assert (tmp_path / "all/items/x.parquet").read_bytes() == (tmp_path / "x.parquet").read_bytes()
-    assert store.get("x")["status"] == "ok"
-    assert store.get("z")["evaluation"]["scores"]["t"]["value"] == 0.5
+    assert store.get("x").status == "ok"
+    assert store.get("z").scores["t"].value == 0.5
     assert (tmp_path / "all/records/y.json").read_bytes() == (
         tmp_path / "a/records/y.json"
     ).read_bytes()
@@ -476,7 +459,7 @@ def test_a_record_cannot_be_put_outside_the_folder(tmp_path: Path, bench: Bench)
     store = Store(tmp_path / "b")
     store.put(_result("x"), tmp_path / "none")
     (tmp_path / "b/records/x.json").unlink()
-    Store(tmp_path / "b/records").put({**_result("../evil")}, tmp_path / "none")
+    Store(tmp_path / "b/records").put(_result("../evil"), tmp_path / "none")
     for file in (tmp_path / "b").rglob("evil.json"):
         shutil.move(file, tmp_path / "b/records/x.json")
     result = bench("merge", "a", "b", "--to", "all")
@@ -492,7 +475,7 @@ RUNS = st.lists(
         st.sampled_from([0.25, 0.5]),
     ),
     max_size=4,
-    unique_by=lambda record: record["id"],
+    unique_by=lambda record: record.id,
 )
 
 
@@ -501,17 +484,17 @@ RUNS = st.lists(
 )
 @given(st.lists(RUNS, min_size=1, max_size=3))
 def test_no_run_is_lost_in_a_merge_and_doing_it_again_changes_nothing(
-    tmp_path: Path, machines: list[list[dict[str, Any]]]
+    tmp_path: Path, machines: list[list[Record]]
 ) -> None:
     shutil.rmtree(tmp_path, ignore_errors=True)
     folders = [_folder(tmp_path / str(i), *runs) for i, runs in enumerate(machines)]
     for folder in folders:
         (folder / "records").mkdir(exist_ok=True)
     merge(folders, tmp_path / "all")
-    found = {record["id"]: record["status"] for record in Store(tmp_path / "all").all()}
+    found = {record.id: record.status for record in Store(tmp_path / "all").all()}
     everything = [record for runs in machines for record in runs]
-    assert found.keys() == {record["id"] for record in everything}
-    assert all((found[r["id"]] == "ok") or r["status"] == "failed" for r in everything)
+    assert found.keys() == {record.id for record in everything}
+    assert all((found[r.id] == "ok") or r.status == "failed" for r in everything)
     before = {file: file.read_bytes() for file in (tmp_path / "all").rglob("*") if file.is_file()}
     merge(folders, tmp_path / "all")
     assert before == {

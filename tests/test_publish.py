@@ -135,17 +135,16 @@ def test_an_adapter_loads_again_and_its_card_tells_its_scores(
     assert isinstance(card.data, ModelCardData)
     assert card.data.library_name == "peft"
     told = {result.dataset_name: result.metric_value for result in card.data.eval_results or []}
-    assert told == {name: score["value"] for name, score in record["evaluation"]["scores"].items()}
+    assert told == {name: score.value for name, score in record.scores.items()}
     assert "4,000 tokens" in card.text
     assert PeftConfig.from_pretrained(str(folder)).base_model_name_or_path == "my-base"
     monkeypatch.chdir(
         home
     )  # where my-base lies: whoever has the start model under its name can load the adapter
     model = AutoPeftModelForCausalLM.from_pretrained(str(folder))
-    assert (
-        sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
-        == record["train"]["parameters"]["trainable"]
-    )
+    trained = sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
+    assert record.train is not None
+    assert trained == record.train.parameters.trainable
 
 
 def test_cards_and_adapters_tell_nothing_of_the_machine(home: Path, site: Path) -> None:

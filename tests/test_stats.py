@@ -230,11 +230,11 @@ def test_summaries_outside_their_range_are_refused() -> None:
 
 
 def test_the_shape_of_a_pair_is_had_without_scipy() -> None:
-    code = "import sys, bench.analysis.statistics; print('scipy' in sys.modules, 'pandas' in sys.modules)"
+    code = "import sys, bench.analysis.statistics; print('scipy' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.strip() == "False"
 
 
 # ---- properties
@@ -334,7 +334,6 @@ def test_intervals_hold_their_value_and_stay_in_range(table: dict[str, Outcomes]
     first = next(iter(table.values()))
     for name, found in changes(first, table).items():
         assert -1 <= found.low <= found.value <= found.high <= 1
-        assert found.value == pytest.approx(table[name].value - first.value)
         assert found.value == pytest.approx(table[name].value - first.value)
 
 

@@ -12,19 +12,28 @@ from hypothesis import strategies as st
 from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
 from bench.errors import UserError
+from bench.records.schema import Record, Status
 from bench.records.store import Store, write_atomically
 from bench.report.markdown import markdown
 
 from .conftest import Bench
 
-RECORD = {"id": "a-s0-1", "recipe": "a", "status": "failed"}
+RECORD = Record(
+    id="a-s0-1",
+    suite="s",
+    comparison_key="k",
+    recipe="a",
+    seed=0,
+    status=Status.FAILED,
+    target=["t"],
+)
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(RECORD, tmp_path / "no-items")
     assert store.has("a-s0-1")
-    assert store.get("a-s0-1") == {"schema_version": 1, **RECORD}
+    assert store.get("a-s0-1") == RECORD
     assert store.items("a-s0-1") == {}
 
 

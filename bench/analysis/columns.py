@@ -109,7 +109,7 @@ _machine = partial(Column, machine=True)
 COLUMNS: tuple[Column, ...] = (
     _quality(
         *("target_accuracy", "target accuracy", "%", percent, "higher", "target\n%"),
-        source="target_score",
+        source="target_accuracy",
     ),
     _quality("forgetting", "forgetting", "points", percent, "lower", "forgetting\npoints"),
     _quality("items_lost", "right→wrong", "items", whole, "lower", "right→\nwrong"),

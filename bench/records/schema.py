@@ -6,8 +6,8 @@ was not reached, or did not end well, is null; `status` and `reason` say why.
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
+from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -176,10 +176,15 @@ class Record(Part):
         return self.evaluation.scores if self.evaluation else {}
 
     @property
+    def target_accuracy(self) -> float:
+        """Mean score of the targets, in the unit of their metric."""
+        return fmean(self.scores[name].value for name in self.target)
+
+    @property
     def target_score(self) -> float:
-        """Mean score of the targets, signed so that higher is better."""
+        """The same with a sign, so that higher is better."""
         found = [self.scores[name] for name in self.target]
-        return math.fsum(s.value if s.higher_is_better else -s.value for s in found) / len(found)
+        return fmean(s.value if s.higher_is_better else -s.value for s in found)
 
     @property
     def environment(self) -> Environment:
