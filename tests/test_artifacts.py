@@ -1,5 +1,5 @@
-"""What was saved is loaded strictly or not at all: broken artifacts are failed rows without a number,
-and a method may bring a form of its own.
+"""Artifacts load strictly or not at all: broken ones are failed rows without a number, and a method
+may bring a form of its own.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pydantic import Field
 
-from bench import Format, LogRange, Merger, Method, Skipped, Weights
+from bench import Format, LogRange, Merger, Method, Skipped, Weights, token_losses
 from bench.methods import registry
 from bench.methods.recipe import Recipe
 from bench.testing import assert_conforms, check, check_merger
@@ -74,7 +74,7 @@ class Plain(Method):
     def learn(self, session: Any, model: Any) -> None:
         optimizer = session.optimizer(model, self.lr)
         for batch in session.batches(Format.PROMPT_COMPLETION):
-            session.step(optimizer, model(**batch).loss)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
 
 
 class Unsound(Plain):
@@ -91,7 +91,7 @@ class Lazy(Plain):
     def learn(self, session: Any, model: Any) -> None:
         optimizer = session.optimizer(model, self.lr)
         for _, batch in zip(range(10), session.batches(Format.PROMPT_COMPLETION), strict=False):
-            session.step(optimizer, model(**batch).loss)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
 
 
 class Greedy(Plain):
@@ -148,7 +148,7 @@ class Deaf(Plain):
         batch = session.encode(["smallest of 3 1 2 ?"] * 8, [" 1"] * 8)
         optimizer = session.optimizer(model, self.lr)
         for _ in session.rows(Format.PROMPT_COMPLETION):
-            session.step(optimizer, model(**batch).loss)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
 
     def objective(self, session: Any, model: Any) -> dict[str, float]:
         return {}

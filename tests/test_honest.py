@@ -1,4 +1,4 @@
-"""Ways of training that nobody pays for end as rows that say so, beside rows that are as if alone."""
+"""Training that nobody pays for ends as a row that says so, and changes no row beside it."""
 
 from __future__ import annotations
 

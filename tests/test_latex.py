@@ -80,7 +80,8 @@ def test_every_line_has_as_many_cells_as_its_head() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_it_compiles(tmp_path: Path) -> None:
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{latex(everything())}\end{{document}}"
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    document = head + latex(everything()) + r"\end{document}"
     (tmp_path / "report.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
         ["pdflatex", "-halt-on-error", "report.tex"],

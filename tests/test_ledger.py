@@ -1,4 +1,4 @@
-"""The ledger against torch's own counter of floating-point operations, and against plain counting."""
+"""The ledger against torch's own counter of operations, and against plain counting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics that `evaluate` loads from their folders and that the harness imports as plain functions."""
+"""Metrics that `evaluate` loads from their folders and that the harness imports as functions."""
 
 from __future__ import annotations
 

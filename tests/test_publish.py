@@ -36,7 +36,7 @@ methods:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where a suite was run whose model lies on this machine, and whose adapters are kept."""
+    """A folder with a suite that was run on a local model, its adapters kept."""
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "bench/tiny/weights", folder / "my-base")
     (folder / "suite.yaml").write_text(SUITE.format(base=folder / "my-base"))

@@ -154,7 +154,7 @@ TROUBLE = """
 import os
 import torch
 from typing import ClassVar
-from bench import Format, Method
+from bench import Format, Method, token_losses
 
 class Plugin(Method):
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
@@ -178,9 +178,10 @@ class Plugin(Method):
         if self.how == "ignore":
             batch = next(session.batches(Format.PROMPT_COMPLETION))
             while True:
-                session.step(optimizer, model(**batch).loss)
+                session.learn(optimizer, batch, lambda part: token_losses(model, part))
+        factor = float("nan") if self.how == "nan" else 1.0
         for batch in session.batches(Format.PROMPT_COMPLETION):
-            session.step(optimizer, model(**batch).loss * (float("nan") if self.how == "nan" else 1.0))
+            session.learn(optimizer, batch, lambda part: factor * token_losses(model, part))
         return model
 """
 VERDICTS = {
@@ -245,7 +246,7 @@ class Plugin(Method):
         trainer = SFTTrainer(
             session.model(),
             train_dataset=session.dataset(Format.PROMPT_COMPLETION),
-            **session.trainer_kwargs(SFTConfig, learning_rate=self.lr, max_length=session.max_length),
+            **session.trainer_kwargs(SFTConfig, learning_rate=self.lr, max_length=64),
         )
         trainer.train()
         return trainer.model

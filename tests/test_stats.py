@@ -407,7 +407,7 @@ def test_a_table_of_equals_is_tied(
 
 @pytest.mark.slow
 def test_one_seed_cannot_know_of_seeds() -> None:
-    """Not a promise but its limit: with one seed, what a seed does is taken for what a method does."""
+    """The limit of one seed: what the seed does is taken for what the method does."""
     assert family_wise_errors(8, 1, (0.4,)) > scipy_stats.binom.ppf(0.999, SIMULATIONS, 1 - LEVEL)
 
 

@@ -159,7 +159,7 @@ class Meter:
 
 
 def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:
-    """FLOPs per token of one weight matrix: forward, and backward as far as gradients are needed."""
+    """FLOPs per token of one weight matrix: forward, and backward where gradients are needed."""
     weight = linear.weight
     assert isinstance(weight, Tensor)
     once = 2.0 * weight.numel()

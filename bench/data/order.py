@@ -29,7 +29,7 @@ def derive(seed: int, axis: str) -> int:
 
 
 def interleaved(tables: Sequence[Any], size: int, seed: int) -> Iterator[dict[str, list[Any]]]:
-    """Batches of `size` rows as columns, without end; every table has the same share of the rows."""
+    """Batches of `size` rows as columns, without end; every table has the same share."""
     numbers = [order(len(table), derive(seed, f"old/{i}")) for i, table in enumerate(tables)]
     turns = order(len(tables), derive(seed, "old"))
     while True:

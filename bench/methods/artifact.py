@@ -1,6 +1,4 @@
-"""What a recipe made, on its way to disk and back: in one of the forms that ship, or in the method's
-own.
-"""
+"""Saving what a recipe made and loading it: in a form that ships, or in the method's own."""
 
 from __future__ import annotations
 

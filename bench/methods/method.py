@@ -1,4 +1,4 @@
-"""The contract with a method: a class whose fields are its hyper-parameters, and one verb, `train`."""
+"""The contract with a method: a class whose fields are its hyper-parameters, and `train`."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ class Session:
                 part.close()
 
     def validation(self, start: Start) -> ValidationSession:
-        """A session on a start and on validation rows, with a ledger of its own that nobody reads."""
+        """A session on a start and on validation rows, with a ledger that nobody reads."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         given |= {"ledger": Ledger(), "budget": Budget("steps", math.inf), "log": RunLog()}
         return ValidationSession(**{**given, "start": start, "_split": "validation"})

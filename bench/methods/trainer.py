@@ -1,4 +1,4 @@
-"""What a Hugging Face or TRL trainer is given, so that it trains under the same rules as everybody."""
+"""What makes a Hugging Face or TRL trainer train under the same rules as everybody."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "artifact.json"
 START = "start"
-"""Folder inside an artifact with the weights it belongs to, where they are not the suite's model."""
+"""Folder inside an artifact with the weights under it, where they are not the suite's model."""
 ATTACHED = "attached"
 """Folder inside an artifact with the artifacts that lie under it, by number."""
 ALLOWED = {".safetensors", ".json", ".md", ".jinja", ".txt", ".model"}
@@ -123,7 +123,7 @@ def loader_of(form: Form, own_loader: Callable[[Form], Loader]) -> Loader:
 
 
 def merge_adapter(model: Any) -> PreTrainedModel:
-    """The model with its adapter made part of its weights; `CannotMerge` when that is impossible."""
+    """The model with its adapter merged into its weights; `CannotMerge` when that is impossible."""
     from peft import PeftModel
 
     if not isinstance(model, PeftModel):

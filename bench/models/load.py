@@ -14,7 +14,7 @@ from bench.models.spec import ModelSpec
 
 
 def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """The start model with its weights in `dtype`; safetensors only, so no pickle is ever opened."""
+    """The start model with its weights in `dtype`, from safetensors only: no pickle is opened."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -21,7 +21,7 @@ Loader = Callable[[Any, Path], Any]
 
 @dataclass(frozen=True)
 class Attached:
-    """An artifact on top of a model: its folder, how it is described on disk, and how it is loaded."""
+    """An artifact on top of a model: its folder, its form on disk, and how it is loaded."""
 
     folder: Path
     form: dict[str, Any]
