@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.analysis import analyze
-from bench.records.schema import EvaluationStage, Record
+from bench.records.schema import Record
+from bench.records.stages import EvaluationStage
 from bench.records.store import Store
 
 from .conftest import Bench
@@ -35,15 +36,9 @@ def test_scores_after_every_target_and_on_shares_of_the_budget(
     done = bench_process("run", "row.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "results/row"
-<<<<<<< HEAD
-    base, whole, half = (r.model_dump(mode="json") for r in Store(folder).planned())
-    assert [r["purpose"] for r in (base, whole, half)] == ["row", "row", "curve"]
-    (after_first,) = whole["evaluation"]["earlier_scores"]
-=======
     base, whole, half = Store(folder).planned()
     assert [r.purpose for r in (base, whole, half)] == ["row", "row", "curve"]
     (after_first,) = evaluation(whole).earlier_scores
->>>>>>> main
     assert set(after_first) == {
         "tiny/swap",
         "tiny/smallest",
