@@ -9,20 +9,18 @@ def test_my_method(tmp_path):
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from bench.errors import Skipped
 from bench.methods.artifact import own_form, save_result
 from bench.methods.method import Merger, Method, Weights
 from bench.methods.objective import measured
-from bench.methods.search_space import LogRange, Range, hyperparameters
+from bench.methods.search_space import LogRange, hyperparameters
 from bench.models.artifact import open_artifact
 from bench.models.load import load_model
 from bench.models.spec import ModelSpec
