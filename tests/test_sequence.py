@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.analysis import analyze
-from bench.records.schema import EvaluationStage, Record
+from bench.records.schema import Record
+from bench.records.stages import EvaluationStage
 from bench.records.store import Store
 
 from .conftest import Bench

@@ -16,7 +16,8 @@ from scipy.stats import qmc
 
 from bench import Choice
 from bench.methods.entry import resolve
-from bench.records.schema import Record, Score
+from bench.records.schema import Record
+from bench.records.stages import Score
 from bench.records.store import Store
 from bench.suite.search import Draw, draws, ranges
 
@@ -159,7 +160,7 @@ def test_a_search_from_the_suite_to_the_report(bench_process: Bench, tmp_path: P
         assert "untuned" in next(r for r in rows if r["recipe"] == recipe)["marks"]
     assert "untuned" not in next(r for r in rows if r["recipe"] == "sft (tuned)")["marks"]
     again = bench_process("run", "small.yaml")
-    assert "10 runs, 10 of them kept" in again.stdout.replace("\n", " ")
+    assert "10 runs, 10 already done" in again.stdout.replace("\n", " ")
 
 
 def test_tuning_asks_for_validation_data(bench: Bench, tmp_path: Path) -> None:
