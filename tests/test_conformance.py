@@ -187,7 +187,7 @@ def test_check_tells_what_cannot_be_checked(bench: Bench) -> None:
     assert bench("check", "sftt").returncode == 2
     chain = bench("check", "chain")
     assert chain.returncode == 2
-    assert "made of other methods" in chain.stderr
+    assert "composed of other methods" in chain.stderr
 
 
 def _examples() -> list[str]:
