@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,19 @@ def environment(job: Job) -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": dict(_versions()),
         "device": torch.cuda.get_device_name() if job.device.startswith("cuda") else _processor(),
         "device_kind": job.device.partition(":")[0],
         "dtype": str(precision(job.suite, job.device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Of each library that numbers may depend on, as far as it is installed."""
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def _processor() -> str:
