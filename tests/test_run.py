@@ -292,12 +292,16 @@ def test_a_killed_suite_goes_on_where_it_was(tmp_path: Path, bench_process: Benc
     )
 
 
-def _alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _alive(session: int) -> bool:
+    """Whether any process of a session lives: workers lead process groups of their own."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, own = file.read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):  # it has ended meanwhile
+            continue
+        if int(own) == session and state != "Z":
+            return True
+    return False
 
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> None:
