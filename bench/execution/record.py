@@ -123,7 +123,7 @@ def _log_tail(job: Job) -> str | None:
     text = file.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
     here = str(Path(__file__).parents[2])
     return (
-        text.replace(here, "…").replace(str(Path.home()), "~").replace(str(job.suite_folder), ".")
+        text.replace(here, "…").replace(str(Path.home()), "~").replace(str(job.suite.folder), ".")
     )
 
 

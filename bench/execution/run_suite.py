@@ -46,4 +46,4 @@ def missing_runs(runs: list[Run], store: Store) -> list[Run]:
 
 def _job(suite: Suite, run: Run) -> Job:
     work = work_folder(cache_folder(), suite, run)
-    return Job(suite, suite.folder, run, "", work)
+    return Job(suite, run, "", work)

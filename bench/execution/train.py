@@ -25,29 +25,28 @@ def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     from bench.accounting.guard import no_free_training
 
     training = _Training(job, report)
-    with resources.memory(training.device) as memory:
-        with resources.stopwatch(training.device) as watch:
-            training.log.memory = memory
-            with no_free_training(training.ledger):
-                model = training.over_targets()
-        log = training.log
-        seconds = watch.seconds - log.load_seconds - log.aside_seconds
+    device = training.device
+    with resources.memory(device) as memory, resources.stopwatch(device) as watch:
+        training.log.memory = memory
+        with no_free_training(training.ledger):
+            model = training.over_targets()
+    log, peak = training.log, asdict(memory)  # as they are now: saving belongs to neither
+    seconds = watch.seconds - log.load_seconds - log.aside_seconds
     training.check(model)
     counted = count_parameters(model)
-    with resources.stopwatch(training.device) as saving:
+    with resources.stopwatch(device) as saving:
         training.save(model)
-    with resources.stopwatch(training.device) as looking:
-        training.remember_logits(model)
-        log.settle()
+    training.remember_logits(model)
+    log.settle()
     shutil.rmtree(training.scratch)
     return {
         "seconds": {
             "load": log.load_seconds,
-            "measure": looking.seconds + log.aside_seconds,
+            "measure": log.aside_seconds,
             "train": seconds,
             "save": saving.seconds,
         },
-        "memory": asdict(memory),
+        "memory": peak,
         "tokens_per_second": training.speed(),
         "parameters": counted | {"trainable": log.trainable},
         "artifact_bytes": sum(f.stat().st_size for f in job.artifact.rglob("*") if f.is_file()),

@@ -29,7 +29,6 @@ class Job:
     """What a worker is told."""
 
     suite: Suite
-    suite_folder: Path
     run: Run
     device: str
     work: Path

@@ -58,11 +58,6 @@ class Part(BaseModel):
         """The part as a method; `Skipped` where its plugin cannot be used."""
         return self.recipe.method
 
-    @property
-    def usable(self) -> Method | None:
-        """The part as a method, or None where its plugin cannot be used."""
-        return self.recipe.usable
-
 
 class Recipe(Method):
     """Several recipes as one."""
