@@ -5,17 +5,17 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.data import raw
 from bench.data.formats import COLUMNS, Format
+from bench.data.raw import BadData, Origin, Split
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-Split = Literal["train", "validation"]
 
 
 class SourceSpec(BaseModel):
@@ -38,7 +38,10 @@ class SourceSpec(BaseModel):
         default=None, description="files, relative to the suite file"
     )
     split: str = Field(default="train", description="the split to train on")
-    validation_split: str = Field(default="validation", description="the split to select on")
+    validation_split: str = Field(
+        default="validation",
+        description="the split to select on; where there is none, training rows are held out",
+    )
     prompt: str | None = None
     completion: str | None = None
     text: str | None = None
@@ -58,6 +61,31 @@ class SourceSpec(BaseModel):
         ]
         return [folder / name for name in names if "://" not in name]
 
+    def origin(self, folder: Path) -> Origin:
+        """What is loaded; relative files start at `folder`."""
+        return raw.origin(
+            self.path, self.name, self.revision, self.data_dir, self.data_files, folder
+        )
+
+    def holds_out(self, origin: Origin) -> bool:
+        """Whether training rows stand in for validation rows, as the data has none and the suite
+        names none.
+        """
+        named = "validation_split" in self.model_fields_set
+        return not named and self.validation_split not in raw.splits(origin)
+
+
+def read(source: SourceSpec, folder: Path, split: Split) -> Dataset:
+    """The rows of a split before they have the columns of a format. Where there is no validation
+    split, a tenth of the training rows is held out for it.
+    """
+    origin = source.origin(folder)
+    if source.holds_out(origin):
+        division = raw.division(origin, source.split)
+        numbers = division.kept if split == "train" else division.held
+        return raw.rows(origin, source.split).select(numbers)
+    return raw.rows(origin, source.split if split == "train" else source.validation_split)
+
 
 def loader(
     task: str, format: Format, source: SourceSpec, folder: Path
@@ -65,36 +93,28 @@ def loader(
     """What loads a split in the columns of a format; relative paths start at `folder`."""
 
     def load(split: Split) -> Dataset:
-        import datasets
+        try:
+            data = read(source, folder, split)
+        except BadData as error:
+            raise BadData(f"task {task}, {format}: {error}") from error.__cause__
 
-        datasets.disable_progress_bars()
-        given = source.data_files
-        located = _located(given, folder) if given is not None else None
-        data = datasets.load_dataset(
-            source.path,
-            name=source.name,
-            revision=source.revision,
-            data_dir=source.data_dir,
-            data_files=located,
-            split=source.split if split == "train" else source.validation_split,
-        )
-        assert isinstance(data, datasets.Dataset)
+        def shape(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            rows = (
+                dict(zip(columns, cells, strict=True))
+                for cells in zip(*columns.values(), strict=True)
+            )
+            shaped = [_shaped(row, task, format, source) for row in rows]
+            return {name: [row[name] for row in shaped] for name in COLUMNS[format]}
+
         return data.map(
-            lambda row: _shaped(row, task, format, source),
+            shape,
+            batched=True,
             remove_columns=data.column_names,
             load_from_cache_file=False,
             keep_in_memory=True,
         )
 
     return load
-
-
-def _located(files: str | list[str] | dict[str, str | list[str]], folder: Path) -> Any:
-    if isinstance(files, dict):
-        return {split: _located(group, folder) for split, group in files.items()}
-    if isinstance(files, list):
-        return [_located(name, folder) for name in files]
-    return files if "://" in files else str((folder / files).resolve())
 
 
 def _shaped(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -> dict[str, Any]:

@@ -1,0 +1,188 @@
+"""Rows as they stand in files or on the hub, before a format gives them its columns."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.data import lines
+from bench.data.held_out import Division, divide
+from bench.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+Split = Literal["train", "validation"]
+BUILT_IN = ("json", "csv", "parquet", "text", "arrow", "xml", "webdataset")
+REMEMBERED = 64  # data sets whose tables (mapped, not read) or divisions stay known
+
+
+class BadData(UserError):
+    """Data cannot be read; the message says where and why, in one line."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What `datasets.load_dataset` is asked for. Equal origins give equal rows: local files count
+    with their size and time.
+    """
+
+    path: str
+    name: str | None
+    revision: str | None
+    data_dir: str | None
+    data_files: str
+    """JSON, paths made absolute."""
+    folder: Path
+    """Where relative paths start; files in it are told by their relative path."""
+    stamps: tuple[tuple[int, int], ...]
+
+    def files(self, split: str) -> list[Path]:
+        """The local files of a split, in their order."""
+        given = json.loads(self.data_files)
+        group = given.get(split, []) if isinstance(given, dict) else given
+        if not isinstance(given, dict) and split != "train":
+            return []
+        names = [group] if isinstance(group, str) else group or []
+        return [Path(name) for name in names if "://" not in name]
+
+    def all_files(self) -> list[Path]:
+        given = json.loads(self.data_files)
+        return [f for s in (given if isinstance(given, dict) else ["train"]) for f in self.files(s)]
+
+    def shown(self, file: Path) -> str:
+        """A file as the suite would name it."""
+        inside = file.is_relative_to(self.folder)
+        return str(file.relative_to(self.folder)) if inside else str(file)
+
+    def place(self, split: str, row: int) -> str:
+        """Where a row (from 0) of a split stands, for people: "data/train.jsonl, line 8"."""
+        files, first = self.files(split), 0
+        for file in files:
+            if (line := lines.line_of(file, row - first)) is not None:
+                return f"{self.shown(file)}, line {line}"
+            first += lines.rows_in(file) or 0
+        where = self.shown(files[0]) if len(files) == 1 else f"{self.path}, split {split}"
+        return f"{where}, row {row + 1}"
+
+    def where(self, split: str) -> str:
+        """What a split is read from, for people."""
+        files = self.files(split)
+        return ", ".join(self.shown(f) for f in files) or f"{self.path}, split {split}"
+
+
+def origin(
+    path: str,
+    name: str | None,
+    revision: str | None,
+    data_dir: str | None,
+    data_files: Any,
+    folder: Path,
+) -> Origin:
+    """The origin of data; relative files start at `folder`."""
+    located = json.dumps(_located(data_files, folder))
+    made = Origin(path, name, revision, data_dir, located, folder.resolve(), ())
+    known = [f.stat() for f in made.all_files() if f.is_file()]
+    stamps = tuple((s.st_size, s.st_mtime_ns) for s in known)
+    return Origin(path, name, revision, data_dir, located, folder.resolve(), stamps)
+
+
+def _located(files: Any, folder: Path) -> Any:
+    if isinstance(files, dict):
+        return {split: _located(group, folder) for split, group in files.items()}
+    if isinstance(files, list):
+        return [_located(name, folder) for name in files]
+    return files if files is None or "://" in files else str((folder / files).resolve())
+
+
+def rows(origin: Origin, split: str) -> Dataset:
+    """A split by the name that `datasets` knows, slices such as train[:90%] included; `BadData`
+    where there is none.
+    """
+    found = _everything(origin)
+    if split in found:
+        return found[split]
+    named = re.split(r"[\[+(]", split)[0]
+    if named not in found:
+        has = ", ".join(found)
+        raise BadData(f"{_data(origin)} has no split {split}; it has {has}{nearest(split, found)}")
+    try:
+        return _load(origin, split)
+    except ValueError as error:
+        raise BadData(f"{_data(origin)}: {_one_line(error)}") from None
+
+
+def splits(origin: Origin) -> list[str]:
+    return list(_everything(origin))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def division(origin: Origin, split: str) -> Division:
+    """Which rows of a training split are held out, where nothing else is there to validate on."""
+    return divide(rows(origin, split))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _everything(origin: Origin) -> DatasetDict:
+    try:
+        return _load(origin, None)
+    except Exception as error:
+        raise BadData("; ".join(_reasons(origin, error))) from error
+
+
+def _load(origin: Origin, split: str | None) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what fails is told by whoever asked
+    return datasets.load_dataset(
+        origin.path,
+        name=origin.name,
+        revision=origin.revision,
+        data_dir=origin.data_dir,
+        data_files=json.loads(origin.data_files),
+        split=split,
+    )
+
+
+def _reasons(origin: Origin, error: Exception) -> Iterator[str]:
+    """Why data could not be loaded: the files to blame, or else what the library says."""
+    found = False
+    for file in origin.all_files():
+        if what := lines.trouble(origin.path, file, error):
+            found = True
+            yield f"{origin.shown(file)}{', ' if what.startswith('line') else ': '}{what}"
+    if found:
+        return
+    if isinstance(error, ConnectionError):
+        yield unreachable(origin.path, "data set", BUILT_IN)
+    else:
+        said = _one_line(error.__cause__ or error)
+        yield f"{_data(origin)} cannot be loaded: {said}"
+
+
+def unreachable(name: str, what: str, known: tuple[str, ...] = ()) -> str:
+    """That the hub does not give something, and what to do."""
+    local = nearest(name, known)
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return (
+            f"the {what} {name} is not in the cache, and HF_HUB_OFFLINE forbids to download it:"
+            f" download it first, or name local files{local}"
+        )
+    return f"the {what} {name} is not in the cache, and the hub cannot be reached{local}"
+
+
+def _data(origin: Origin) -> str:
+    files = origin.all_files()
+    return origin.shown(files[0]) if len(files) == 1 else origin.path + " data"
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:300] if text else type(error).__name__
