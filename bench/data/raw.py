@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data import lines
 from bench.data.held_out import Division, divide
+from bench.data.hub import data_is_cached, is_connection, offline, one_line, out_of_reach, reachable
 from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -24,7 +24,11 @@ REMEMBERED = 64  # data sets whose tables (mapped, not read) or divisions stay k
 
 
 class BadData(UserError):
-    """Data cannot be read; the message says where and why, in one line."""
+    """Data cannot be read; each line says where and why."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,9 @@ def rows(origin: Origin, split: str) -> Dataset:
     """A split by the name that `datasets` knows, slices such as train[:90%] included; `BadData`
     where there is none.
     """
-    found = _everything(origin)
+    found = splits(origin)
     if split in found:
-        return found[split]
+        return _everything(origin)[split]
     named = re.split(r"[\[+(]", split)[0]
     if named not in found:
         has = ", ".join(found)
@@ -115,11 +119,11 @@ def rows(origin: Origin, split: str) -> Dataset:
     try:
         return _load(origin, split)
     except ValueError as error:
-        raise BadData(f"{_data(origin)}: {_one_line(error)}") from None
+        raise BadData(f"{_data(origin)}: {one_line(error)}") from None
 
 
 def splits(origin: Origin) -> list[str]:
-    return list(_everything(origin))
+    return [str(name) for name in _everything(origin)]
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -130,10 +134,12 @@ def division(origin: Origin, split: str) -> Division:
 
 @lru_cache(maxsize=REMEMBERED)
 def _everything(origin: Origin) -> DatasetDict:
+    if _only_on_hub(origin) and not offline() and not reachable():
+        raise BadData(out_of_reach(origin.path, "data set", BUILT_IN))
     try:
         return _load(origin, None)
     except Exception as error:
-        raise BadData("; ".join(_reasons(origin, error))) from error
+        raise BadData(*_reasons(origin, error)) from error
 
 
 def _load(origin: Origin, split: str | None) -> Any:
@@ -151,6 +157,11 @@ def _load(origin: Origin, split: str | None) -> Any:
     )
 
 
+def _only_on_hub(origin: Origin) -> bool:
+    local = origin.path in BUILT_IN or Path(origin.path).exists()
+    return not local and not data_is_cached(origin.path)
+
+
 def _reasons(origin: Origin, error: Exception) -> Iterator[str]:
     """Why data could not be loaded: the files to blame, or else what the library says."""
     found = False
@@ -160,29 +171,13 @@ def _reasons(origin: Origin, error: Exception) -> Iterator[str]:
             yield f"{origin.shown(file)}{', ' if what.startswith('line') else ': '}{what}"
     if found:
         return
-    if isinstance(error, ConnectionError):
-        yield unreachable(origin.path, "data set", BUILT_IN)
+    if is_connection(error):
+        yield out_of_reach(origin.path, "data set", BUILT_IN)
     else:
-        said = _one_line(error.__cause__ or error)
+        said = one_line(error.__cause__ or error)
         yield f"{_data(origin)} cannot be loaded: {said}"
-
-
-def unreachable(name: str, what: str, known: tuple[str, ...] = ()) -> str:
-    """That the hub does not give something, and what to do."""
-    local = nearest(name, known)
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        return (
-            f"the {what} {name} is not in the cache, and HF_HUB_OFFLINE forbids to download it:"
-            f" download it first, or name local files{local}"
-        )
-    return f"the {what} {name} is not in the cache, and the hub cannot be reached{local}"
 
 
 def _data(origin: Origin) -> str:
     files = origin.all_files()
     return origin.shown(files[0]) if len(files) == 1 else origin.path + " data"
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text[:300] if text else type(error).__name__

@@ -96,7 +96,7 @@ def loader(
         try:
             data = read(source, folder, split)
         except BadData as error:
-            raise BadData(f"task {task}, {format}: {error}") from error.__cause__
+            raise UserError(f"task {task}, {format}: {error}") from error.__cause__
 
         def shape(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
             rows = (

@@ -24,6 +24,8 @@ TEXT_COLUMNS = {
     Format.INSTRUCTION: ("prompt", "completion"),
     Format.PREFERENCE: ("prompt", "chosen"),
     Format.PROMPT_ONLY: ("prompt", "answer"),
+    Format.UNPAIRED_PREFERENCE: ("prompt", "completion"),
+    Format.RANKING: ("prompt",),
 }
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from lm_eval.evaluator import evaluate as lm_evaluate
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import TaskManager
 from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,10 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.accounting import resources
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
-from bench.errors import UserError
-
-logging.getLogger("lm_eval").setLevel(logging.ERROR)
-
+from bench.evaluation.lm_eval_tasks import load_tasks
 
 Model = PreTrainedModel | PeftModel
 
@@ -97,28 +92,9 @@ def open_model(
 def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
-        loaded = _load(task, split)
+        loaded = load_tasks(task, split)
         results: Any = lm_evaluate(lm, loaded, bootstrap_iters=0, verbosity="ERROR")
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
-
-
-def _load(task: Task, split: str) -> Any:
-    config = task.evaluation
-    if isinstance(config, str):
-        loaded: Any = TaskManager(include_defaults=True).load([config])["tasks"]
-        if split == "validation":
-            raise UserError(
-                f"{task.name}: lm-eval's own tasks are scored on their test split; declare the task"
-                " to use another"
-            )
-        return loaded
-    assert config is not None
-    given = dict(config)
-    if split == "validation":
-        if not given.get("validation_split"):
-            raise UserError(f"{task.name}: its lm-eval task names no validation_split")
-        given["test_split"] = None
-    return TaskManager(include_defaults=False).load([given])["tasks"]
 
 
 def _read(label: str, name: str, results: Any) -> Score:

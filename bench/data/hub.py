@@ -1,0 +1,73 @@
+"""What can be said of the Hugging Face hub before anything is downloaded from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from bench.errors import nearest
+
+PATIENCE = 3.0  # seconds; the libraries try for half a minute
+CONNECTION = ("couldn't connect", "couldn't reach", "offline", "cannot find the requested")
+
+
+def model_is_cached(name: str, revision: str | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("config.json", "tokenizer_config.json", "tokenizer.json")
+    return any(
+        isinstance(try_to_load_from_cache(name, file, revision=revision), str) for file in files
+    )
+
+
+def data_is_cached(name: str) -> bool:
+    from datasets.config import HF_DATASETS_CACHE
+
+    return Path(HF_DATASETS_CACHE, name.replace("/", "___")).is_dir()
+
+
+def offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+@cache
+def reachable() -> bool:
+    """Whether the hub answers within seconds. What is not cached cannot be had otherwise."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if offline():
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # whatever kind of network there is, it does not lead there
+        return False
+    return True
+
+
+def out_of_reach(name: str, what: str, known: Iterable[str] = ()) -> str:
+    """That the hub does not give a model or data set, and what to do."""
+    if offline():
+        return (
+            f"the {what} {name} is not in the cache, and HF_HUB_OFFLINE forbids to download it:"
+            f" download it first, or name a local folder{nearest(name, known)}"
+        )
+    return (
+        f"the {what} {name} is not in the cache, and the hub cannot be reached"
+        f"{nearest(name, known)}"
+    )
+
+
+def is_connection(error: BaseException) -> bool:
+    """Whether something failed because the hub could not be asked."""
+    return isinstance(error, ConnectionError) or any(
+        word in str(error).lower() for word in CONNECTION
+    )
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an error of a library says, without its type and line breaks."""
+    text = " ".join(str(error).split())
+    return text[:most] if text else type(error).__name__

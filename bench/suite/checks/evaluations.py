@@ -1,0 +1,217 @@
+"""Whether every evaluation of a suite loads, has the split that it is scored on, and knows the
+answers of its items.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.data import raw
+from bench.data.hub import is_connection, one_line, out_of_reach
+from bench.data.raw import BadData, Origin
+from bench.data.tasks import Task, find_task
+from bench.errors import UserError, nearest
+from bench.suite.checks.report import Mistake
+from bench.suite.schema import Suite
+
+SPLITS = ("test_split", "validation_split", "training_split", "fewshot_split")
+
+
+@dataclass(frozen=True)
+class Items:
+    """What an evaluation asks on one split."""
+
+    task: str
+    split: str
+    questions: list[str]
+    answers: list[str]
+    """What the evaluation takes for right, as text; empty where that is not one text."""
+    docs: list[dict[str, Any]] = field(repr=False)
+    place: Callable[[int], str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.split} ({self.task})"
+
+
+def evaluations(suite: Suite) -> Iterator[Items | Mistake]:
+    """The items that a suite will ask, and why some cannot be asked."""
+    for name in dict.fromkeys((*suite.target, *suite.retain)):
+        task = find_task(name, suite.tasks, suite.folder)
+        tuned = suite.tuning is not None and name in suite.target
+        for split in dict.fromkeys((suite.split, *(("validation",) if tuned else ()))):
+            yield from _Evaluation(suite, task, split).looked_at()
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """One evaluation on one split."""
+
+    suite: Suite
+    task: Task
+    split: str
+
+    def looked_at(self) -> Iterator[Items | Mistake]:
+        mistakes = list(self._in_config())
+        yield from mistakes
+        if mistakes or self.task.evaluation is None:
+            return
+        from bench.evaluation.lm_eval_tasks import load_tasks
+
+        try:
+            loaded = load_tasks(self.task, self.split)
+        except UserError as error:
+            yield Mistake(str(error))
+        except Exception as error:
+            yield Mistake(self._unloadable(error))
+        else:
+            for name, asked in loaded.items():
+                label = self.task.name if len(loaded) == 1 else name
+                yield from self._items(label, asked)
+
+    @property
+    def _file(self) -> str:
+        """What the evaluation is called, for people."""
+        spec = self.suite.tasks.get(self.task.name)
+        given = spec.evaluate if spec else None
+        return given or f"the evaluation of {self.task.name}"
+
+    def _at(self, key: str) -> str:
+        """The file, and the line of a key in it where it has one."""
+        file = self.suite.folder / self._file
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")
+            for number, line in enumerate(text.splitlines(), 1):
+                if line.startswith(f"{key}:"):
+                    return f"{self._file}, line {number}"
+        return self._file
+
+    def _origin(self) -> Origin | None:
+        """Where its items come from, if they are read as everybody reads them."""
+        config = self.task.evaluation
+        if not isinstance(config, dict) or config.get("custom_dataset"):
+            return None
+        given = dict(config.get("dataset_kwargs") or {})
+        files, folder = given.pop("data_files", None), given.pop("data_dir", None)
+        path = config.get("dataset_path")
+        if given or not isinstance(path, str):
+            return None
+        return raw.origin(path, config.get("dataset_name"), None, folder, files, self.suite.folder)
+
+    def _in_config(self) -> Iterator[Mistake]:
+        """Splits that are not named, or named and not there."""
+        config = self.task.evaluation
+        if not isinstance(config, dict):
+            return
+        if not (config.get("test_split") or config.get("validation_split")):
+            what = "it names neither test_split nor validation_split, so there is nothing to score"
+            yield Mistake(f"{self._file}: {what}")
+        elif self.split == "validation" and not config.get("validation_split"):
+            why = "split: validation" if self.suite.split == "validation" else "tuning"
+            yield Mistake(f"{self._file}: it names no validation_split, and {why} needs one")
+        if (origin := self._origin()) is None:
+            return
+        try:
+            has = raw.splits(origin)
+        except BadData as error:
+            yield from (Mistake(line) for line in error.lines)
+            return
+        for key in SPLITS:
+            named = config.get(key)
+            if named and named not in has:
+                what = f"{key} names {named}, and its data has {', '.join(has)}"
+                yield Mistake(f"{self._at(key)}: {what}{nearest(str(named), has)}")
+
+    def _unloadable(self, error: Exception) -> str:
+        name = self.task.evaluation
+        if isinstance(name, str):
+            if is_connection(error):
+                return out_of_reach(name, "data of the lm-eval task")
+            if isinstance(error, (KeyError, ValueError)) and name in str(error):
+                return f"there is no lm-eval task {name}"
+        named = type(error).__name__
+        return f"{self._file}: lm-eval cannot load it: {named}: {one_line(error)}"
+
+    def _items(self, label: str, asked: Any) -> Iterator[Items | Mistake]:
+        docs = asked.eval_docs
+        origin = None if asked.config.process_docs else self._origin()
+        named = asked.config.test_split or asked.config.validation_split
+
+        def place(number: int) -> str:
+            if origin is None:
+                return f"{self._file}, {named} item {number + 1}"
+            return origin.place(named, number)
+
+        items = Items(label, self.split, [], [], [], place)
+        problems: dict[str, tuple[int, str, int]] = {}
+        question, target = _reader(asked, "doc_to_text"), _reader(asked, "doc_to_target")
+        choices = _reader(asked, "doc_to_choice") if asked.config.doc_to_choice else None
+        strict = asked.OUTPUT_TYPE == "multiple_choice"
+        for number, doc in enumerate(docs):
+            key, told = "doc_to_text", None
+            try:
+                text = str(question(doc))
+                key = "doc_to_target"
+                answer = target(doc)
+                if choices is not None:
+                    key = "doc_to_choice"
+                    offered = list(choices(doc))
+                    key, told = "doc_to_target", _outside(answer, offered) if strict else None
+                    answer = _chosen(answer, offered)
+            except Exception as error:  # a template, or a function of the user's
+                told = f"{key} cannot be filled in: {one_line(error)}"
+                text = answer = ""
+            items.questions.append(text)
+            items.answers.append(answer if isinstance(answer, str) else "")
+            items.docs.append(doc)
+            if told:
+                first = problems.setdefault(key, (number, told, 0))
+                problems[key] = (first[0], first[1], first[2] + 1)
+        for key, (number, told, count) in problems.items():
+            more = f" (and {count - 1:,} more)" if count > 1 else ""
+            yield Mistake(f"{place(number)}: {told}{more} (asked by {self._at(key)})")
+        yield items
+
+
+def _reader(asked: Any, key: str) -> Callable[[Any], Any]:
+    """Reads a part of an item as lm-eval does, with its template compiled once."""
+    from lm_eval.utils import env
+
+    template = getattr(asked.config, key)
+    if not isinstance(template, str) or template in asked.features or asked.prompt is not None:
+        return getattr(asked, key)
+    compiled = env.from_string(template)
+
+    def read(doc: Any) -> Any:
+        text = compiled.render(**doc)
+        if key == "doc_to_choice":
+            return ast.literal_eval(text)
+        if key == "doc_to_target":
+            if text.isdigit() and asked.config.doc_to_choice is not None:
+                return int(text)
+            if len(text) >= 2 and text[0] == "[" and text[-1] == "]":
+                try:
+                    return ast.literal_eval(text)
+                except (SyntaxError, ValueError):
+                    return text
+        return text
+
+    return read
+
+
+def _outside(target: Any, choices: list[Any]) -> str | None:
+    """That a right answer is none of the choices."""
+    for one in target if isinstance(target, list) else [target]:
+        fits = 0 <= one < len(choices) if isinstance(one, int) else one in choices
+        if not fits:
+            listed = ", ".join(str(c) for c in choices[:8]) + (", …" if len(choices) > 8 else "")
+            return f"the right answer {one!r} is not among the choices {listed}"
+    return None
+
+
+def _chosen(target: Any, choices: list[Any]) -> Any:
+    fits = isinstance(target, int) and 0 <= target < len(choices)
+    return choices[target] if fits else target

@@ -1,0 +1,51 @@
+"""How long rows are in tokens, and what `max_length` cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.data.formats import Format
+from bench.suite.checks.report import Lengths, Mistake
+from bench.suite.checks.tables import Table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MOST = 1000  # rows that are tokenised
+MOST_CHARACTERS = 4_000_000  # of all of them together
+
+
+def step(rows: int) -> int:
+    """From how many rows one is tokenised, so that these stand at even distance."""
+    return max(1, -(-rows // MOST))
+
+
+def measured(
+    rows: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Lengths:
+    """Lengths of rows, each given as the sequences that it is trained on, of which the longest
+    counts. There is one at least.
+    """
+    budget = max(1, MOST_CHARACTERS // max(1, max((sum(map(len, r)) for r in rows), default=1)))
+    looked = rows[:: max(1, -(-len(rows) // budget))]
+    flat = [text for row in looked for text in row]
+    counts = iter([len(ids) + 1 for ids in tokenizer(flat)["input_ids"]])
+    found = sorted(max(next(counts) for _ in row) for row in looked)
+    cut = sum(length > max_length for length in found) / len(found)
+    return Lengths(
+        len(found), found[0], found[len(found) // 2], found[-1], max_length, round(cut, 4)
+    )
+
+
+def too_long(table: Table, lengths: Lengths) -> Mistake | None:
+    """Rows that are cut one and all. Plain text is another matter: a method may pack it, so that
+    what is cut from one row is the next.
+    """
+    if lengths.share_cut < 1 or table.format == Format.LANGUAGE_MODELING:
+        return None
+    return Mistake(
+        f"{table.name}: all {lengths.looked_at:,} rows looked at in {table.where} are longer than"
+        f" max_length {lengths.max_length:,}; the shortest has {lengths.shortest:,} tokens",
+        ("batch", "max_length"),
+    )

@@ -1,0 +1,87 @@
+"""Whether the model and its tokenizer can be had, and the text for drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.data.formats import Format
+from bench.data.hub import (
+    is_connection,
+    model_is_cached,
+    offline,
+    one_line,
+    out_of_reach,
+    reachable,
+)
+from bench.data.tasks import find_task
+from bench.errors import UserError
+from bench.models.spec import ModelSpec
+from bench.suite.checks.report import Mistake
+from bench.suite.schema import Suite
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
+    """The tokenizer, or why the model cannot be had."""
+    from transformers import AutoConfig
+
+    from bench.models.load import load_tokenizer
+
+    spec = suite.start()
+    if name := _out_of_reach(spec):
+        return Mistake(out_of_reach(name, "model"), ("model",))
+    try:
+        if spec.random is None:
+            AutoConfig.from_pretrained(
+                spec.location,
+                revision=spec.revision or "main",
+                trust_remote_code=spec.trust_remote_code,
+            )
+        return load_tokenizer(spec)
+    except UserError:
+        raise
+    except Exception as error:  # of many libraries: a name, a folder, or what lies in it is wrong
+        name = spec.path or spec.tokenizer_location
+        if is_connection(error) and not Path(spec.location if spec.path else name).is_dir():
+            return Mistake(out_of_reach(name, "model"), ("model",))
+        said = one_line(error)
+        return Mistake(f"the model {name} cannot be loaded: {said}", ("model",))
+
+
+def _out_of_reach(spec: ModelSpec) -> str | None:
+    """A name on the hub that is not cached while nobody answers there."""
+    names = dict.fromkeys((*((spec.location,) if spec.path else ()), spec.tokenizer_location))
+    for name in names:
+        on_hub = "/" in name and not Path(name).is_dir()
+        missing = on_hub and not offline() and not model_is_cached(name, spec.revision)
+        if missing and not reachable():
+            return name
+    return None
+
+
+def drift_mistakes(suite: Suite) -> Iterator[Mistake]:
+    """What is wrong with the text on which drift is measured; rows of a declared task are looked at
+    with all others.
+    """
+    if suite.drift is None:
+        return
+    file = suite.folder / suite.drift
+    if file.is_file():
+        try:
+            if not file.read_text(encoding="utf-8").strip():
+                yield Mistake(f"{suite.drift}: there is no text in it", ("drift",))
+        except UnicodeDecodeError:
+            yield Mistake(f"{suite.drift} is not a text file in UTF-8", ("drift",))
+        return
+    try:
+        task = find_task(suite.drift, suite.tasks, suite.folder)
+    except UserError as error:
+        yield Mistake(str(error), ("drift",))
+        return
+    if Format.LANGUAGE_MODELING not in task.formats:
+        what = f"drift is measured on plain text, and {suite.drift} has no language-modeling data"
+        yield Mistake(what, ("drift",))
