@@ -64,11 +64,10 @@ class _Checker:
     def look(self, train: Table, validation: Table | None) -> None:
         """Look at the training rows of a format, and at its validation rows."""
         known = [overlap.of_evaluation(items, train.format) for items in self.items]
+        rows = list(self._seen(train, {items.columns for items in known}))
         if validation is not None:
             known.append(overlap.of_validation(validation, self._seen(validation)))
-        contents = {k.columns for k in known}
-        rows = list(self._seen(train, contents))
-        if train.held_out:
+        elif train.held_out:
             held = (row for row in rows if row.number in train.held)
             known.append(overlap.of_validation(train, held))
         for items in known:
@@ -93,9 +92,9 @@ class _Checker:
         """What overlap and lengths need of every good row; what is wrong with the others goes into
         the report.
         """
-        mistakes = list(column_mistakes(table))
-        self.report.mistakes += mistakes
-        if mistakes:
+        if mistakes := list(column_mistakes(table)):
+            told = {mistake.place for mistake in self.report.mistakes}  # of the training split
+            self.report.mistakes += [m for m in mistakes if m.place not in told]
             return
         looker, step = Looker(table), lengths.step(len(table.rows))
         marked = frozenset(table.rows.column_names) in contents

@@ -125,7 +125,8 @@ def _nothing_left(origin: Origin, split: str, rows: int) -> str:
 def _as_mistakes(error: BadData, origin: Origin, key: Place) -> Iterator[Mistake]:
     """Each reason in a line; the suite is to blame where no file is."""
     for line in error.lines:
-        yield Mistake(line, None if origin.all_files() else (*key, "path"))
+        in_file = any(line.startswith(origin.shown(file)) for file in origin.all_files())
+        yield Mistake(line, None if in_file else (*key, "path"))
 
 
 def _offered(task: Task) -> Iterator[Table | Mistake]:
