@@ -66,7 +66,7 @@ def plan(
 
     loaded = load(suite)
     data = check(loaded)
-    data.refuse(read(suite))
+    data.refuse(read(suite), to_run=False)
     devices, store = slots(jobs), Store(results / loaded.suite)
     runs = known_runs(loaded, devices, store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)

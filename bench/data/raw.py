@@ -146,15 +146,19 @@ def _load(origin: Origin, split: str | None) -> Any:
     import datasets
 
     datasets.disable_progress_bars()
+    before = datasets.logging.get_verbosity()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what fails is told by whoever asked
-    return datasets.load_dataset(
-        origin.path,
-        name=origin.name,
-        revision=origin.revision,
-        data_dir=origin.data_dir,
-        data_files=json.loads(origin.data_files),
-        split=split,
-    )
+    try:
+        return datasets.load_dataset(
+            origin.path,
+            name=origin.name,
+            revision=origin.revision,
+            data_dir=origin.data_dir,
+            data_files=json.loads(origin.data_files),
+            split=split,
+        )
+    finally:
+        datasets.logging.set_verbosity(before)
 
 
 def _only_on_hub(origin: Origin) -> bool:
@@ -179,5 +183,4 @@ def _reasons(origin: Origin, error: Exception) -> Iterator[str]:
 
 
 def _data(origin: Origin) -> str:
-    files = origin.all_files()
-    return origin.shown(files[0]) if len(files) == 1 else origin.path + " data"
+    return ", ".join(map(origin.shown, origin.all_files())) or f"{origin.path} data"

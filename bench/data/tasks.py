@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.formats import Format
@@ -132,12 +133,27 @@ def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
     # its public functions would read relative files from the working folder
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    config = dict(load_yaml(file))
-    files = (config.get("dataset_kwargs") or {}).get("data_files")
+    try:
+        config = dict(load_yaml(file))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{file}{line}: this is not YAML: {error.problem}") from None
+    except (TypeError, ValueError):
+        raise UserError(f"{file} is no lm-eval task: it must be a mapping of keys") from None
+    kwargs = config.get("dataset_kwargs")
+    files = kwargs.get("data_files") if isinstance(kwargs, dict) else None
     if isinstance(files, dict):
-        located = {split: str((file.parent / path).resolve()) for split, path in files.items()}
-        for path in located.values():
-            if not Path(path).is_file():
-                raise UserError(f"{file}: there is no data file {path}")
+        located = {split: _located(file, given) for split, given in files.items()}
         config["dataset_kwargs"] = {**config["dataset_kwargs"], "data_files": located}
     return config
+
+
+def _located(file: Path, given: str | list[str]) -> Any:
+    """Data files with absolute paths, which must exist."""
+    if isinstance(given, list):
+        return [_located(file, name) for name in given]
+    found = (file.parent / given).resolve()
+    if not found.is_file():
+        raise UserError(f"{file}: there is no data file {found}")
+    return str(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any
 
 from lm_eval.tasks import TaskManager
@@ -11,6 +12,12 @@ from bench.data.tasks import Task
 from bench.errors import UserError
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+
+@cache
+def _own_tasks() -> TaskManager:
+    """Everything that comes with lm-eval, which takes seconds to look through."""
+    return TaskManager(include_defaults=True)
 
 
 def load_tasks(task: Task, split: str) -> dict[str, Any]:
@@ -24,7 +31,7 @@ def load_tasks(task: Task, split: str) -> dict[str, Any]:
                 f"{task.name}: lm-eval's own tasks are scored on their test split; declare the task"
                 " to use another"
             )
-        return TaskManager(include_defaults=True).load([config])["tasks"]
+        return _own_tasks().load([config])["tasks"]
     assert config is not None
     given = dict(config)
     if split == "validation":

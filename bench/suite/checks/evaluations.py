@@ -14,10 +14,9 @@ from bench.data.hub import is_connection, one_line, out_of_reach
 from bench.data.raw import BadData, Origin
 from bench.data.tasks import Task, find_task
 from bench.errors import UserError, nearest
+from bench.methods.entry import Place
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
-
-SPLITS = ("test_split", "validation_split", "training_split", "fewshot_split")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class _Evaluation:
         except UserError as error:
             yield Mistake(str(error))
         except Exception as error:
-            yield Mistake(self._unloadable(error))
+            yield self._unloadable(error)
         else:
             for name, asked in loaded.items():
                 label = self.task.name if len(loaded) == 1 else name
@@ -119,21 +118,36 @@ class _Evaluation:
         except BadData as error:
             yield from (Mistake(line) for line in error.lines)
             return
-        for key in SPLITS:
+        scored = "validation_split"
+        if self.split == "test" and config.get("test_split"):
+            scored = "test_split"
+        for key in (scored, "fewshot_split"):
             named = config.get(key)
             if named and named not in has:
                 what = f"{key} names {named}, and its data has {', '.join(has)}"
                 yield Mistake(f"{self._at(key)}: {what}{nearest(str(named), has)}")
 
-    def _unloadable(self, error: Exception) -> str:
-        name = self.task.evaluation
-        if isinstance(name, str):
-            if is_connection(error):
-                return out_of_reach(name, "data of the lm-eval task")
-            if isinstance(error, (KeyError, ValueError)) and name in str(error):
-                return f"there is no lm-eval task {name}"
-        named = type(error).__name__
-        return f"{self._file}: lm-eval cannot load it: {named}: {one_line(error)}"
+    def _unloadable(self, error: Exception) -> Mistake:
+        name, what = self.task.evaluation, f"{type(error).__name__}: {one_line(error)}"
+        if not isinstance(name, str):
+            return Mistake(f"{self._file}: lm-eval cannot load it: {what}")
+        if is_connection(error):
+            what = out_of_reach(name, "data of the lm-eval task")
+            return Mistake(what, self._key, here=True)
+        if isinstance(error, (KeyError, ValueError)) and name in str(error):
+            return Mistake(f"there is no lm-eval task {name}", self._key)
+        return Mistake(f"the lm-eval task {name} cannot be loaded: {what}", self._key)
+
+    @property
+    def _key(self) -> Place:
+        """Where the suite names the evaluation."""
+        name = self.task.name
+        if name in self.suite.tasks:
+            return ("tasks", name, "evaluate")
+        key, names = ("target", self.suite.target)
+        if name not in names:
+            key, names = ("retain", self.suite.retain)
+        return (key, names.index(name))
 
     def _items(self, label: str, asked: Any) -> Iterator[Items | Mistake]:
         docs = asked.eval_docs
@@ -181,7 +195,8 @@ def _reader(asked: Any, key: str) -> Callable[[Any], Any]:
     from lm_eval.utils import env
 
     template = getattr(asked.config, key)
-    if not isinstance(template, str) or template in asked.features or asked.prompt is not None:
+    plain = getattr(asked, "prompt", None) is None and isinstance(template, str)
+    if not plain or template in asked.features:
         return getattr(asked, key)
     compiled = env.from_string(template)
 

@@ -18,6 +18,8 @@ class Mistake:
     """It begins with the file and the line or row, where the data is to blame."""
     place: Place | None = None
     """The key of the suite that is to blame, otherwise."""
+    here: bool = False
+    """Whether another machine may have what is missing: a plan warns of it, a run is refused."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class Report:
             for s in self.sources
             if s.lengths and s.lengths.share_cut >= MUCH
         ]
-        return [overlap.sentence() for overlap in self.overlaps] + cut
+        missing = [mistake.what for mistake in self.mistakes if mistake.here]
+        return missing + [overlap.sentence() for overlap in self.overlaps] + cut
 
     def notes(self) -> list[str]:
         """One line each; what is true of several formats is said once."""
@@ -122,12 +125,12 @@ class Report:
             "warnings": self.warnings(),
         }
 
-    def refuse(self, document: Document | None = None) -> None:
-        """A `UserError` with every mistake in a line of its own, if there is one. `document` is the
-        suite file, whose lines are told where it is to blame.
+    def refuse(self, document: Document | None = None, to_run: bool = True) -> None:
+        """A `UserError` with every mistake in a line of its own, if there is one that matters.
+        `document` is the suite file, whose lines are told where it is to blame.
         """
         lines = []
-        for mistake in dict.fromkeys(self.mistakes):
+        for mistake in dict.fromkeys(m for m in self.mistakes if to_run or not m.here):
             where = ""
             if document is not None and mistake.place is not None:
                 where = f"{document.file.name}, line {document.line(mistake.place)}: "
