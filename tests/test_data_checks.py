@@ -180,6 +180,10 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         edited("reviews.yaml", "test_split: test\n", "test_split: tset\n"),
         ["reviews.yaml, line 4: test_split names tset, and its data has test; did you mean test?"],
     ),
+    "evaluation that names an unknown column": (
+        edited("reviews.yaml", "{{text}}", "{{texxt}}"),
+        ["reviews.yaml, line 6: doc_to_text names texxt, which", "they have text, label; did you"],
+    ),
     "validation scores without validation items": (
         edited("own.yaml", "seeds: 1", "seeds: 1\nsplit: validation"),
         ["reviews.yaml: it names no validation_split, and split: validation needs one"],

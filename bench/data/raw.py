@@ -72,8 +72,7 @@ class Origin:
             if (line := lines.line_of(file, row - first)) is not None:
                 return f"{self.shown(file)}, line {line}"
             first += lines.rows_in(file) or 0
-        where = self.shown(files[0]) if len(files) == 1 else f"{self.path}, split {split}"
-        return f"{where}, row {row + 1}"
+        return f"{self.where(split)}, row {row + 1}{' of all' if len(files) > 1 else ''}"
 
     def where(self, split: str) -> str:
         """What a split is read from, for people."""

@@ -14,7 +14,7 @@ from bench.suite.checks.tables import Table
 
 AT_ONCE = 2000  # rows that are Python objects at the same time
 CONVERSATIONS = ("prompt", "completion", "chosen", "rejected", MESSAGES)
-NEVER_EMPTY = ("completion", "chosen", "answer", "text")
+NEVER_EMPTY = ("completion", "chosen", "answer")  # a file of plain text may have blank lines
 Row = dict[str, Any]
 
 

@@ -5,6 +5,7 @@ answers of its items.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from bench.errors import UserError, nearest
 from bench.methods.entry import Place
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
+
+UNDEFINED = re.compile(r"'(\w+)' is undefined")  # what jinja says
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,34 @@ class _Evaluation:
     def _unloadable(self, error: Exception) -> Mistake:
         name, what = self.task.evaluation, f"{type(error).__name__}: {one_line(error)}"
         if not isinstance(name, str):
-            return Mistake(f"{self._file}: lm-eval cannot load it: {what}")
+            return Mistake(
+                self._undefined(error) or f"{self._file}: lm-eval cannot load it: {what}"
+            )
         if is_connection(error):
             what = out_of_reach(name, "data of the lm-eval task")
             return Mistake(what, self._key, here=True)
         if isinstance(error, (KeyError, ValueError)) and name in str(error):
             return Mistake(f"there is no lm-eval task {name}", self._key)
         return Mistake(f"the lm-eval task {name} cannot be loaded: {what}", self._key)
+
+    def _undefined(self, error: Exception) -> str | None:
+        """That a template names what its items do not have."""
+        missing = UNDEFINED.search(str(error))
+        config = self.task.evaluation
+        if not missing or not isinstance(config, dict):
+            return None
+        for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
+            if missing[1] in str(config.get(key)):
+                has = self._columns(config)
+                listed = f"; they have {', '.join(has)}" if has else ""
+                what = f"{key} names {missing[1]}, which its items do not have"
+                return f"{self._at(key)}: {what}{listed}{nearest(missing[1], has)}"
+        return None
+
+    def _columns(self, config: dict[str, Any]) -> list[str]:
+        origin = self._origin()
+        split = config.get("test_split") or config.get("validation_split")
+        return raw.rows(origin, str(split)).column_names if origin else []
 
     @property
     def _key(self) -> Place:
