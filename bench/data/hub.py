@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 from bench.errors import nearest
 
 PATIENCE = 3.0  # seconds; the libraries try for half a minute
 CONNECTION = ("couldn't connect", "couldn't reach", "offline", "cannot find the requested")
-
-
-def model_is_cached(name: str, revision: str | None) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    files = ("config.json", "tokenizer_config.json", "tokenizer.json")
-    return any(
-        isinstance(try_to_load_from_cache(name, file, revision=revision), str) for file in files
-    )
-
-
-def data_is_cached(name: str) -> bool:
-    from datasets.config import HF_DATASETS_CACHE
-
-    return Path(HF_DATASETS_CACHE, name.replace("/", "___")).is_dir()
 
 
 def offline() -> bool:
@@ -45,6 +30,25 @@ def reachable() -> bool:
     except Exception:  # whatever kind of network there is, it does not lead there
         return False
     return True
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Where the hub does not answer, the libraries take what is cached and fail at once without
+    it, as if HF_HUB_OFFLINE were set.
+    """
+    if offline() or reachable():
+        yield
+        return
+    from datasets import config
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
 
 
 def out_of_reach(name: str, what: str, known: Iterable[str] = ()) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data import lines
 from bench.data.held_out import Division, divide
-from bench.data.hub import data_is_cached, is_connection, offline, one_line, out_of_reach, reachable
+from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -133,10 +134,10 @@ def division(origin: Origin, split: str) -> Division:
 
 @lru_cache(maxsize=REMEMBERED)
 def _everything(origin: Origin) -> DatasetDict:
-    if _only_on_hub(origin) and not offline() and not reachable():
-        raise BadData(out_of_reach(origin.path, "data set", BUILT_IN))
+    local = origin.path in BUILT_IN or Path(origin.path).exists()
     try:
-        return _load(origin, None)
+        with nullcontext() if local else no_waiting():
+            return _load(origin, None)
     except Exception as error:
         raise BadData(*_reasons(origin, error)) from error
 
@@ -158,11 +159,6 @@ def _load(origin: Origin, split: str | None) -> Any:
         )
     finally:
         datasets.logging.set_verbosity(before)
-
-
-def _only_on_hub(origin: Origin) -> bool:
-    local = origin.path in BUILT_IN or Path(origin.path).exists()
-    return not local and not data_is_cached(origin.path)
 
 
 def _reasons(origin: Origin, error: Exception) -> Iterator[str]:

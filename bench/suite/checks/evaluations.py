@@ -7,11 +7,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.data import raw
-from bench.data.hub import is_connection, one_line, out_of_reach
+from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.data.raw import BadData, Origin
 from bench.data.tasks import Task, find_task
 from bench.errors import UserError, nearest
@@ -64,7 +65,8 @@ class _Evaluation:
         from bench.evaluation.lm_eval_tasks import load_tasks
 
         try:
-            loaded = load_tasks(self.task, self.split)
+            with no_waiting() if isinstance(self.task.evaluation, str) else nullcontext():
+                loaded = load_tasks(self.task, self.split)
         except UserError as error:
             yield Mistake(str(error))
         except Exception as error:

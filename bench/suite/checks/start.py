@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.formats import Format
-from bench.data.hub import (
-    is_connection,
-    model_is_cached,
-    offline,
-    one_line,
-    out_of_reach,
-    reachable,
-)
+from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.data.tasks import find_task
 from bench.errors import UserError
-from bench.models.spec import ModelSpec
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
 
@@ -32,16 +25,17 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
     from bench.models.load import load_tokenizer
 
     spec = suite.start()
-    if name := _out_of_reach(spec):
-        return Mistake(out_of_reach(name, "model"), ("model",))
+    names = [spec.tokenizer_location, *([spec.location] if spec.path else [])]
+    on_hub = any("/" in name and not Path(name).is_dir() for name in names)
     try:
-        if spec.random is None:
-            AutoConfig.from_pretrained(
-                spec.location,
-                revision=spec.revision or "main",
-                trust_remote_code=spec.trust_remote_code,
-            )
-        return load_tokenizer(spec)
+        with no_waiting() if on_hub else nullcontext():
+            if spec.random is None:
+                AutoConfig.from_pretrained(
+                    spec.location,
+                    revision=spec.revision or "main",
+                    trust_remote_code=spec.trust_remote_code,
+                )
+            return load_tokenizer(spec)
     except UserError:
         raise
     except Exception as error:  # of many libraries: a name, a folder, or what lies in it is wrong
@@ -50,17 +44,6 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
             return Mistake(out_of_reach(name, "model"), ("model",))
         said = one_line(error)
         return Mistake(f"the model {name} cannot be loaded: {said}", ("model",))
-
-
-def _out_of_reach(spec: ModelSpec) -> str | None:
-    """A name on the hub that is not cached while nobody answers there."""
-    names = dict.fromkeys((*((spec.location,) if spec.path else ()), spec.tokenizer_location))
-    for name in names:
-        on_hub = "/" in name and not Path(name).is_dir()
-        missing = on_hub and not offline() and not model_is_cached(name, spec.revision)
-        if missing and not reachable():
-            return name
-    return None
 
 
 def drift_mistakes(suite: Suite) -> Iterator[Mistake]:
