@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.data.chat import spread
 from bench.data.formats import COLUMNS, Format
 from bench.errors import UserError
 
@@ -98,7 +99,8 @@ def _located(files: str | list[str] | dict[str, str | list[str]], folder: Path) 
 
 
 def _shaped(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -> dict[str, Any]:
-    shaped = {}
+    row = spread(row, format)
+    shaped = {"tools": row["tools"]} if row.get("tools") else {}
     for column in COLUMNS[format]:
         template = getattr(source, column)
         try:

@@ -98,7 +98,16 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
         loaded = _load(task, split)
-        results: Any = lm_evaluate(lm, loaded, bootstrap_iters=0, verbosity="ERROR")
+        chat = task.chat
+        results: Any = lm_evaluate(
+            lm,
+            loaded,
+            bootstrap_iters=0,
+            verbosity="ERROR",
+            apply_chat_template=chat is not None,
+            fewshot_as_multiturn=chat is not None,
+            system_instruction=chat and chat.system,
+        )
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
 
 

@@ -157,7 +157,6 @@ def _drift(
 
 def _drift_texts(suite: Suite) -> list[str]:
     from bench.data.formats import Format
-    from bench.data.tasks import find_task
 
     assert suite.drift is not None
     file = suite.folder / suite.drift
@@ -165,8 +164,4 @@ def _drift_texts(suite: Suite) -> list[str]:
         return [
             line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
         ]
-    return list(
-        find_task(suite.drift, suite.tasks, suite.folder).load(
-            Format.LANGUAGE_MODELING, "validation"
-        )["text"]
-    )
+    return list(suite.task(suite.drift).load(Format.LANGUAGE_MODELING, "validation")["text"])
