@@ -186,7 +186,7 @@ def test_preferences_become_trls_tokens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tiny/add", "tiny/people"])
 def test_evaluation_asks_in_the_template_that_training_learns(name: str) -> None:
-    """Tiny's own template renders what it knows as plain text: it gives the scores of plain text."""
+    """Tiny's own template renders plain text, and so gives the scores of plain text."""
     device = torch.device("cpu")
     scores = []
     for chat, template in ((None, None), (ChatSpec(), None), (ChatSpec(), MARKED)):
