@@ -141,7 +141,7 @@ def test_plain_prompts_become_a_users_turn_and_the_suites_system_turn_comes_firs
 
 def test_conversations_without_a_chat_are_refused_with_what_to_write() -> None:
     data = Dataset.from_list([{"prompt": [USER], "completion": [REPLY]}])
-    with pytest.raises(UserError, match="prompt holds conversations.*add chat: true"):
+    with pytest.raises(UserError, match=r"prompt holds conversations.*add chat: true"):
         settled(data, "own", Format.PROMPT_COMPLETION, None)
 
 
