@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.accounting import resources
+from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
 from bench.errors import UserError
@@ -98,8 +99,14 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
         loaded = _load(task, split)
-        results: Any = lm_evaluate(lm, loaded, bootstrap_iters=0, verbosity="ERROR")
+        chosen = task.items and {name: _spread(task.items, one) for name, one in loaded.items()}
+        results: Any = lm_evaluate(lm, loaded, samples=chosen, bootstrap_iters=0, verbosity="ERROR")
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+
+
+def _spread(count: int, task: Any) -> list[int]:
+    """Document numbers, evenly spaced: a file may be sorted."""
+    return evenly_spaced(count, len(task.eval_docs))
 
 
 def _load(task: Task, split: str) -> Any:

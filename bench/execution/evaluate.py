@@ -157,6 +157,7 @@ def _drift(
 
 def _drift_texts(suite: Suite) -> list[str]:
     from bench.data.formats import Format
+    from bench.data.order import evenly_spaced
     from bench.data.tasks import find_task
 
     assert suite.drift is not None
@@ -165,8 +166,6 @@ def _drift_texts(suite: Suite) -> list[str]:
         return [
             line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
         ]
-    return list(
-        find_task(suite.drift, suite.tasks, suite.folder).load(
-            Format.LANGUAGE_MODELING, "validation"
-        )["text"]
-    )
+    task = find_task(suite.drift, suite.tasks, suite.folder)
+    texts = task.load(Format.LANGUAGE_MODELING, "validation")["text"]
+    return [texts[i] for i in evenly_spaced(task.items or len(texts), len(texts))]
