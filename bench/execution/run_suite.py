@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from bench.cache import cache_folder
 from bench.execution.executors import local
 from bench.execution.worker import Job
 from bench.records.schema import RETRIED
-from bench.records.store import Store, cache_folder
+from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
@@ -24,6 +25,8 @@ def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> N
     with store.lock():
         runs = known_runs(suite, devices, store)
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
+        if left:
+            suite.start().prepare()
         with watch(total, len(runs) - left) as watcher:
             known: set[str] = set()
             while fresh := [r for r in runs if r.id not in known]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from bench.errors import UserError
 from bench.methods.entry import Place
+from bench.models import gguf
 from bench.suite.mistakes import beyond_schema, in_schema
 from bench.suite.schema import Suite
 from bench.suite.search import left_open
@@ -38,13 +39,16 @@ def parse(content: dict[str, Any], folder: Path = Path()) -> Suite:
 
 
 def resolved(suite: Suite) -> str:
-    """The suite as YAML with nothing left to defaults; what tuning is to draw stays open."""
+    """The suite as YAML with nothing left to defaults; what tuning is to draw stays open. A comment
+    says what a GGUF model is."""
     content = suite.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"methods"})
     content["methods"] = [
         {m.name: left_open(m.recipe) if suite.tuning else m.recipe.parameters, "as": m.label}
         for m in suite.methods
     ]
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    models = [f"# {name}: {gguf.about(name)}\n" for name in suite.model.gguf_names]
+    return "".join(models) + text
 
 
 def _with_lines(

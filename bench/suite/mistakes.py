@@ -11,6 +11,7 @@ from bench.data.sources import SourceSpec
 from bench.data.tasks import TaskSpec, find_task, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
+from bench.models import gguf
 from bench.models.spec import ModelSpec
 from bench.suite.plan import tuned_label
 from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
@@ -116,7 +117,13 @@ def _missing_files(suite: Suite) -> Found:
     text, path = suite.drift or "", suite.model.path or ""
     if text.endswith(".txt") and not (here / text).is_file():
         yield ("drift",), f"there is no text file {here / text}"
-    if path.startswith((".", "/", "~")) and not (here / path).is_dir():
+    try:
+        for name in suite.model.gguf_names:
+            gguf.find(name, here)
+    except UserError as error:
+        yield ("model",), str(error)
+        return
+    if not gguf.is_gguf(path) and path.startswith((".", "/", "~")) and not (here / path).is_dir():
         yield ("model",), f"there is no model folder {here / path}"
 
 

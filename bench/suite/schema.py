@@ -12,7 +12,8 @@ from pydantic.json_schema import SkipJsonSchema
 from bench.accounting.budget import CURRENCIES, Budget, Currency
 from bench.data.tasks import TaskSpec
 from bench.methods.entry import Resolved, entry, label, resolve
-from bench.models.spec import ModelSpec
+from bench.models.gguf import SUFFIX
+from bench.models.spec import EMBEDDED, ModelSpec
 
 MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
@@ -202,6 +203,13 @@ class Suite(Strict):
         local = {
             key: str((self.folder / name).resolve())
             for key in ("path", "tokenizer")
-            if (name := getattr(self.model, key)) and (self.folder / name).is_dir()
+            if (name := getattr(self.model, key)) and self._is_local(name)
         }
         return self.model.model_copy(update=local)
+
+    def _is_local(self, name: str) -> bool:
+        """Whether a model's name is a path; one that names a model stays that, whatever folder is
+        called the same.
+        """
+        local = name.endswith(SUFFIX) or (self.folder / name).is_dir()
+        return local and name not in EMBEDDED
