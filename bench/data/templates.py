@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 
-def filled(template: str, row: Mapping[str, Any]) -> str:
-    """The text that a template makes of a row. A `UserError` says what is missing or wrong."""
+def filled(template: str, row: Mapping[str, Any]) -> Any:
+    """The text that a template makes of a row. A column alone, "{chosen}", that holds a list, such
+    as one of turns, stays a list. A `UserError` says what is missing or wrong.
+    """
+    if isinstance(alone := row.get(template[1:-1]), list) and template == f"{{{template[1:-1]}}}":
+        return alone
     if "{{" in template or "{%" in template:
         return _told(template, row, lambda: _environment().from_string(template).render(row))
     try:
