@@ -193,7 +193,7 @@ def test_evaluation_asks_in_the_template_that_training_learns(name: str) -> None
         spec = TINY.with_chat_template(template)
         model = load_model(spec, torch.float32, device)
         task = tiny_task(name)
-        asked = Task(name, task.loaders, task.evaluation, task.fingerprint, chat)
+        asked = Task(name, task.loaders, task.evaluation, task.fingerprint, chat=chat)
         lm = open_model(model, load_tokenizer(spec), 64, device)
         scores.append(score(lm, asked, "test")[0])
     plain, same, other = scores

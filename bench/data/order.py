@@ -24,6 +24,12 @@ def order(count: int, seed: int) -> Iterator[int]:
         yield from rng.permutation(count).tolist()
 
 
+def evenly_spaced(count: int, total: int) -> list[int]:
+    """`count` of the numbers 0 … total-1, or all of them where there are fewer."""
+    count = min(count, total)
+    return [i * total // count for i in range(count)]
+
+
 def derive(seed: int, axis: str) -> int:
     """The seed of one axis of randomness, by SHA-256, in 0 … 2³¹-1."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1

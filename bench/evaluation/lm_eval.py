@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.accounting import resources
+from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
 from bench.errors import UserError
@@ -102,6 +103,7 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
         results: Any = lm_evaluate(
             lm,
             loaded,
+            samples=task.items and {n: _spread(task.items, one) for n, one in loaded.items()},
             bootstrap_iters=0,
             verbosity="ERROR",
             apply_chat_template=chat is not None,
@@ -109,6 +111,11 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
             system_instruction=chat and chat.system,
         )
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+
+
+def _spread(count: int, task: Any) -> list[int]:
+    """Document numbers, evenly spaced: a file may be sorted."""
+    return evenly_spaced(count, len(task.eval_docs))
 
 
 def _load(task: Task, split: str) -> Any:

@@ -202,7 +202,13 @@ class Suite(Strict):
         description="shares of the budget that each recipe is trained on too, for a learning curve",
     )
     methods: list[MethodSpec] = Field(min_length=1)
-    tasks: dict[str, TaskSpec] = Field(default={}, description="your own tasks")
+    tasks: dict[str, TaskSpec] = Field(
+        default={},
+        description=(
+            "your own tasks, or the name of a YAML file with them, in which relative paths start at"
+            " that file"
+        ),
+    )
 
     folder: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
     """Where the suite file lies, which no suite says itself; relative paths in it start here."""
