@@ -103,7 +103,7 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
         results: Any = lm_evaluate(
             lm,
             loaded,
-            samples=task.items and {n: _spread(task.items, one) for n, one in loaded.items()},
+            samples=_chosen(task, loaded),
             bootstrap_iters=0,
             verbosity="ERROR",
             apply_chat_template=chat is not None,
@@ -113,9 +113,11 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
 
 
-def _spread(count: int, task: Any) -> list[int]:
-    """Document numbers, evenly spaced: a file may be sorted."""
-    return evenly_spaced(count, len(task.eval_docs))
+def _chosen(task: Task, loaded: Any) -> dict[str, list[int]] | None:
+    """Numbers of the documents that count, evenly spaced, as a file may be sorted; None for all."""
+    if task.items is None:
+        return None
+    return {name: evenly_spaced(task.items, len(one.eval_docs)) for name, one in loaded.items()}
 
 
 def _load(task: Task, split: str) -> Any:
