@@ -15,6 +15,8 @@ from bench.errors import UserError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from bench.data.rewards.reward import Reward
+
 Split = Literal["train", "validation"]
 
 
@@ -60,9 +62,12 @@ class SourceSpec(BaseModel):
 
 
 def loader(
-    task: str, format: Format, source: SourceSpec, folder: Path
+    task: str, format: Format, source: SourceSpec, folder: Path, reward: Reward | None = None
 ) -> Callable[[Split], Dataset]:
-    """What loads a split in the columns of a format; relative paths start at `folder`."""
+    """What loads a split in the columns of a format; relative paths start at `folder`.
+
+    A `reward` says whether prompts need an answer, and whether other columns are kept beside it.
+    """
 
     def load(split: Split) -> Dataset:
         import datasets
@@ -80,7 +85,10 @@ def loader(
         )
         assert isinstance(data, datasets.Dataset)
         return data.map(
-            lambda row: _shaped(row, task, format, source),
+            lambda row: {
+                **(_extra(row) if reward and reward.needs_columns else {}),
+                **_shaped(row, task, format, source, _columns(row, format, source, reward)),
+            },
             remove_columns=data.column_names,
             load_from_cache_file=False,
             keep_in_memory=True,
@@ -97,9 +105,26 @@ def _located(files: str | list[str] | dict[str, str | list[str]], folder: Path) 
     return files if "://" in files else str((folder / files).resolve())
 
 
-def _shaped(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -> dict[str, Any]:
+def _extra(row: dict[str, Any]) -> dict[str, Any]:
+    """What a reward function is handed beside prompts and completions, as TRL does."""
+    return {key: value for key, value in row.items() if key not in ("completion", "completion_ids")}
+
+
+def _columns(
+    row: dict[str, Any], format: Format, source: SourceSpec, reward: Reward | None
+) -> tuple[str, ...]:
+    """The format's columns; without an answer where no reward needs it and the data has none."""
+    unneeded = reward is not None and not reward.needs_answer
+    if unneeded and source.answer is None and "answer" not in row:
+        return tuple(column for column in COLUMNS[format] if column != "answer")
+    return COLUMNS[format]
+
+
+def _shaped(
+    row: dict[str, Any], task: str, format: Format, source: SourceSpec, columns: tuple[str, ...]
+) -> dict[str, Any]:
     shaped = {}
-    for column in COLUMNS[format]:
+    for column in columns:
         template = getattr(source, column)
         try:
             if column in ("completions", "scores", "label"):

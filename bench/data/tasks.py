@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.data.formats import Format
+from bench.data.rewards.reward import EXACT, KINDS, Reward, RewardTerms
 from bench.data.sources import SourceSpec, Split, loader
 from bench.entry_points import Offer, offers
 from bench.errors import UserError, nearest
@@ -34,10 +35,27 @@ class TaskSpec(BaseModel):
     unpaired_preference: SourceSpec | None = Field(default=None, alias="unpaired-preference")
     prompt_only: SourceSpec | None = Field(default=None, alias="prompt-only")
     ranking: SourceSpec | None = None
+    reward: RewardTerms | None = Field(
+        default=None,
+        description=(
+            f"what a completion of a prompt-only row earns: {KINDS}, or a list with weights"
+            " [default: exact]"
+        ),
+    )
     evaluate: str | None = Field(
         default=None,
         description="an lm-eval task: its name, or a YAML file relative to the suite file",
     )
+
+    @model_validator(mode="after")
+    def _reward_has_prompts(self) -> TaskSpec:
+        if self.reward is not None and self.prompt_only is None:
+            raise ValueError("reward: belongs to prompt-only data, and the task has none")
+        return self
+
+    def reward_of(self, folder: Path) -> Reward:
+        """The reward, whose files lie relative to `folder`."""
+        return EXACT if self.reward is None else Reward(self.reward, folder)
 
     def sources(self) -> dict[Format, SourceSpec]:
         found = {f: getattr(self, f.value.replace("-", "_")) for f in Format}
@@ -54,6 +72,8 @@ class Task:
     """An lm-eval task: a built-in name, or the content of its YAML."""
     fingerprint: str
     """Changes when the content changes; it enters the ids of runs."""
+    reward: Reward = EXACT
+    """What a completion of a prompt-only row earns."""
 
     @property
     def formats(self) -> frozenset[Format]:
@@ -110,18 +130,25 @@ def _offered(name: str, offer: Offer) -> Task:
 
 
 def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
-    digest = hashlib.sha256(spec.model_dump_json().encode())
+    reward = spec.reward_of(folder)
+    unset = {"reward"} if spec.reward is None else None  # ids from before there were rewards stay
+    digest = hashlib.sha256(spec.model_dump_json(exclude=unset).encode())
     for source in spec.sources().values():
         for file in source.files(folder):
             if not file.is_file():
                 raise UserError(f"task {name}: there is no data file {file}")
             digest.update(file.read_bytes())
+    for content in reward.content():
+        digest.update(content)
     evaluation: str | dict[str, Any] | None = spec.evaluate
     if spec.evaluate is not None and spec.evaluate.endswith((".yaml", ".yml")):
         evaluation = read_lm_eval_yaml(folder / spec.evaluate)
         digest.update(json.dumps(evaluation, sort_keys=True, default=str).encode())
-    loaders = {f: loader(name, f, source, folder) for f, source in spec.sources().items()}
-    return Task(name, loaders, evaluation, digest.hexdigest()[:16])
+    loaders = {
+        f: loader(name, f, source, folder, reward if f == Format.PROMPT_ONLY else None)
+        for f, source in spec.sources().items()
+    }
+    return Task(name, loaders, evaluation, digest.hexdigest()[:16], reward)
 
 
 def read_lm_eval_yaml(file: Path) -> dict[str, Any]:

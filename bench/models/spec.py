@@ -6,18 +6,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-if TYPE_CHECKING:
-    pass
-
+from bench.fingerprints import of_model_folder
 
 TINY = Path(__file__).parent.parent / "tiny" / "weights"
-
-
-SAMPLED = 1 << 20  # bytes from each end of a file that stand for it in a fingerprint
 
 
 class ModelSpec(BaseModel):
@@ -81,15 +76,6 @@ def fingerprint(spec: ModelSpec) -> str:
     for name in filter(None, (spec.path and spec.location, spec.tokenizer_location)):
         folder = Path(name)
         digest.update(b"local" if folder.is_dir() else name.encode())
-        for file in sorted(folder.glob("*")) if folder.is_dir() else []:
-            if file.suffix in {".json", ".safetensors", ".model", ".jinja"}:
-                digest.update(f"{file.name} {file.stat().st_size}".encode())
-                digest.update(_ends(file))
+        for content in of_model_folder(folder) if folder.is_dir() else ():
+            digest.update(content)
     return digest.hexdigest()[:16]
-
-
-def _ends(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        head = stream.read(SAMPLED)
-        stream.seek(max(SAMPLED, file.stat().st_size - SAMPLED))
-        return head + stream.read()
