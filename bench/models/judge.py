@@ -33,11 +33,9 @@ class Judge:
             raise BrokenReward(
                 f"reward {self.name} cannot read conversations: its tokenizer has no chat template"
             )
-        wholes = [p + c for p, c in zip(prompts, completions, strict=True)]
-        texts = [
-            self.tokenizer.apply_chat_template(whole, tokenize=False) if chat else whole
-            for whole in wholes
-        ]
+        texts: Any = [p + c for p, c in zip(prompts, completions, strict=True)]
+        if chat:
+            texts = [self.tokenizer.apply_chat_template(turns, tokenize=False) for turns in texts]
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         batch = self.tokenizer(
             texts,

@@ -162,4 +162,4 @@ class Reward:
         return None
 
 
-EXACT = Reward((RewardTerm(name="exact"),))
+EXACT = Reward.of("exact")
