@@ -45,12 +45,12 @@ def earned(
 
 def judge(session: Session, term: RewardTerm) -> Judge:
     """The classifier of a reward, loaded once in a session: frozen, and charged as reward."""
-    place = term.judge(session.task.reward.folder)
+    name, place = str(term.model), term.judge(session.task.reward.folder)
     if place not in session.judges:
-        model = session._handed_out(lambda _, *where: load_judge(place, *where), "reward")
+        model = session._handed_out(lambda _, *where: load_judge(name, place, *where), "reward")
         tokenizer = load_judge_tokenizer(place)
         model.config.pad_token_id = tokenizer.pad_token_id
-        session.judges[place] = Judge(str(term.model), model, tokenizer)
+        session.judges[place] = Judge(name, model, tokenizer)
     return session.judges[place]
 
 

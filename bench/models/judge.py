@@ -48,7 +48,7 @@ class Judge:
         return batch.to(self.model.device)
 
 
-def load_judge(place: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def load_judge(name: str, place: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The classifier in a folder or on the hub, its weights in `dtype`; safetensors only, and never
     code that came with it. `BrokenReward` where it does not hold all its weights.
     """
@@ -59,7 +59,7 @@ def load_judge(place: str, dtype: torch.dtype, device: torch.device) -> PreTrain
     )
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"]))
-        raise BrokenReward(f"reward {place} is no whole sequence classifier: it has no {missing}")
+        raise BrokenReward(f"reward {name} is no whole sequence classifier: it has no {missing}")
     return model.to(device).requires_grad_(False).eval()
 
 
