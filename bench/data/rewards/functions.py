@@ -4,7 +4,6 @@ a limit of time.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.util
 import inspect
@@ -119,7 +118,10 @@ def earned(
     try:
         with _limited(limit):
             found = function(**given)
-            found = asyncio.run(found) if inspect.iscoroutine(found) else found
+            if inspect.iscoroutine(found):
+                import asyncio  # late: the command line must not wait for it
+
+                found = asyncio.run(found)
             values = list(found) if isinstance(found, Iterable) else None
     except KeyboardInterrupt:
         raise

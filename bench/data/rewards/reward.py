@@ -115,7 +115,8 @@ class Reward:
         try:
             return cls(_TERMS.validate_python(written), folder)
         except ValidationError as error:
-            raise UserError(f"reward: {error.errors()[0]['msg']}") from None
+            first = error.errors()[0]
+            raise UserError(f"reward: {first.get('ctx', {}).get('error', first['msg'])}") from None
 
     @property
     def highest(self) -> float | None:

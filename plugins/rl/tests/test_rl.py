@@ -5,6 +5,7 @@ it learns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench_rl.rollout import log_probs, sample
 from datasets import Dataset
 from transformers import set_seed
 
-from bench import Format, Method, Session
+from bench import Format, Method, Reward, Session
 from bench.accounting.budget import Budget
 from bench.data.tasks import Task
 from bench.testing import tiny_session
@@ -144,6 +145,32 @@ def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: P
         "the first loss is the start's own"
     )
     assert again.ledger.steps == 3
+
+
+@pytest.mark.parametrize("reward", [[{"exact": 0.75}, {"number": 0.5}], {"rewards.py:length": 1}])
+def test_rejection_sampling_keeps_what_is_right_or_else_the_best(
+    reward: object, tmp_path: Path
+) -> None:
+    (tmp_path / "rewards.py").write_text(
+        "def length(completions, **columns):\n    return [float(len(c)) for c in completions]\n"
+    )
+    session = tiny_session(tmp_path / "work", Budget("steps", 3), task=KNOWN)
+    session.task = replace(session.task, reward=Reward.of(reward, tmp_path))
+    method = RejectionSampling(num_samples=4, max_prompts=8, temperature=1.5, **SHORT)
+    seen: list[float] = []
+
+    def earned(rollout: Any, rows: Any) -> torch.Tensor:
+        seen.extend((found := of_task(session, rollout, rows)).tolist())
+        return found
+
+    kept = list(accepted(method, session, earned))
+    if session.task.reward.highest is None:
+        assert len(kept) == 8, "one of each prompt"
+    else:
+        assert session.task.reward.highest == 1.25
+        assert len(kept) == seen.count(1.25) > 0
+        assert set(seen) >= {0.0, 1.25}
+    session.close()
 
 
 def test_sampling_spends_its_share(tmp_path: Path) -> None:
