@@ -367,6 +367,14 @@ def test_a_reward_that_cannot_be_had_is_told_before_anything_trains(
     assert "Traceback" not in result.stderr
 
 
+def test_what_a_file_prints_does_not_stand_in_the_plan(bench: Bench, tmp_path: Path) -> None:
+    _write(tmp_path, "rewards.py:short", source="print('hello')\n" + FUNCTIONS)
+    result = bench("plan", "own.yaml", "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["obstacles"] == {}
+    assert "rewards.py:short: 1.0" in json.loads(result.stdout)["suite"]
+
+
 def test_a_missing_package_is_told_with_how_to_install_it(bench: Bench, tmp_path: Path) -> None:
     _write(tmp_path, "math")
     result = bench("plan", "own.yaml")

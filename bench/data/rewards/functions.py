@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -84,7 +84,7 @@ def imported(name: str, folder: Path) -> Callable[..., Any]:
     where, _, called = name.rpartition(":")
     file = source(name, folder)
     try:
-        with _limited(LIMIT):
+        with _limited(LIMIT), redirect_stdout(sys.stderr):  # what is printed there is a plan
             local = file if where.endswith(".py") else None
             module = _run(local) if local else importlib.import_module(where)
             found = getattr(module, called, None)
