@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bench.analysis.results import Results, load
     from bench.data.chat import Conversation
     from bench.data.formats import Format
+    from bench.data.rewards.reward import Reward
     from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
     from bench.execution.notebook import run
@@ -33,6 +34,7 @@ __all__ = [
     "Method",
     "Range",
     "Results",
+    "Reward",
     "Session",
     "Skipped",
     "Task",
@@ -56,6 +58,7 @@ _HOMES = {
     "Method": "methods.method",
     "Range": "methods.search_space",
     "Results": "analysis.results",
+    "Reward": "data.rewards.reward",
     "Session": "methods.session",
     "Skipped": "errors",
     "Task": "data.tasks",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.chat import spread
 from bench.data.formats import COLUMNS, Format
@@ -17,6 +17,8 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from bench.data.rewards.reward import Reward
 
 Split = Literal["train", "validation"]
 
@@ -46,6 +48,7 @@ class SourceSpec(BaseModel):
     validation_split: str = Field(default="validation", description="the split to select on")
     where: str | None = Field(
         default=None,
+        exclude_if=lambda value: value is None,  # a key that came later must not change older ids
         description="a Jinja expression over the columns; rows for which it is false are left out",
     )
     prompt: str | None = None
@@ -64,10 +67,6 @@ class SourceSpec(BaseModel):
         default=None, description="column or expression with a list of scores"
     )
 
-    @model_serializer(mode="wrap")
-    def _set_ones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unset(handler(self), "where")
-
     def files(self, folder: Path) -> list[Path]:
         """The local data files, which need not exist."""
         given = self.data_files or []
@@ -82,17 +81,13 @@ class SourceSpec(BaseModel):
         return self.model_copy(update={"data_files": _seen_from(place, self.data_files)})
 
 
-def without_unset(content: Mapping[str, Any], *later: str) -> dict[str, Any]:
-    """A dump without the keys that came `later` and are not set: they must not change what an older
-    suite hashes to.
-    """
-    return {key: value for key, value in content.items() if value is not None or key not in later}
-
-
 def loader(
-    task: str, format: Format, source: SourceSpec, folder: Path
+    task: str, format: Format, source: SourceSpec, folder: Path, reward: Reward | None = None
 ) -> Callable[[Split], Dataset]:
-    """What loads a split in the columns of a format; relative paths start at `folder`."""
+    """What loads a split in the columns of a format; relative paths start at `folder`.
+
+    A `reward` says whether prompts need an answer, and whether other columns are kept beside it.
+    """
 
     def load(split: Split) -> Dataset:
         import datasets
@@ -115,8 +110,15 @@ def loader(
                 load_from_cache_file=False,
                 keep_in_memory=True,
             )
+
+        def shape(row: dict[str, Any]) -> dict[str, Any]:
+            row = row if source.prompt else spread(row, format)
+            extra = _extra(row) if reward and reward.needs_columns else {}
+            columns = _columns(row, format, source, reward)
+            return {**extra, **_shaped(row, task, format, source, columns)}
+
         return data.map(
-            lambda row: _shaped(row, task, format, source),
+            shape,
             remove_columns=data.column_names,
             load_from_cache_file=False,
             keep_in_memory=True,
@@ -152,11 +154,27 @@ def _keeps(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -
         return bool(evaluated(source.where, row))
 
 
-def _shaped(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -> dict[str, Any]:
-    row = row if source.prompt else spread(row, format)
+def _extra(row: dict[str, Any]) -> dict[str, Any]:
+    """What a reward function is handed beside prompts and completions, as TRL does."""
+    return {key: value for key, value in row.items() if key not in ("completion", "completion_ids")}
+
+
+def _columns(
+    row: dict[str, Any], format: Format, source: SourceSpec, reward: Reward | None
+) -> tuple[str, ...]:
+    """The format's columns; without an answer where no reward needs it and the data has none."""
+    unneeded = reward is not None and not reward.needs_answer
+    if unneeded and source.answer is None and "answer" not in row:
+        return tuple(column for column in COLUMNS[format] if column != "answer")
+    return COLUMNS[format]
+
+
+def _shaped(
+    row: dict[str, Any], task: str, format: Format, source: SourceSpec, columns: tuple[str, ...]
+) -> dict[str, Any]:
     shaped = {"tools": row["tools"]} if row.get("tools") else {}
     with _told_where(task, format):
-        for column in COLUMNS[format]:
+        for column in columns:
             template = getattr(source, column)
             if template is None and column not in row:
                 raise no_column(column, row)

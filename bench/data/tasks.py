@@ -9,17 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.data.chat import ChatSpec, settled
 from bench.data.formats import Format
-from bench.data.sources import SourceSpec, Split, loader, relocated, without_unset
+from bench.data.rewards.reward import EXACT, KINDS, Reward, RewardTerms
+from bench.data.sources import SourceSpec, Split, loader, relocated
 from bench.entry_points import Offer, offers
 from bench.errors import UserError, nearest
 
@@ -42,6 +37,14 @@ class TaskSpec(BaseModel):
     unpaired_preference: SourceSpec | None = Field(default=None, alias="unpaired-preference")
     prompt_only: SourceSpec | None = Field(default=None, alias="prompt-only")
     ranking: SourceSpec | None = None
+    reward: RewardTerms | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # a key that came later must not change older ids
+        description=(
+            f"what a completion of a prompt-only row earns: {KINDS}, or a list with weights"
+            " [default: exact]"
+        ),
+    )
     evaluate: str | None = Field(
         default=None,
         description="an lm-eval task: its name, or a YAML file relative to the suite file",
@@ -49,12 +52,19 @@ class TaskSpec(BaseModel):
     items: int | None = Field(
         default=None,
         gt=0,
+        exclude_if=lambda value: value is None,  # a key that came later must not change older ids
         description="score on so many items, evenly spaced over the split [default: on all]",
     )
 
-    @model_serializer(mode="wrap")
-    def _set_ones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unset(handler(self), "items")
+    @model_validator(mode="after")
+    def _reward_has_prompts(self) -> TaskSpec:
+        if self.reward is not None and self.prompt_only is None:
+            raise ValueError("reward: belongs to prompt-only data, and the task has none")
+        return self
+
+    def reward_of(self, folder: Path) -> Reward:
+        """The reward, whose files lie relative to `folder`."""
+        return EXACT if self.reward is None else Reward(self.reward, folder)
 
     def sources(self) -> dict[Format, SourceSpec]:
         found = {f: getattr(self, f.value.replace("-", "_")) for f in Format}
@@ -66,7 +76,8 @@ class TaskSpec(BaseModel):
         evaluate = self.evaluate
         if evaluate is not None and evaluate.endswith(YAML):
             evaluate = relocated(place, evaluate)
-        return self.model_copy(update={**moved, "evaluate": evaluate})
+        reward = self.reward and tuple(term.seen_from(place) for term in self.reward)
+        return self.model_copy(update={**moved, "evaluate": evaluate, "reward": reward})
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,8 @@ class Task:
     """Changes when the content changes; it enters the ids of runs."""
     items: int | None = None
     """How many items, or texts for drift, it is scored on; all of them where None."""
+    reward: Reward = EXACT
+    """What a completion of a prompt-only row earns."""
     chat: ChatSpec | None = None
     """How its prompts are turns of a conversation, or None where they are plain text."""
 
@@ -149,18 +162,24 @@ def _offered(name: str, offer: Offer) -> Task:
 
 
 def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
+    reward = spec.reward_of(folder)
     digest = hashlib.sha256(spec.model_dump_json().encode())
     for source in spec.sources().values():
         for file in source.files(folder):
             if not file.is_file():
                 raise NoFile(f"task {name}: there is no data file {file}")
             digest.update(file.read_bytes())
+    for content in reward.content():
+        digest.update(content)
     evaluation: str | dict[str, Any] | None = spec.evaluate
     if spec.evaluate is not None and spec.evaluate.endswith(YAML):
         evaluation = read_lm_eval_yaml(folder / spec.evaluate)
         digest.update(json.dumps(evaluation, sort_keys=True, default=str).encode())
-    loaders = {f: loader(name, f, source, folder) for f, source in spec.sources().items()}
-    return Task(name, loaders, evaluation, digest.hexdigest()[:16], spec.items)
+    loaders = {
+        f: loader(name, f, source, folder, reward if f == Format.PROMPT_ONLY else None)
+        for f, source in spec.sources().items()
+    }
+    return Task(name, loaders, evaluation, digest.hexdigest()[:16], spec.items, reward)
 
 
 def read_lm_eval_yaml(file: Path) -> dict[str, Any]:

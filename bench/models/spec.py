@@ -11,13 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from bench import smollm2
+from bench.fingerprints import of_model_folder
 from bench.models import gguf
 
 TINY = Path(__file__).parent.parent / "tiny" / "weights"
 EMBEDDED = ("tiny", smollm2.NAME)
 """Names of models that need neither a hub nor a path."""
-
-SAMPLED = 1 << 20  # bytes from each end of a file that stand for it in a fingerprint
 
 
 class ModelSpec(BaseModel):
@@ -120,15 +119,6 @@ def fingerprint(spec: ModelSpec) -> str:
             continue
         folder = Path(name := _location(name))
         digest.update(b"local" if folder.is_dir() else name.encode())
-        for file in sorted(folder.glob("*")) if folder.is_dir() else []:
-            if file.suffix in {".json", ".safetensors", ".model", ".jinja"}:
-                digest.update(f"{file.name} {file.stat().st_size}".encode())
-                digest.update(_ends(file))
+        for content in of_model_folder(folder) if folder.is_dir() else ():
+            digest.update(content)
     return digest.hexdigest()[:16]
-
-
-def _ends(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        head = stream.read(SAMPLED)
-        stream.seek(max(SAMPLED, file.stat().st_size - SAMPLED))
-        return head + stream.read()

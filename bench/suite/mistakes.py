@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +13,7 @@ from bench.data.tasks import TaskSpec, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
 from bench.models import gguf
+from bench.models.judge import judge_problem
 from bench.models.spec import ModelSpec
 from bench.suite.plan import tuned_label
 from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
@@ -111,6 +113,8 @@ def _missing_files(suite: Suite) -> Found:
                 if not file.is_file():
                     place = ("tasks", name, format.value, "data_files")
                     yield place, f"there is no data file {file}"
+        for what in _reward(spec, here):
+            yield ("tasks", name, "reward"), what
         file = spec.evaluate or ""
         if file.endswith((".yaml", ".yml")) and not (here / file).is_file():
             yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {here / file}"
@@ -127,6 +131,16 @@ def _missing_files(suite: Suite) -> Found:
         return
     if not gguf.is_gguf(path) and path.startswith((".", "/", "~")) and not (here / path).is_dir():
         yield ("model",), f"there is no model folder {here / path}"
+
+
+def _reward(spec: TaskSpec, here: Path) -> Iterator[str]:
+    """What is wrong with a task's reward, as far as it shows before anything is trained."""
+    reward = spec.reward_of(here)
+    if (what := reward.problem()) is not None:
+        yield what
+    for term in reward.terms:
+        if term.model is not None and (what := judge_problem(term.model, term.judge(here))):
+            yield f"reward {what}"
 
 
 def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
