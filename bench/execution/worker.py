@@ -52,6 +52,7 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     """Run one stage and leave its outcome in `<stage>.json`; its output goes to `log.txt`. The body
     of a worker process.
     """
+    started = time.perf_counter()
     os.setpgid(0, 0)  # so that whatever it starts can be ended with it
     job.work.mkdir(parents=True, exist_ok=True)
     log = (job.work / "log.txt").open("a", buffering=1)
@@ -62,6 +63,8 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     quieten()
     try:
         outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
+        parts = outcome["seconds"]
+        parts["other"] = time.perf_counter() - started - sum(parts.values())
     except BaseException as error:
         traceback.print_exc()
         outcome = {"status": _status(error), "reason": _reason(error)}

@@ -98,6 +98,7 @@ class TrainSeconds(Part):
     measure: float | None = Field(default=None, description="measuring objectives and logits")
     train: float | None = Field(default=None, description="training alone")
     save: float | None = Field(default=None, description="saving the artifact")
+    other: float | None = Field(default=None, description="the rest: reading data, checking")
 
 
 class TrainStage(Part):
@@ -125,6 +126,7 @@ class EvaluationSeconds(Part):
     earlier: float | None = Field(
         default=None, description="scoring what earlier targets of a sequence left"
     )
+    other: float | None = Field(default=None, description="the rest: reading data, checking")
 
 
 class Score(Part):

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Protocol
 
+from bench.execution import kept
 from bench.execution.run_job import Outcome, run_job
 from bench.execution.worker import Job
 from bench.records.schema import Record
@@ -64,5 +65,8 @@ def _placed(
 
 def _keep(job: Job, outcome: Outcome, store: Store) -> None:
     store.put(outcome.record, outcome.items)
+    if kept.evaluation_is_open(outcome.record):
+        return
+    kept.forget(job)
     if job.suite.artifacts == "drop":
         shutil.rmtree(job.work, ignore_errors=True)
