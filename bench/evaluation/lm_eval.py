@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,23 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
         loaded = _load(task, split)
         results: Any = lm_evaluate(lm, loaded, bootstrap_iters=0, verbosity="ERROR")
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+
+
+def seconds_of(lm: GreedyLM, task: Task, split: str, enough: float) -> float:
+    """Seconds that scoring a task takes, from its first items: from more of them until a pass has
+    taken `enough` seconds, or from all.
+    """
+    with torch.no_grad():
+        loaded = _load(task, split)
+        sizes = [len(one.eval_docs) for one in loaded.values()]
+        count, took = 4, 0.0
+        while True:
+            started = time.perf_counter()
+            lm_evaluate(lm, loaded, limit=count, bootstrap_iters=0, verbosity="ERROR")
+            took = time.perf_counter() - started
+            if took > enough or count >= max(sizes):
+                return took * sum(sizes) / sum(min(size, count) for size in sizes)
+            count *= 3
 
 
 def _load(task: Task, split: str) -> Any:

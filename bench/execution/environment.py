@@ -38,7 +38,7 @@ def environment(job: Job) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "libraries": versions(),
-        "device": torch.cuda.get_device_name() if job.device.startswith("cuda") else _processor(),
+        "device": processor(job.device),
         "device_kind": job.device.partition(":")[0],
         "dtype": str(precision(job.suite, job.device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
@@ -54,7 +54,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _processor() -> str:
+def processor(device: str) -> str:
+    """Name of the GPU, or of the CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

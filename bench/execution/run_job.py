@@ -41,8 +41,8 @@ class Stopped(Exception):
 
 
 class TimeLimit:
-    """Ends a run that takes longer than its suite allows or, where that says nothing, one that has
-    made no progress for very long.
+    """Ends a run that takes longer than it may or, where nobody knows how long that is, one that
+    has made no progress for very long.
     """
 
     IDLE = 6 * 3600.0  # seconds: no step and no task takes that long
@@ -58,19 +58,22 @@ class TimeLimit:
         """Why the run must end, or None."""
         now = time.monotonic()
         if self._seconds is not None and now - self._started > self._seconds:
-            return f"took longer than its time limit of {self._seconds:,.0f} seconds"
+            limit = f"its time limit of {self._seconds:,.0f} seconds"
+            return f"took longer than {limit} (time_limit: sets another)"
         if self._seconds is None and now - self._moved > self.IDLE:
-            return f"made no progress for {self.IDLE / 3600:.0f} hours (time_limit: allows more)"
+            idle = f"{self.IDLE / 3600:.0f} hours"
+            return f"made no progress for {idle} (time_limit: sets another limit)"
         return None
 
 
 def run_job(job: Job, report: Report, stop: threading.Event, concurrent_runs: int) -> Outcome:
     """Train, evaluate, and put the record together; nothing is written outside of `job.work`.
 
-    A training of this run that is kept there is evaluated and not repeated. A stage that takes the run past its time limit is ended, with every process that it started.
+    A training of this run that is kept there is evaluated and not repeated. A stage that takes the
+    run past its time limit is ended, with every process that it started.
     Raises `Stopped` when `stop` is set.
     """
-    limit = TimeLimit(job.suite.time_limit)
+    limit = TimeLimit(job.time_limit)
     trained = evaluated = None
     if job.run.method is not None:
         trained = kept.kept_training(job)
@@ -95,6 +98,7 @@ def _stage(
     process = _context().Process(target=worker.work, args=(STAGES[name], name, job, theirs))
     process.start()
     theirs.close()
+    report(name, 0.0)
     try:
         while process.is_alive():
             if stop.is_set():

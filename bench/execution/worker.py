@@ -32,6 +32,8 @@ class Job:
     run: Run
     device: str
     work: Path
+    time_limit: float | None = None
+    """Seconds; None while nobody can say how long it should take."""
 
     @property
     def artifact(self) -> Path:

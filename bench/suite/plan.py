@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.data.formats import Format
 from bench.data.tasks import Task, find_task
 from bench.methods.composition import origins
 from bench.methods.entry import Resolved, resolve
@@ -211,6 +212,22 @@ def _drift_fingerprint(suite: Suite) -> str | None:
     if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     return find_task(suite.drift, suite.tasks, suite.folder).fingerprint
+
+
+def drift_texts(suite: Suite) -> list[str]:
+    """The plain texts that drift is measured on, for a suite that names some."""
+
+    assert suite.drift is not None
+    file = suite.folder / suite.drift
+    if file.is_file():
+        return [
+            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    return list(
+        find_task(suite.drift, suite.tasks, suite.folder).load(
+            Format.LANGUAGE_MODELING, "validation"
+        )["text"]
+    )
 
 
 def _digest(content: Any) -> str:
