@@ -57,7 +57,9 @@ PLACES = ("seconds", "loss", "ledger", "objective", "memory")
 
 
 def _write(folder: Path, artifacts: str = "drop") -> Path:
-    """A suite of one's own whose evaluation fails while a file BROKEN exists, and waits while SLOW does."""
+    """A suite of one's own whose evaluation fails while a file BROKEN exists, and waits while SLOW
+    does.
+    """
     broken = folder / "BROKEN"
     rows = [
         {
