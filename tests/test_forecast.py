@@ -150,7 +150,7 @@ model: tiny
 target: tiny/smallest
 retain: [tiny/last, tiny/sort]
 drift: tiny/text
-budget: {tokens: 15k}
+budget: {tokens: 8k}
 batch: {size: 16, max_length: 64}
 seeds: 3
 methods: [sft, lora, prompt-tuning, prefix-tuning]
@@ -173,6 +173,7 @@ def test_forecasts_hold(bench_process: Bench, tmp_path: Path) -> None:
     )
     assert process.stdout
     for line in process.stdout:
+        print(line, end="")
         if found := LEFT.search(line):
             unit = 60 if found[3] == "min" else 1
             told.append((int(found[1]), time.monotonic() - started, unit * int(found[2])))

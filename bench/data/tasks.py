@@ -6,14 +6,21 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
+from bench.data.chat import ChatSpec, settled
 from bench.data.formats import Format
-from bench.data.sources import SourceSpec, Split, loader
+from bench.data.sources import SourceSpec, Split, loader, relocated, without_unset
 from bench.entry_points import Offer, offers
 from bench.errors import UserError, nearest
 
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 GROUP = "bench.tasks"
+YAML = (".yaml", ".yml")
 
 
 class TaskSpec(BaseModel):
@@ -39,10 +47,27 @@ class TaskSpec(BaseModel):
         default=None,
         description="an lm-eval task: its name, or a YAML file relative to the suite file",
     )
+    items: int | None = Field(
+        default=None,
+        gt=0,
+        description="score on so many items, evenly spaced over the split [default: on all]",
+    )
+
+    @model_serializer(mode="wrap")
+    def _set_ones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unset(handler(self), "items")
 
     def sources(self) -> dict[Format, SourceSpec]:
         found = {f: getattr(self, f.value.replace("-", "_")) for f in Format}
         return {f: source for f, source in found.items() if source is not None}
+
+    def seen_from(self, place: str) -> TaskSpec:
+        """The same task for a reader who has to take the relative way `place` to its folder."""
+        moved = {f.value.replace("-", "_"): s.seen_from(place) for f, s in self.sources().items()}
+        evaluate = self.evaluate
+        if evaluate is not None and evaluate.endswith(YAML):
+            evaluate = relocated(place, evaluate)
+        return self.model_copy(update={**moved, "evaluate": evaluate})
 
 
 @dataclass(frozen=True)
@@ -55,6 +80,10 @@ class Task:
     """An lm-eval task: a built-in name, or the content of its YAML."""
     fingerprint: str
     """Changes when the content changes; it enters the ids of runs."""
+    items: int | None = None
+    """How many items, or texts for drift, it is scored on; all of them where None."""
+    chat: ChatSpec | None = None
+    """How its prompts are turns of a conversation, or None where they are plain text."""
 
     @property
     def formats(self) -> frozenset[Format]:
@@ -66,7 +95,11 @@ class Task:
                 f"task {self.name} has no {format} data; it offers"
                 f" {', '.join(sorted(self.loaders)) or 'none'}"
             )
-        return self.loaders[format](split)
+        return settled(self.loaders[format](split), self.name, format, self.chat)
+
+
+class NoFile(UserError):
+    """A file of data that a task names does not exist."""
 
 
 class UnknownTask(UserError):
@@ -76,10 +109,16 @@ class UnknownTask(UserError):
         super().__init__(f"there is no task {name}{nearest(name, known)}")
 
 
-def find_task(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
+def find_task(
+    name: str, declared: Mapping[str, TaskSpec], folder: Path, chat: ChatSpec | None = None
+) -> Task:
     """A task declared in the suite, one of an installed package (`tiny/add`), or an lm-eval task by
     its name (which can be evaluated only). Paths of declared tasks start at `folder`.
     """
+    return replace(_found(name, declared, folder), chat=chat)
+
+
+def _found(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
     if name in declared:
         return _declared(name, declared[name], folder)
     prefix, slash, _ = name.partition("/")
@@ -115,14 +154,14 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
     for source in spec.sources().values():
         for file in source.files(folder):
             if not file.is_file():
-                raise UserError(f"task {name}: there is no data file {file}")
+                raise NoFile(f"task {name}: there is no data file {file}")
             digest.update(file.read_bytes())
     evaluation: str | dict[str, Any] | None = spec.evaluate
-    if spec.evaluate is not None and spec.evaluate.endswith((".yaml", ".yml")):
+    if spec.evaluate is not None and spec.evaluate.endswith(YAML):
         evaluation = read_lm_eval_yaml(folder / spec.evaluate)
         digest.update(json.dumps(evaluation, sort_keys=True, default=_as_text).encode())
     loaders = {f: loader(name, f, source, folder) for f, source in spec.sources().items()}
-    return Task(name, loaders, evaluation, digest.hexdigest()[:16])
+    return Task(name, loaders, evaluation, digest.hexdigest()[:16], spec.items)
 
 
 def _as_text(value: Any) -> str:
@@ -143,9 +182,16 @@ def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
     config = dict(load_yaml(file))
     files = (config.get("dataset_kwargs") or {}).get("data_files")
     if isinstance(files, dict):
-        located = {split: str((file.parent / path).resolve()) for split, path in files.items()}
-        for path in located.values():
-            if not Path(path).is_file():
-                raise UserError(f"{file}: there is no data file {path}")
+        located = {split: _located(group, file) for split, group in files.items()}
         config["dataset_kwargs"] = {**config["dataset_kwargs"], "data_files": located}
     return config
+
+
+def _located(files: str | list[str], yaml_file: Path) -> str | list[str]:
+    """Absolute names of the data files of one split."""
+    if isinstance(files, list):
+        return [str(_located(name, yaml_file)) for name in files]
+    path = (yaml_file.parent / files).resolve()
+    if not path.is_file():
+        raise NoFile(f"{yaml_file}: there is no data file {path}")
+    return str(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.accounting import resources
+from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
 from bench.errors import UserError
@@ -99,25 +100,50 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
         loaded = _load(task, split)
-        results: Any = lm_evaluate(lm, loaded, bootstrap_iters=0, verbosity="ERROR")
+        results = _scored(lm, loaded, task)
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
 
 
 def seconds_of(lm: GreedyLM, task: Task, split: str, enough: float) -> float:
-    """Seconds that scoring a task takes, from its first items: from more of them until a pass has
+    """Seconds that scoring a task takes, from some of its items: from more of them until a pass has
     taken `enough` seconds, or from all.
     """
-    with torch.no_grad():
-        loaded = _load(task, split)
-        sizes = [len(one.eval_docs) for one in loaded.values()]
-        count, took = 4, 0.0
-        while True:
-            started = time.perf_counter()
-            lm_evaluate(lm, loaded, limit=count, bootstrap_iters=0, verbosity="ERROR")
-            took = time.perf_counter() - started
-            if took > enough or count >= max(sizes):
-                return took * sum(sizes) / sum(min(size, count) for size in sizes)
-            count *= 3
+    loaded = _load(task, split)
+    sizes = [len(one.eval_docs) for one in loaded.values()]
+    asked = [min(size, task.items or size) for size in sizes]
+    count, took = 4, 0.0
+    while True:
+        some = replace(task, items=min(count, task.items or count))
+        started = time.perf_counter()
+        with torch.no_grad():
+            _scored(lm, loaded, some)
+        took = time.perf_counter() - started
+        if took > enough or count >= max(asked):
+            return took * sum(asked) / sum(min(size, count) for size in asked)
+        count *= 3
+
+
+def _scored(lm: GreedyLM, loaded: Any, task: Task) -> Any:
+    """What lm-eval says of the tasks that a name stands for."""
+    chat = task.chat
+    chosen = (
+        {name: _spread(task.items, one) for name, one in loaded.items()} if task.items else None
+    )
+    return lm_evaluate(
+        lm,
+        loaded,
+        samples=chosen,
+        bootstrap_iters=0,
+        verbosity="ERROR",
+        apply_chat_template=chat is not None,
+        fewshot_as_multiturn=chat is not None,
+        system_instruction=chat and chat.system,
+    )
+
+
+def _spread(count: int, task: Any) -> list[int]:
+    """Document numbers, evenly spaced: a file may be sorted."""
+    return evenly_spaced(count, len(task.eval_docs))
 
 
 def _load(task: Task, split: str) -> Any:

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from bench.cache import cache_folder
 from bench.execution.environment import processor
 from bench.execution.executors import local
 from bench.execution.worker import Job
 from bench.records.schema import RETRIED
-from bench.records.store import Store, cache_folder
+from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.forecast import Forecast, alike
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
@@ -26,6 +27,8 @@ def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> N
     with store.lock():
         runs = known_runs(suite, devices, store)
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
+        if left:
+            suite.start().prepare()
         forecast = Forecast(suite)
         hear(forecast, suite, runs, store, devices[0])
         with watch(total, len(runs) - left, forecast) as watcher:

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench.data.sources import SourceSpec
-from bench.data.tasks import TaskSpec, find_task, prefixes
+from bench.data.tasks import TaskSpec, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
+from bench.models import gguf
 from bench.models.spec import ModelSpec
 from bench.suite.plan import tuned_label
 from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
@@ -113,16 +114,24 @@ def _missing_files(suite: Suite) -> Found:
         file = spec.evaluate or ""
         if file.endswith((".yaml", ".yml")) and not (here / file).is_file():
             yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {here / file}"
+    if suite.chat and suite.chat.template and not (here / suite.chat.template).is_file():
+        yield ("chat",), f"there is no template file {here / suite.chat.template}"
     text, path = suite.drift or "", suite.model.path or ""
     if text.endswith(".txt") and not (here / text).is_file():
         yield ("drift",), f"there is no text file {here / text}"
-    if path.startswith((".", "/", "~")) and not (here / path).is_dir():
+    try:
+        for name in suite.model.gguf_names:
+            gguf.find(name, here)
+    except UserError as error:
+        yield ("model",), str(error)
+        return
+    if not gguf.is_gguf(path) and path.startswith((".", "/", "~")) and not (here / path).is_dir():
         yield ("model",), f"there is no model folder {here / path}"
 
 
 def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
     try:
-        task = find_task(name, suite.tasks, suite.folder)
+        task = suite.task(name)
     except UserError as error:
         yield str(error)
         return

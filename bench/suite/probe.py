@@ -9,9 +9,8 @@ from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.data.formats import Format
 from bench.data.tasks import Task
-from bench.data.tokenize import collate, encode, token_id
+from bench.data.tokenize import collate, token_id
 from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
 from bench.suite.plan import drift_texts, tasks
@@ -106,23 +105,12 @@ class _Probe:
 
     def _encoded(self, task: Task) -> list[Any]:
         """Some training rows of a task as token ids, whatever its format."""
-        from bench.evaluation.agreement import TEXT_COLUMNS
+        from bench.evaluation.agreement import COLUMNS, first_rows
 
-        format = next((f for f in TEXT_COLUMNS if f in task.formats), None)
-        if format is None:
-            length = self._suite.batch.max_length
+        length = self._suite.batch.max_length
+        if not any(format in task.formats for format in COLUMNS):
             return [([token_id(self._tokenizer, "eos")] * length,) * 2]
-        data = task.load(format, "train")
-        rows = data[: min(SAMPLE, len(data))]
-        texts = [
-            "".join(parts) for parts in zip(*(rows[c] for c in TEXT_COLUMNS[format]), strict=True)
-        ]
-        return encode(
-            {"text": texts},
-            Format.LANGUAGE_MODELING,
-            self._tokenizer,
-            self._suite.batch.max_length,
-        )
+        return first_rows(task, "train", SAMPLE, self._tokenizer, length)
 
     def _speed(self, passes: Callable[[dict[str, Any]], None]) -> float:
         """Tokens per second, of a batch as large as patience allows: more at once are faster."""
