@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -174,12 +175,19 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
     evaluation: str | dict[str, Any] | None = spec.evaluate
     if spec.evaluate is not None and spec.evaluate.endswith(YAML):
         evaluation = read_lm_eval_yaml(folder / spec.evaluate)
-        digest.update(json.dumps(evaluation, sort_keys=True, default=str).encode())
+        digest.update(json.dumps(evaluation, sort_keys=True, default=_as_text).encode())
     loaders = {
         f: loader(name, f, source, folder, reward if f == Format.PROMPT_ONLY else None)
         for f, source in spec.sources().items()
     }
     return Task(name, loaders, evaluation, digest.hexdigest()[:16], spec.items, reward)
+
+
+def _as_text(value: Any) -> str:
+    """What stands for a value that JSON does not know: for a `!function`, its name and its file."""
+    if not inspect.isfunction(value):
+        return str(value)
+    return f"{value.__qualname__} of {Path(inspect.getfile(value)).read_text(encoding='utf-8')}"
 
 
 def read_lm_eval_yaml(file: Path) -> dict[str, Any]:

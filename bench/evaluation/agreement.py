@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from bench.data.chat import opened
 from bench.data.formats import Format
 from bench.data.render import Encoded
+from bench.data.sources import Split
 from bench.data.tokenize import collate, encode, encode_pairs, token_id
 from bench.errors import BrokenArtifact
 
@@ -41,8 +42,16 @@ def remember(model: Any, session: Any, folder: Path) -> None:
 
 def validation_rows(task: Any, tokenizer: Any, max_length: int) -> list[Encoded]:
     """A few rows of validation data, whatever formats the task offers."""
+    return first_rows(task, "validation", ROWS, tokenizer, max_length)
+
+
+def first_rows(
+    task: Any, split: Split, count: int, tokenizer: Any, max_length: int
+) -> list[Encoded]:
+    """The first rows of a split, whatever formats the task offers."""
     format = next(f for f in COLUMNS if f in task.formats)
-    rows = opened(task.load(format, "validation")[:ROWS])
+    data = task.load(format, split)
+    rows = opened(data[: min(count, len(data))])
     if format == Format.LANGUAGE_MODELING:
         return encode(rows, format, tokenizer, max_length)
     prompts, completions = (rows[name] for name in COLUMNS[format])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -99,18 +100,42 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
         loaded = _load(task, split)
-        chat = task.chat
-        results: Any = lm_evaluate(
-            lm,
-            loaded,
-            samples=_chosen(task, loaded),
-            bootstrap_iters=0,
-            verbosity="ERROR",
-            apply_chat_template=chat is not None,
-            fewshot_as_multiturn=chat is not None,
-            system_instruction=chat and chat.system,
-        )
+        results = _scored(lm, loaded, task)
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+
+
+def seconds_of(lm: GreedyLM, task: Task, split: str, enough: float) -> float:
+    """Seconds that scoring a task takes, from some of its items: from more of them until a pass has
+    taken `enough` seconds, or from all.
+    """
+    loaded = _load(task, split)
+    sizes = [len(one.eval_docs) for one in loaded.values()]
+    asked = [min(size, task.items or size) for size in sizes]
+    count, took = 4, 0.0
+    while True:
+        some = replace(task, items=min(count, task.items or count))
+        started = time.perf_counter()
+        with torch.no_grad():
+            _scored(lm, loaded, some)
+        took = time.perf_counter() - started
+        if took > enough or count >= max(asked):
+            return took * sum(asked) / sum(min(size, count) for size in asked)
+        count *= 3
+
+
+def _scored(lm: GreedyLM, loaded: Any, task: Task) -> Any:
+    """What lm-eval says of the tasks that a name stands for."""
+    chat = task.chat
+    return lm_evaluate(
+        lm,
+        loaded,
+        samples=_chosen(task, loaded),
+        bootstrap_iters=0,
+        verbosity="ERROR",
+        apply_chat_template=chat is not None,
+        fewshot_as_multiturn=chat is not None,
+        system_instruction=chat and chat.system,
+    )
 
 
 def _chosen(task: Task, loaded: Any) -> dict[str, list[int]] | None:

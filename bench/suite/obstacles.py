@@ -51,7 +51,7 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
     from bench.models.start import Start
 
     tasks = {name: suite.task(name) for name in (*suite.retain, *suite.target)}
-    start = _shape(suite.start())
+    start = shape(suite.start())
     tokenizer = load_tokenizer(start)
     for number, name in enumerate(suite.target):
         earlier = [tasks[old] for old in (*suite.retain, *suite.target[:number])]
@@ -71,7 +71,7 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
         )
 
 
-def _shape(spec: ModelSpec) -> ModelSpec:
+def shape(spec: ModelSpec) -> ModelSpec:
     """The same architecture and tokenizer with random weights, which cost nothing on `meta`."""
     if spec.random is not None:
         return spec

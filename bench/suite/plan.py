@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.data.formats import Format
+from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.methods.composition import origins
 from bench.methods.entry import Resolved, resolve
@@ -220,6 +222,19 @@ def _drift_fingerprint(suite: Suite) -> str | None:
     if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     return suite.task(suite.drift).fingerprint
+
+
+def drift_texts(suite: Suite) -> list[str]:
+    """The plain texts that drift is measured on, for a suite that names some."""
+    assert suite.drift is not None
+    file = suite.folder / suite.drift
+    if file.is_file():
+        return [
+            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    task = suite.task(suite.drift)
+    texts = task.load(Format.LANGUAGE_MODELING, "validation")["text"]
+    return [texts[i] for i in evenly_spaced(task.items or len(texts), len(texts))]
 
 
 def _digest(content: Any) -> str:

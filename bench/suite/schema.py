@@ -178,7 +178,9 @@ class Suite(Strict):
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
     time_limit: Amount | None = Field(
         default=None,
-        description="seconds that one run may take [default: until it makes no progress for hours]",
+        description=(
+            "seconds that one run may take [default: 20 times its forecast, one hour at least]"
+        ),
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
