@@ -99,14 +99,16 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
         loaded = _load(task, split)
-        chosen = task.items and {name: _spread(task.items, one) for name, one in loaded.items()}
+        chosen = _chosen(loaded, task.items)
         results: Any = lm_evaluate(lm, loaded, samples=chosen, bootstrap_iters=0, verbosity="ERROR")
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
 
 
-def _spread(count: int, task: Any) -> list[int]:
-    """Document numbers, evenly spaced: a file may be sorted."""
-    return evenly_spaced(count, len(task.eval_docs))
+def _chosen(loaded: dict[str, Any], items: int | None) -> dict[str, list[int]] | None:
+    """Document numbers of each task, evenly spaced, as a file may be sorted; None for all."""
+    if items is None:
+        return None
+    return {name: evenly_spaced(items, len(task.eval_docs)) for name, task in loaded.items()}
 
 
 def _load(task: Task, split: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from bench.data.sources import SourceSpec
-from bench.data.tasks import TaskSpec, find_task, prefixes
+from bench.data.tasks import NoFile, TaskSpec, find_task, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
 from bench.models import gguf
@@ -110,7 +111,7 @@ def _missing_files(suite: Suite) -> Found:
             for file in source.files(here):
                 if not file.is_file():
                     place = ("tasks", name, format.value, "data_files")
-                    yield place, f"there is no data file {file}"
+                    yield place, f"there is no data file {file}{_where_from(here)}"
         file = spec.evaluate or ""
         if file.endswith((".yaml", ".yml")) and not (here / file).is_file():
             yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {here / file}"
@@ -127,9 +128,18 @@ def _missing_files(suite: Suite) -> Found:
         yield ("model",), f"there is no model folder {here / path}"
 
 
+def _where_from(folder: Path) -> str:
+    """A hint at the page that may say where data files come from."""
+    page = folder / "README.md"
+    return f"; {page} says where to get it" if page.is_file() else ""
+
+
 def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
     try:
         task = find_task(name, suite.tasks, suite.folder)
+    except NoFile as error:
+        yield f"{error}{_where_from(suite.folder)}"
+        return
     except UserError as error:
         yield str(error)
         return
