@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.accounting.budget import Budget
     from bench.analysis.results import Results, load
+    from bench.data.chat import Conversation
     from bench.data.formats import Format
     from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "Choice",
+    "Conversation",
     "Diverged",
     "Format",
     "LogRange",
@@ -46,6 +48,7 @@ __all__ = [
 _HOMES = {
     "Budget": "accounting.budget",
     "Choice": "methods.search_space",
+    "Conversation": "data.chat",
     "Diverged": "methods.schedule",
     "Format": "data.formats",
     "LogRange": "methods.search_space",

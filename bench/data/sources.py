@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from bench.data.chat import spread
 from bench.data.formats import COLUMNS, Format
 from bench.data.templates import evaluated, filled, no_column
 from bench.errors import UserError
@@ -152,7 +153,8 @@ def _keeps(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -
 
 
 def _shaped(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -> dict[str, Any]:
-    shaped = {}
+    row = row if source.prompt else spread(row, format)
+    shaped = {"tools": row["tools"]} if row.get("tools") else {}
     with _told_where(task, format):
         for column in COLUMNS[format]:
             template = getattr(source, column)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
+from bench.data.chat import ChatSpec, settled
 from bench.data.formats import Format
 from bench.data.sources import SourceSpec, Split, loader, relocated, without_unset
 from bench.entry_points import Offer, offers
@@ -80,6 +81,8 @@ class Task:
     """Changes when the content changes; it enters the ids of runs."""
     items: int | None = None
     """How many items, or texts for drift, it is scored on; all of them where None."""
+    chat: ChatSpec | None = None
+    """How its prompts are turns of a conversation, or None where they are plain text."""
 
     @property
     def formats(self) -> frozenset[Format]:
@@ -91,7 +94,7 @@ class Task:
                 f"task {self.name} has no {format} data; it offers"
                 f" {', '.join(sorted(self.loaders)) or 'none'}"
             )
-        return self.loaders[format](split)
+        return settled(self.loaders[format](split), self.name, format, self.chat)
 
 
 class NoFile(UserError):
@@ -105,10 +108,16 @@ class UnknownTask(UserError):
         super().__init__(f"there is no task {name}{nearest(name, known)}")
 
 
-def find_task(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
+def find_task(
+    name: str, declared: Mapping[str, TaskSpec], folder: Path, chat: ChatSpec | None = None
+) -> Task:
     """A task declared in the suite, one of an installed package (`tiny/add`), or an lm-eval task by
     its name (which can be evaluated only). Paths of declared tasks start at `folder`.
     """
+    return replace(_found(name, declared, folder), chat=chat)
+
+
+def _found(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
     if name in declared:
         return _declared(name, declared[name], folder)
     prefix, slash, _ = name.partition("/")

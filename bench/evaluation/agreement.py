@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.data.chat import opened
 from bench.data.formats import Format
+from bench.data.render import Encoded
+from bench.data.tokenize import collate, encode, encode_pairs, token_id
 from bench.errors import BrokenArtifact
 
 if TYPE_CHECKING:
@@ -18,34 +21,32 @@ ROWS = 8
 FILE = "trained-logits.safetensors"
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest difference as a share of the largest logit: a hundred roundings, or ten of bfloat16."""
-TEXT_COLUMNS = {
+COLUMNS = {
     Format.PROMPT_COMPLETION: ("prompt", "completion"),
-    Format.LANGUAGE_MODELING: ("text",),
     Format.INSTRUCTION: ("prompt", "completion"),
     Format.PREFERENCE: ("prompt", "chosen"),
     Format.PROMPT_ONLY: ("prompt", "answer"),
+    Format.LANGUAGE_MODELING: ("text",),
 }
+"""What is looked at of each format, in the order of preference."""
 
 
 def remember(model: Any, session: Any, folder: Path) -> None:
     """Keep the trained model's logits on a few validation rows of the last target."""
-    texts = validation_texts(session.task)
-    ids = session.tokenizer(
-        texts, padding=True, truncation=True, max_length=session.max_length, return_tensors="pt"
-    )
-    given = {
-        "input_ids": ids["input_ids"],
-        "attention_mask": ids["attention_mask"],
-    }
+    rows = validation_rows(session.task, session.tokenizer, session.max_length)
+    given = collate(rows, token_id(session.tokenizer, "pad"))
+    del given["labels"]
     save_file({**given, "logits": logits(model, given, session.device)}, folder / FILE)
 
 
-def validation_texts(task: Any) -> list[str]:
-    """A few rows of validation data as plain text, whatever formats the task offers."""
-    format = next(f for f in TEXT_COLUMNS if f in task.formats)
-    rows = task.load(format, "validation")[:ROWS]
-    columns = [rows[name] for name in TEXT_COLUMNS[format]]
-    return ["".join(parts) for parts in zip(*columns, strict=True)]
+def validation_rows(task: Any, tokenizer: Any, max_length: int) -> list[Encoded]:
+    """A few rows of validation data, whatever formats the task offers."""
+    format = next(f for f in COLUMNS if f in task.formats)
+    rows = opened(task.load(format, "validation")[:ROWS])
+    if format == Format.LANGUAGE_MODELING:
+        return encode(rows, format, tokenizer, max_length)
+    prompts, completions = (rows[name] for name in COLUMNS[format])
+    return encode_pairs(prompts, completions, tokenizer, max_length)
 
 
 @torch.no_grad()

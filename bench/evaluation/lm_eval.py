@@ -99,16 +99,25 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
         loaded = _load(task, split)
-        chosen = _chosen(loaded, task.items)
-        results: Any = lm_evaluate(lm, loaded, samples=chosen, bootstrap_iters=0, verbosity="ERROR")
+        chat = task.chat
+        results: Any = lm_evaluate(
+            lm,
+            loaded,
+            samples=_chosen(task, loaded),
+            bootstrap_iters=0,
+            verbosity="ERROR",
+            apply_chat_template=chat is not None,
+            fewshot_as_multiturn=chat is not None,
+            system_instruction=chat and chat.system,
+        )
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
 
 
-def _chosen(loaded: dict[str, Any], items: int | None) -> dict[str, list[int]] | None:
-    """Document numbers of each task, evenly spaced, as a file may be sorted; None for all."""
-    if items is None:
+def _chosen(task: Task, loaded: Any) -> dict[str, list[int]] | None:
+    """Numbers of the documents that count, evenly spaced, as a file may be sorted; None for all."""
+    if task.items is None:
         return None
-    return {name: evenly_spaced(items, len(task.eval_docs)) for name, task in loaded.items()}
+    return {name: evenly_spaced(task.items, len(one.eval_docs)) for name, one in loaded.items()}
 
 
 def _load(task: Task, split: str) -> Any:

@@ -158,7 +158,6 @@ def _drift(
 def _drift_texts(suite: Suite) -> list[str]:
     from bench.data.formats import Format
     from bench.data.order import evenly_spaced
-    from bench.data.tasks import find_task
 
     assert suite.drift is not None
     file = suite.folder / suite.drift
@@ -166,6 +165,6 @@ def _drift_texts(suite: Suite) -> list[str]:
         return [
             line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
         ]
-    task = find_task(suite.drift, suite.tasks, suite.folder)
+    task = suite.task(suite.drift)
     texts = task.load(Format.LANGUAGE_MODELING, "validation")["text"]
     return [texts[i] for i in evenly_spaced(task.items or len(texts), len(texts))]

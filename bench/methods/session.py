@@ -24,6 +24,7 @@ from bench.accounting.budget import Budget
 from bench.accounting.ledger import Account, Ledger
 from bench.accounting.metering import Meter
 from bench.data import tokenize
+from bench.data.chat import Content, opened
 from bench.data.formats import Format
 from bench.data.order import derive, interleaved, order
 from bench.data.sources import Split
@@ -134,18 +135,20 @@ class Session:
         self.start = self.start.moved(folder)
 
     def dataset(self, format: Format) -> Dataset:
-        """All training rows of the target in one format, in this suite's order."""
+        """All training rows of the target in one format, in this suite's order; conversations are
+        lists of turns, as TRL's trainers take them.
+        """
         data = self.task.load(format, self._split)
         return data.select(list(islice(order(len(data), self._data_seed), len(data))))
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         """Batches of `batch_size` rows as columns, in the order that all recipes share; ends when
-        the budget is spent.
+        the budget is spent. Prompts and completions are text or `Conversation`s.
         """
         data = self.task.load(format, self._split)
         numbers = order(len(data), self._data_seed)
         while self._account.open_batch():
-            yield data[list(islice(numbers, self.batch_size))]
+            yield opened(data[list(islice(numbers, self.batch_size))])
 
     def batches(self, format: Format) -> Iterator[dict[str, Tensor]]:
         """As `rows`, tokenised: input_ids, attention_mask and labels of shape (batch_size, longest
@@ -154,14 +157,8 @@ class Session:
         if format not in BATCHED:
             raise ValueError(f"batches() gives {', '.join(BATCHED)}; take {format} as rows()")
         for rows in self.rows(format):
-            if format == Format.LANGUAGE_MODELING:
-                yield self._on_device(
-                    tokenize.collate(
-                        tokenize.encode(rows, format, self.tokenizer, self.max_length), self._pad
-                    )
-                )
-            else:
-                yield self.encode(rows["prompt"], rows["completion"])
+            encoded = tokenize.encode(rows, format, self.tokenizer, self.max_length)
+            yield self._on_device(tokenize.collate(encoded, self._pad))
 
     def old_rows(self, format: Format, size: int) -> Iterator[dict[str, list[Any]]]:
         """Batches of `size` training rows of the `old` tasks as columns, without end; every task
@@ -170,14 +167,20 @@ class Session:
         tables = [task.load(format, "train") for task in self.old if format in task.formats]
         return interleaved(tables, size, self._data_seed)
 
-    def encode(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, Tensor]:
+    def encode(
+        self, prompts: Sequence[Content], completions: Sequence[Content]
+    ) -> dict[str, Tensor]:
         """Right-padded input_ids, attention_mask and labels of (rows, longest row) on the device;
-        labels cover the completions alone.
+        labels cover the completions alone, and of a conversation the assistant's turns in them.
         """
         encoded = tokenize.encode_pairs(prompts, completions, self.tokenizer, self.max_length)
         return self._on_device(tokenize.collate(encoded, self._pad))
 
-    def pack(self, texts: Sequence[str]) -> dict[str, Tensor]:
+    def prompt_ids(self, prompts: Sequence[Content]) -> list[list[int]]:
+        """Token ids of each prompt, ready for a completion; any may be longer than `max_length`."""
+        return tokenize.prompt_ids(prompts, self.tokenizer)
+
+    def pack(self, texts: Sequence[Content]) -> dict[str, Tensor]:
         """Whole texts side by side in as few rows of `max_length` as they need: input_ids,
         position_ids and labels on the device.
 
@@ -294,4 +297,4 @@ class ValidationSession(Session):
         data = self.task.load(format, self._split)
         self._account.open_batch()
         for first in range(0, min(MEASURED_ROWS, len(data)), self.batch_size):
-            yield data[first : min(first + self.batch_size, MEASURED_ROWS)]
+            yield opened(data[first : min(first + self.batch_size, MEASURED_ROWS)])

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from bench import smollm2
 from bench.models import gguf
@@ -41,6 +41,8 @@ class ModelSpec(BaseModel):
         default=None, description="where the tokenizer comes from, when not with the model"
     )
     trust_remote_code: bool = Field(default=False, description="run code that came with the model")
+
+    _chat_template: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -82,11 +84,23 @@ class ModelSpec(BaseModel):
 
     def moved(self, folder: Path) -> ModelSpec:
         """The same tokenizer with weights from a local folder."""
-        return ModelSpec(
+        moved = ModelSpec(
             path=str(folder),
             tokenizer=self.tokenizer_location,
             trust_remote_code=self.trust_remote_code,
         )
+        return moved.with_chat_template(self.chat_template)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The suite's own chat template, or None where the tokenizer's counts."""
+        return self._chat_template
+
+    def with_chat_template(self, template: str | None) -> ModelSpec:
+        """The same model with a chat template of the suite."""
+        copy = self.model_copy()
+        copy._chat_template = template
+        return copy
 
 
 def _location(name: str) -> str:

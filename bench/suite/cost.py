@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from bench.data.chat import opened
 from bench.data.formats import Format
-from bench.data.tasks import find_task
 from bench.data.tokenize import encode
 from bench.models.load import load_tokenizer
 from bench.suite.schema import Suite
@@ -88,14 +88,14 @@ def _parameters(suite: Suite) -> int:
 
 
 def _tokens_per_row(suite: Suite) -> float:
-    task = find_task(suite.target[0], suite.tasks, suite.folder)
+    task = suite.task(suite.target[0])
     format = next(
         (f for f in (Format.PROMPT_COMPLETION, Format.LANGUAGE_MODELING) if f in task.formats), None
     )
     if format is None:
         return float(suite.batch.max_length)
     data = task.load(format, "train")
-    rows = data[: min(SAMPLE, len(data))]
+    rows = opened(data[: min(SAMPLE, len(data))])
     encoded = encode(rows, format, load_tokenizer(suite.start()), suite.batch.max_length)
     return sum(len(ids) for ids, _ in encoded) / len(encoded)
 

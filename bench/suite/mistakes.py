@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench.data.sources import SourceSpec
-from bench.data.tasks import NoFile, TaskSpec, find_task, prefixes
+from bench.data.tasks import NoFile, TaskSpec, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
 from bench.models import gguf
@@ -115,6 +115,8 @@ def _missing_files(suite: Suite) -> Found:
         file = spec.evaluate or ""
         if file.endswith((".yaml", ".yml")) and not (here / file).is_file():
             yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {here / file}"
+    if suite.chat and suite.chat.template and not (here / suite.chat.template).is_file():
+        yield ("chat",), f"there is no template file {here / suite.chat.template}"
     text, path = suite.drift or "", suite.model.path or ""
     if text.endswith(".txt") and not (here / text).is_file():
         yield ("drift",), f"there is no text file {here / text}"
@@ -136,7 +138,7 @@ def _where_from(folder: Path) -> str:
 
 def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
     try:
-        task = find_task(name, suite.tasks, suite.folder)
+        task = suite.task(name)
     except NoFile as error:
         yield f"{error}{_where_from(suite.folder)}"
         return

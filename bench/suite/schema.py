@@ -10,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.json_schema import SkipJsonSchema
 
 from bench.accounting.budget import CURRENCIES, Budget, Currency
-from bench.data.tasks import TaskSpec
+from bench.data.chat import ChatSpec
+from bench.data.tasks import Task, TaskSpec, find_task
 from bench.methods.entry import Resolved, entry, label, resolve
 from bench.models.gguf import SUFFIX
 from bench.models.spec import EMBEDDED, ModelSpec
@@ -27,6 +28,10 @@ def _amount(value: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
+
+
+def _as_chat(value: Any) -> Any:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
 def _as_seeds(value: Any) -> Any:
@@ -159,6 +164,16 @@ class Suite(Strict):
     drift: str | None = Field(
         default=None, description="plain text (a .txt file or a task) on which drift is measured"
     )
+    chat: Annotated[
+        ChatSpec | None,
+        BeforeValidator(_as_chat, json_schema_input_type=bool | ChatSpec | None),
+    ] = Field(
+        default=None,
+        description=(
+            "true: the tokenizer's chat template renders all prompts, in training and in"
+            " evaluation; a plain prompt is a user's turn"
+        ),
+    )
     budget: BudgetSpec
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
     time_limit: Amount | None = Field(
@@ -205,7 +220,8 @@ class Suite(Strict):
             for key in ("path", "tokenizer")
             if (name := getattr(self.model, key)) and self._is_local(name)
         }
-        return self.model.model_copy(update=local)
+        moved = self.model.model_copy(update=local)
+        return moved.with_chat_template(self.chat and self.chat.template_text(self.folder))
 
     def _is_local(self, name: str) -> bool:
         """Whether a model's name is a path; one that names a model stays that, whatever folder is
@@ -213,3 +229,7 @@ class Suite(Strict):
         """
         local = name.endswith(SUFFIX) or (self.folder / name).is_dir()
         return local and name not in EMBEDDED
+
+    def task(self, name: str) -> Task:
+        """A task that the suite names, its prompts plain or turns as the suite says."""
+        return find_task(name, self.tasks, self.folder, self.chat)

@@ -96,7 +96,7 @@ def sample(
     """
     tokenizer = session.tokenizer
     room = min(max_completion_length, session.max_length // 2)
-    encoded = [ids[room - session.max_length :] for ids in tokenizer(list(prompts))["input_ids"]]
+    encoded = [ids[room - session.max_length :] for ids in session.prompt_ids(prompts)]
     width = max(map(len, encoded))
     ids = torch.tensor(
         [[tokenizer.pad_token_id] * (width - len(row)) + row for row in encoded],
