@@ -174,8 +174,8 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
         digest.update(content)
     evaluation: str | dict[str, Any] | None = spec.evaluate
     if spec.evaluate is not None and spec.evaluate.endswith(YAML):
-        evaluation = read_lm_eval_yaml(folder / spec.evaluate)
-        digest.update(json.dumps(evaluation, sort_keys=True, default=_as_text).encode())
+        evaluation, content = _lm_eval_yaml(folder / spec.evaluate)
+        digest.update(content)
     loaders = {
         f: loader(name, f, source, folder, reward if f == Format.PROMPT_ONLY else None)
         for f, source in spec.sources().items()
@@ -192,6 +192,11 @@ def _as_text(value: Any) -> str:
 
 def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
     """An lm-eval task file, its own relative data files resolved against its folder."""
+    return _lm_eval_yaml(file)[0]
+
+
+def _lm_eval_yaml(file: Path) -> tuple[dict[str, Any], bytes]:
+    """The same, and what the file says and reads, wherever it lies."""
     if not file.is_file():
         raise UserError(f"there is no lm-eval task file {file}")
 
@@ -199,11 +204,15 @@ def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
     from lm_eval.tasks._yaml_loader import load_yaml
 
     config = dict(load_yaml(file))
+    content = json.dumps(config, sort_keys=True, default=_as_text).encode()
     files = (config.get("dataset_kwargs") or {}).get("data_files")
     if isinstance(files, dict):
         located = {split: _located(group, file) for split, group in files.items()}
         config["dataset_kwargs"] = {**config["dataset_kwargs"], "data_files": located}
-    return config
+        for group in located.values():
+            for path in [group] if isinstance(group, str) else group:
+                content += hashlib.sha256(Path(path).read_bytes()).digest()
+    return config, content
 
 
 def _located(files: str | list[str], yaml_file: Path) -> str | list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench.data.sources import SourceSpec
-from bench.data.tasks import TaskSpec, prefixes
+from bench.data.tasks import NoFile, TaskSpec, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
 from bench.models import gguf
@@ -112,7 +112,7 @@ def _missing_files(suite: Suite) -> Found:
             for file in source.files(here):
                 if not file.is_file():
                     place = ("tasks", name, format.value, "data_files")
-                    yield place, f"there is no data file {file}"
+                    yield place, f"there is no data file {file}{_where_from(here)}"
         for what in _reward(spec, here):
             yield ("tasks", name, "reward"), what
         file = spec.evaluate or ""
@@ -143,9 +143,18 @@ def _reward(spec: TaskSpec, here: Path) -> Iterator[str]:
             yield f"reward {what}"
 
 
+def _where_from(folder: Path) -> str:
+    """A hint at the page that may say where data files come from."""
+    page = folder / "README.md"
+    return f"; {page} says where to get it" if page.is_file() else ""
+
+
 def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
     try:
         task = suite.task(name)
+    except NoFile as error:
+        yield f"{error}{_where_from(suite.folder)}"
+        return
     except UserError as error:
         yield str(error)
         return

@@ -26,13 +26,8 @@ Row = dict[str, Any]
 
 def main(data: Path) -> None:
     """Make the files in a folder; one that is not there is told."""
-    for make, needed in (
-        (
-            words,
-            ("words/mawps-train.jsonl", "words/mawps-test.jsonl", "words/multiarith-test.jsonl"),
-        ),
-        (dialogues, ("hh-rlhf-harmless.jsonl",)),
-    ):
+    problems = [f"words/{name}.jsonl" for name in ("mawps-train", "mawps-test", "multiarith-test")]
+    for make, needed in ((words, problems), (dialogues, ["hh-rlhf-harmless.jsonl"])):
         if missing := [name for name in needed if not (data / name).is_file()]:
             print(f"left out, as there is no {', no '.join(missing)} in {data}")
         else:
