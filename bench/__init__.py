@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.accounting.budget import Budget
     from bench.analysis.results import Results, load
+    from bench.data.chat import Conversation
     from bench.data.formats import Format
+    from bench.data.rewards.reward import Reward
     from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
     from bench.execution.notebook import run
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "Choice",
+    "Conversation",
     "Diverged",
     "Format",
     "LogRange",
@@ -31,6 +34,7 @@ __all__ = [
     "Method",
     "Range",
     "Results",
+    "Reward",
     "Session",
     "Skipped",
     "Task",
@@ -46,6 +50,7 @@ __all__ = [
 _HOMES = {
     "Budget": "accounting.budget",
     "Choice": "methods.search_space",
+    "Conversation": "data.chat",
     "Diverged": "methods.schedule",
     "Format": "data.formats",
     "LogRange": "methods.search_space",
@@ -53,6 +58,7 @@ _HOMES = {
     "Method": "methods.method",
     "Range": "methods.search_space",
     "Results": "analysis.results",
+    "Reward": "data.rewards.reward",
     "Session": "methods.session",
     "Skipped": "errors",
     "Task": "data.tasks",

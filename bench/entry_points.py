@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import Any
+
+PACKAGE = "finetuning-bench"
+"""The core's own distribution, which names the packages of the families as its extras."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,21 @@ def offers(group: str) -> dict[str, Offer]:
             offer = Offer(entry.name, offer.package, offer.version, None, clash)
         found[entry.name] = offer
     return found
+
+
+def missing_families() -> list[str]:
+    """Extras of the core that bring a package of methods which is not installed, such as peft."""
+    required = "\n".join(distribution(PACKAGE).requires or ())
+    family = re.compile(r"^(bench-(\w+)).*extra == ['\"]\2['\"]$", re.MULTILINE)
+    return sorted(name for package, name in family.findall(required) if not _installed(package))
+
+
+def _installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _load(entry: EntryPoint) -> Offer:

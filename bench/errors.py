@@ -15,6 +15,10 @@ class UserError(Exception):
     """
 
 
+class BrokenReward(UserError):
+    """A task's reward cannot be computed; the message says which one and why."""
+
+
 class BrokenArtifact(Exception):
     """An artifact does not hold what its model needs, no more and no less."""
 

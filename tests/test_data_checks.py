@@ -119,6 +119,7 @@ def wrong_role(folder: Path) -> None:
     text = (folder / "own.yaml").read_text()
     start, end = text.index("    prompt-completion"), text.index("    evaluate")
     (folder / "own.yaml").write_text(text[:start] + CHAT + text[end + len("    evaluate") :])
+    edit(folder / "own.yaml", "seeds: 1", "seeds: 1\nchat: true")
 
 
 BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
@@ -128,13 +129,16 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "missing column": (
         edited("own.yaml", '      completion: " {label}"\n', ""),
-        ["own.yaml, line 10:", "data/train.jsonl has no column completion; it has text, label"],
+        [
+            "own.yaml, line 10:",
+            "data/train.jsonl: the data has no column 'completion'; it has text, label",
+        ],
     ),
     "empty file": (lambda f: jsonl(f, "train", []), ["data/train.jsonl: this file is empty"]),
     "broken JSON": (one_line(7, '{"text": "a" "b"}'), ["data/train.jsonl, line 7: this is not JS"]),
     "template names an unknown column": (
         edited("own.yaml", "{text} It", "{texxt} It"),
-        ["own.yaml, line 13:", "the column texxt", "it has text, label; did you mean text?"],
+        ["own.yaml, line 13:", "no column 'texxt'", "it has text, label; did you mean text?"],
     ),
     "no value in a cell": (
         with_row(4, {"text": None, "label": "bad"}),
@@ -158,7 +162,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "label that is not boolean": (
         not_boolean,
-        ["data/kto.jsonl, line 4: label is 'yes', and must be true or false"],
+        ["data/kto.jsonl, line 4: label must be true or false (it is 'yes')"],
     ),
     "rows longer than max_length": (
         edited("own.yaml", "max_length: 64", "max_length: 3"),
@@ -170,7 +174,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "empty completion": (
         with_row(5, {"text": "a", "label": " "}),
-        ["data/train.jsonl, line 5: the completion is empty"],
+        ["data/train.jsonl, line 5: completion is empty"],
     ),
     "evaluation without a split": (
         edited("reviews.yaml", "test_split: test\n", ""),
@@ -229,7 +233,7 @@ def test_a_run_refuses_bad_data_too(bench_process: Bench, own: Path) -> None:
     BAD["empty completion"][0](own)
     result = bench_process("run", "own.yaml")
     assert result.returncode == 2
-    assert "data/train.jsonl, line 5: the completion is empty" in result.stderr
+    assert "data/train.jsonl, line 5: completion is empty" in result.stderr
     assert not (own / "results").exists() and not (own / "cache/bench").exists()
 
 

@@ -14,7 +14,7 @@ import bench.testing
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    {"errors", "entry_points"},
+    {"errors", "entry_points", "cache", "smollm2"},
     {"accounting"},
     {"metrics", "data", "models", "records"},
     {"methods", "evaluation", "tiny", "analysis"},
@@ -26,7 +26,7 @@ FLOORS = (
 FROM_RECORDS_ALONE = ("analysis", "report", "publish")
 BEHIND_RECORDS = {"suite", "methods", "models", "data", "evaluation", "execution", "tiny"}
 FORBIDDEN = ("trl.", "peft.tuners.")
-MOST_LINES, CORE_LINES = 300, 16_000
+MOST_LINES, CORE_LINES = 300, 16_500
 Import = tuple[str, str, int]
 """The module that imports, the module that it imports, and the line."""
 

@@ -95,7 +95,7 @@ def test_five_methods_and_the_base_in_one_table(bench_process: Bench, tmp_path: 
     assert (tmp_path / "results/small/report/learning-forgetting.svg").stat().st_size > 1000
     record = records(tmp_path)["sft-s0"]
     assert record["evaluation"]["generation_config"]["do_sample"] is False
-    assert set(record["train"]["seconds"]) == {"load", "measure", "train", "save"}
+    assert set(record["train"]["seconds"]) == {"load", "measure", "train", "save", "other"}
     assert set(record["fingerprints"]["tasks"]) == {"tiny/smallest", "tiny/last"}
     assert not list((tmp_path / "cache").rglob("*.safetensors")), (
         "artifacts are dropped unless the suite keeps them"

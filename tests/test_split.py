@@ -33,7 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "grpo": {"num_iterations": 2, "temperature": 1.5},
     "lora-ga": {"init_rows": 16},
     "monteclora": {"num_samples": 2},
-    "ppo": {"reward_share": 0.4},
+    "ppo": {"reward": "model", "reward_share": 0.4},
     "raft": {"num_samples": 2},
     "rejection-sampling": {"num_samples": 2, "max_prompts": 16},
     "rloo": {"temperature": 1.5},

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from bench.cli import importing, methods, publish, results, run, schema, tiny
-from bench.cli.options import USER_ERROR
+from bench.cli.options import USER_ERROR, Version
 from bench.errors import UserError
 
 app = typer.Typer(
@@ -32,6 +32,11 @@ for command in (
     app.command()(command)
 app.add_typer(importing.app, name="import")
 app.add_typer(tiny.app, name="tiny")
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Options of the command itself; `--version` ends it before this is called."""
 
 
 def main() -> None:

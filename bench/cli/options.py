@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bench.entry_points import PACKAGE
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
@@ -20,3 +23,15 @@ Jobs = Annotated[
     typer.Option("--jobs", min=1, help="concurrent runs [default: one per GPU, or per core]"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print errors only")]
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PACKAGE} {version(PACKAGE)}")
+        raise typer.Exit()
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, callback=_tell_version, help="print the version"),
+]

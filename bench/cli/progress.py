@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     from bench.records.schema import Record
     from bench.suite.plan import Run
 
+SecondsLeft = Callable[[], float | None]
+"""Until all runs are done; None while nothing can be said."""
 GOOD = ("ok", "skipped")
 
 
 @contextmanager
-def of_runs(voice: str, suite: str, total: int, done: int, at_once: int) -> Iterator[Watcher]:
+def of_runs(
+    voice: str, suite: str, total: int, done: int, at_once: int, left: SecondsLeft
+) -> Iterator[Watcher]:
     """A watcher for the terminal: a live display, or a line per finished run, or nothing."""
     console = Console(stderr=voice == "json", quiet=voice != "full")
     kept = f", {done} already done" if done else ""
     console.print(f"[bold]{escape(suite)}[/]: {total} runs{kept}, {at_once} concurrent")
     if not console.is_terminal:
-        yield Watcher(console, None, total, done)
+        yield Watcher(console, None, total, done, left)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -43,60 +47,54 @@ def of_runs(voice: str, suite: str, total: int, done: int, at_once: int) -> Iter
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=console) as live:
-        yield Watcher(console, live, total, done)
+        yield Watcher(console, live, total, done, left)
 
 
 class Watcher:
-    """Follows the runs of one suite and estimates the time left from the fractions they report."""
+    """Shows the runs of one suite, and the time left as far as it can be told."""
 
-    TRAIN_SHARE = 0.7  # of a run's time, until measured; evaluation takes the rest
+    LOOK_EVERY = 2.0  # seconds between looks at the forecast
 
-    def __init__(self, console: Console, live: Progress | None, total: int, done: int) -> None:
-        self._console, self._live = console, live
-        self._todo = total - done
-        self._fractions: dict[str, float] = {}
-        self._started = time.monotonic()
+    def __init__(
+        self, console: Console, live: Progress | None, total: int, done: int, left: SecondsLeft
+    ) -> None:
+        self._console, self._live, self._seconds_left = console, live, left
+        self._todo, self._finished = total - done, 0
+        self._looked = 0.0
         self._all = (
             live.add_task("all runs", total=total, completed=done, left="") if live else None
         )
         self._bars: dict[str, Any] = {}
 
     def running(self, job: Job, stage: str, fraction: float) -> None:
-        whole = (
-            fraction
-            if job.run.method is None
-            else self.TRAIN_SHARE * fraction
-            if stage == "train"
-            else 1 - 0.3 * (1 - fraction)
-        )
-        self._fractions[job.run.id] = whole
         if self._live is None or self._all is None:
             return
         if job.run.id not in self._bars:
             self._bars[job.run.id] = self._live.add_task("", total=100, left="")
         name = f"  {_named(job.run)}: {stage}"
         self._live.update(self._bars[job.run.id], description=name, completed=round(100 * fraction))
-        self._live.update(self._all, left=f"about {minutes(self.seconds_left())} left")
+        if time.monotonic() - self._looked > self.LOOK_EVERY:
+            self._looked = time.monotonic()
+            self._live.update(self._all, left=self._left())
 
     def finished(self, job: Job, result: Record) -> None:
-        self._fractions[job.run.id] = 1.0
         if self._live is not None and self._all is not None:
             if job.run.id in self._bars:
                 self._live.remove_task(self._bars.pop(job.run.id))
             self._live.advance(self._all)
         colour = "green" if result.status in GOOD else "red"
-        count = sum(f == 1.0 for f in self._fractions.values())
-        left = f", about {minutes(self.seconds_left())} left" if count < self._todo else ""
+        self._finished += 1
+        left = self._left() if self._finished < self._todo else ""
         reason = f": {result.reason}" if result.reason else ""
         self._console.print(
-            f"  {count}/{self._todo} {_named(job.run)}:"
-            f" [{colour}]{result.status}[/]{escape(reason)}{left}",
+            f"  {self._finished}/{self._todo} {_named(job.run)}:"
+            f" [{colour}]{result.status}[/]{escape(reason)}{', ' if left else ''}{left}",
             highlight=False,
         )
 
-    def seconds_left(self) -> float:
-        done = sum(self._fractions.values())
-        return (time.monotonic() - self._started) * (self._todo - done) / done if done else 0.0
+    def _left(self) -> str:
+        seconds = self._seconds_left()
+        return "" if seconds is None else f"about {minutes(seconds)} left"
 
 
 def minutes(seconds: float) -> str:

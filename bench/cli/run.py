@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import typer
@@ -35,7 +36,14 @@ def run(
             loaded,
             store,
             devices,
-            lambda total, done: progress.of_runs(voice, loaded.suite, total, done, len(devices)),
+            lambda total, done, forecast: progress.of_runs(
+                voice,
+                loaded.suite,
+                total,
+                done,
+                len(devices),
+                lambda: forecast.seconds_left(len(devices), time.monotonic()),
+            ),
         )
     except KeyboardInterrupt:
         typer.echo(
@@ -53,15 +61,19 @@ def plan(
     suite: SuiteFile, results: Results = Path("results"), jobs: Jobs = None, as_json: Json = False
 ) -> None:
     """Show the runs of a suite, their cost, and the suite with all defaults resolved."""
+    import torch
+
     from bench.cli import show_plan
+    from bench.execution.environment import precision
     from bench.execution.executors.local import slots
-    from bench.execution.run_suite import known_runs, missing_runs
+    from bench.execution.run_suite import hear, known_runs, missing_runs
     from bench.records.store import Store
-    from bench.suite import cost
     from bench.suite.checks import check
     from bench.suite.file import load, resolved
+    from bench.suite.forecast import Forecast
     from bench.suite.obstacles import obstacles
     from bench.suite.plan import runs_to_come
+    from bench.suite.probe import probe
     from bench.suite.yaml_file import read
 
     loaded = load(suite)
@@ -70,12 +82,18 @@ def plan(
     devices, store = slots(jobs), Store(results / loaded.suite)
     runs = known_runs(loaded, devices, store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
+    probed = probe(loaded, torch.device(devices[0]), precision(loaded, devices[0]))
+    forecast = Forecast(loaded, probed.expected)
+    hear(forecast, loaded, runs, store, devices[0])
+    forecast.plan(missing, to_come)
     show_plan.show(
         show_plan.Plan(
             runs,
             {r.id for r in missing},
             to_come,
-            cost.estimate(loaded, sum(r.share for r in missing if r.method) + to_come, devices),
+            probed,
+            forecast,
+            len(devices),
             obstacles(loaded),
             data,
             resolved(loaded),

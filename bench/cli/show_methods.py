@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from bench.entry_points import PACKAGE, missing_families
 from bench.methods import registry
 from bench.methods.method import Merger, Method
-from bench.methods.registry import Plugin
+from bench.methods.registry import INSTALL_ALL, Plugin
 from bench.methods.search_space import hyperparameters
 
 MERGERS, UNUSABLE = "mergers (by:)", "cannot be used"
@@ -87,7 +88,18 @@ def _print_all(found: list[Plugin[Any]]) -> None:
         for plugin in groups[family]:
             told = plugin.method.reference if plugin.method else plugin.problem or ""
             grid.add_row(*map(escape, ("  " + plugin.name, plugin.origin, told)))
-    Console().print(grid)
+    console = Console()
+    console.print(grid)
+    if missing := missing_families():
+        console.print(
+            escape(
+                "Methods come in packages, one for each family. Not installed:"
+                f" {', '.join(missing)}.\n{INSTALL_ALL} brings them all,"
+                f' pip install "{PACKAGE}[{missing[0]}]" brings one.'
+            ),
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _print_one(plugin: Plugin[Any]) -> None:

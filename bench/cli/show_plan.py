@@ -11,9 +11,11 @@ from rich.table import Table
 
 from bench.cli.progress import minutes, purpose
 from bench.suite.checks import Report
-from bench.suite.cost import Estimate
+from bench.suite.forecast import Forecast, Seconds
 from bench.suite.plan import Run
+from bench.suite.probe import Probe
 
+HEADS = ("training", "objective", "evaluation", "drift", "loading, saving")
 FIELDS = ("id", "recipe", "method", "seed", "purpose", "share")
 
 
@@ -26,12 +28,23 @@ class Plan:
     """Ids of runs that are not done."""
     to_come: int
     """Tuned rows, whose ids depend on the trials."""
-    cost: Estimate
+    probe: Probe
+    forecast: Forecast
+    at_once: int
     obstacles: dict[str, str]
     """Why rows will be skipped, by label."""
     data: Report
     suite: str
     """YAML, all defaults resolved."""
+
+    @property
+    def seconds_left(self) -> float:
+        return self.forecast.seconds_left(self.at_once, 0.0) or 0.0
+
+    def each(self) -> dict[str, Seconds]:
+        """What one run takes, by recipe and by what it is for."""
+        found = {_label(run): self.forecast.of(run) for run in self.runs}
+        return {label: seconds for label, seconds in found.items() if seconds is not None}
 
 
 def show(plan: Plan, as_json: bool) -> None:
@@ -52,14 +65,29 @@ def show(plan: Plan, as_json: bool) -> None:
         console.print(f"  Warning: {warning}", soft_wrap=True, markup=False)
     if plan.to_come:
         console.print(f"{plan.to_come} more runs follow from the trials: the tuned rows.")
-    cost = plan.cost
+    cost = plan.probe
     console.print(
         f"The model has {cost.parameters:,} parameters; a batch has about"
         f" {cost.tokens_per_batch:,.0f} tokens. Full fine-tuning passes about {cost.tokens:,.0f}"
-        f" tokens, {cost.flops:.2g} FLOPs and {minutes(cost.seconds)} per run. {cost.runs:,.4g}"
-        f" runs to train, {cost.at_once} concurrent: about {minutes(cost.total_seconds)}, plus"
-        " evaluation."
+        f" tokens and {cost.flops:.2g} FLOPs per run."
     )
+    console.print(_times(plan))
+    how = "from a few passes on this machine"
+    if any(plan.forecast.knows(run) for run in plan.runs):
+        how = "from finished runs where there are any, else from a few passes on this machine"
+    console.print(
+        f"{len(plan.missing) + plan.to_come} runs to do, {plan.at_once} concurrent: about"
+        f" {minutes(plan.seconds_left)} ({how})."
+    )
+
+
+def _times(plan: Plan) -> Table:
+    """What one run of each recipe takes, by stage."""
+    grid = Table("one run takes about", *HEADS, "in all", header_style="bold")
+    for label, seconds in plan.each().items():
+        shown = [minutes(s) for s in (*seconds.each(), seconds.total)]
+        grid.add_row(escape(label), *shown)
+    return grid
 
 
 def _data(plan: Plan) -> dict[str, object]:
@@ -67,7 +95,17 @@ def _data(plan: Plan) -> dict[str, object]:
         {**{name: getattr(r, name) for name in FIELDS}, "done": r.id not in plan.missing}
         for r in plan.runs
     ]
-    estimate = {**vars(plan.cost), "total_seconds": plan.cost.total_seconds}
+    estimate = {
+        "parameters": plan.probe.parameters,
+        "tokens_per_batch": plan.probe.tokens_per_batch,
+        "tokens": plan.probe.tokens,
+        "flops": plan.probe.flops,
+        "seconds": plan.probe.seconds.total,
+        "runs": len(plan.missing) + plan.to_come,
+        "at_once": plan.at_once,
+        "total_seconds": plan.seconds_left,
+        "by_recipe": {label: vars(seconds) for label, seconds in plan.each().items()},
+    }
     return {
         "runs": runs,
         "to_come": plan.to_come,
@@ -76,6 +114,11 @@ def _data(plan: Plan) -> dict[str, object]:
         "estimate": estimate,
         "suite": plan.suite,
     }
+
+
+def _label(run: Run) -> str:
+    what = "" if run.purpose == "row" else f", {run.purpose}"
+    return f"{run.recipe}{what}" + ("" if run.share == 1 else f", {run.share:.0%} of the budget")
 
 
 def _table(plan: Plan) -> Table:

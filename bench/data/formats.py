@@ -17,7 +17,7 @@ class Format(StrEnum):
     )
     PREFERENCE = "preference"  # prompt, chosen, rejected
     UNPAIRED_PREFERENCE = "unpaired-preference"  # prompt, completion, label
-    PROMPT_ONLY = "prompt-only"  # prompt, answer: a completion earns 1 when it equals the answer
+    PROMPT_ONLY = "prompt-only"  # prompt, answer; the task's reward says what a completion earns
     RANKING = "ranking"  # prompt, completions, scores
 
 

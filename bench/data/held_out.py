@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +24,22 @@ class Division:
     held: list[int]
 
 
-def divide(rows: Dataset) -> Division:
-    """Rows with the same content are on one side, wherever and in whatever order they stand.
+def divide(data: Dataset, numbers: Sequence[int]) -> Division:
+    """Divide the rows of these numbers. Rows with the same content are on one side, wherever and in
+    whatever order they stand.
 
     The choice depends on nothing but the content of the row, so every format that reads a file
     holds out the same rows, and a row that is added moves no other. At least one content is held
     out and, where there are two, at least one is kept.
     """
-    marks = [mark(row) for row in as_rows(rows)]
+    marks = [mark(row) for row in each_row(data.select(numbers))]
     if not marks:
         return Division([], [])
     smallest, limit = min(marks), int(SHARE * LARGEST)
     if smallest >= limit or max(marks) < limit:  # a few rows: all would be on one side
         limit = smallest + 1
-    held = [number for number, value in enumerate(marks) if value < limit]
-    return Division([n for n, value in enumerate(marks) if value >= limit], held)
+    kept = [n for n, value in zip(numbers, marks, strict=True) if value >= limit]
+    return Division(kept, [n for n, value in zip(numbers, marks, strict=True) if value < limit])
 
 
 def mark(row: dict[str, Any]) -> int:
@@ -46,15 +48,12 @@ def mark(row: dict[str, Any]) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def as_rows(data: Dataset) -> list[dict[str, Any]]:
+def each_row(data: Dataset) -> Iterator[dict[str, Any]]:
     """Every row as a dictionary, read many at a time."""
-    found = []
     for first in range(0, len(data), AT_ONCE):
         columns = data[first : first + AT_ONCE]
-        found += [
-            dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)
-        ]
-    return found
+        for cells in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, cells, strict=True))
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from bench.data.chat import opened
 from bench.errors import UserError
 
 
@@ -23,6 +24,12 @@ def order(count: int, seed: int) -> Iterator[int]:
         yield from rng.permutation(count).tolist()
 
 
+def evenly_spaced(count: int, total: int) -> list[int]:
+    """`count` of the numbers 0 … total-1, or all of them where there are fewer."""
+    count = min(count, total)
+    return [i * total // count for i in range(count)]
+
+
 def derive(seed: int, axis: str) -> int:
     """The seed of one axis of randomness, by SHA-256, in 0 … 2³¹-1."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1
@@ -31,7 +38,8 @@ def derive(seed: int, axis: str) -> int:
 def interleaved(tables: Sequence[Any], size: int, seed: int) -> Iterator[dict[str, list[Any]]]:
     """Batches of `size` rows as columns, without end; every table has the same share."""
     numbers = [order(len(table), derive(seed, f"old/{i}")) for i, table in enumerate(tables)]
+    columns = list(dict.fromkeys(name for table in tables for name in table.column_names))
     turns = order(len(tables), derive(seed, "old"))
     while True:
         rows = [tables[i][next(numbers[i])] for i in islice(turns, size)]
-        yield {column: [row[column] for row in rows] for column in tables[0].column_names}
+        yield opened({name: [row.get(name) for row in rows] for name in columns})

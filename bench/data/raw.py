@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data import lines
-from bench.data.held_out import Division, divide
+from bench.data.held_out import Division, divide, each_row
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
+from bench.data.templates import evaluated
 from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ REMEMBERED = 64  # data sets whose tables (mapped, not read) or divisions stay k
 class BadData(UserError):
     """Data cannot be read; each line says where and why."""
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, key: str = "path") -> None:
         super().__init__("; ".join(lines))
         self.lines = lines
+        self.key = key
+        """Of the source in the suite, which is to blame where no file is."""
 
 
 @dataclass(frozen=True)
@@ -90,24 +93,25 @@ def origin(
     folder: Path,
 ) -> Origin:
     """The origin of data; relative files start at `folder`."""
-    located = json.dumps(_located(data_files, folder))
+    located = json.dumps(each_file(data_files, lambda name: str((folder / name).resolve())))
     made = Origin(path, name, revision, data_dir, located, folder.resolve(), ())
     known = [f.stat() for f in made.all_files() if f.is_file()]
     stamps = tuple((s.st_size, s.st_mtime_ns) for s in known)
     return Origin(path, name, revision, data_dir, located, folder.resolve(), stamps)
 
 
-def _located(files: Any, folder: Path) -> Any:
+def each_file(files: Any, change: Callable[[str], Any]) -> Any:
+    """`data_files` in whatever shape, with each local name changed."""
     if isinstance(files, dict):
-        return {split: _located(group, folder) for split, group in files.items()}
+        return {split: each_file(group, change) for split, group in files.items()}
     if isinstance(files, list):
-        return [_located(name, folder) for name in files]
-    return files if files is None or "://" in files else str((folder / files).resolve())
+        return [each_file(name, change) for name in files]
+    return files if files is None or "://" in files else change(files)
 
 
-def rows(origin: Origin, split: str) -> Dataset:
+def rows(origin: Origin, split: str, key: str = "split") -> Dataset:
     """A split by the name that `datasets` knows, slices such as train[:90%] included; `BadData`
-    where there is none.
+    where there is none. `key` of the source names it.
     """
     found = splits(origin)
     if split in found:
@@ -115,11 +119,12 @@ def rows(origin: Origin, split: str) -> Dataset:
     named = re.split(r"[\[+(]", split)[0]
     if named not in found:
         has = ", ".join(found)
-        raise BadData(f"{_data(origin)} has no split {split}; it has {has}{nearest(split, found)}")
+        what = f"{_data(origin)} has no split {split}; it has {has}{nearest(split, found)}"
+        raise BadData(what, key=key)
     try:
         return _load(origin, split)
     except ValueError as error:
-        raise BadData(f"{_data(origin)}: {one_line(error)}") from None
+        raise BadData(f"{_data(origin)}: {one_line(error)}", key=key) from None
 
 
 def splits(origin: Origin) -> list[str]:
@@ -127,9 +132,25 @@ def splits(origin: Origin) -> list[str]:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def division(origin: Origin, split: str) -> Division:
+def numbers(origin: Origin, split: str, where: str | None, key: str = "split") -> Sequence[int]:
+    """Which rows of a split there are, from 0: those for which `where`, if given, is true."""
+    found = rows(origin, split, key)
+    if where is None:
+        return range(len(found))
+    chosen = []
+    for number, row in enumerate(each_row(found)):
+        try:
+            if evaluated(where, row):
+                chosen.append(number)
+        except UserError as error:
+            raise BadData(f"{origin.place(split, number)}: where: {error}", key="where") from None
+    return chosen
+
+
+@lru_cache(maxsize=REMEMBERED)
+def division(origin: Origin, split: str, where: str | None) -> Division:
     """Which rows of a training split are held out, where nothing else is there to validate on."""
-    return divide(rows(origin, split))
+    return divide(rows(origin, split), numbers(origin, split, where))
 
 
 @lru_cache(maxsize=REMEMBERED)

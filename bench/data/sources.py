@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data import raw
+from bench.data.chat import spread
 from bench.data.formats import COLUMNS, Format
-from bench.data.raw import BadData, Origin, Split
+from bench.data.raw import Origin, Split, each_file
+from bench.data.templates import NoColumn, evaluated, filled
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from bench.data.rewards.reward import Reward
+
+LISTED = ("completions", "scores", "label")  # never text, and so made by expressions
+Row = dict[str, Any]
 
 
 class SourceSpec(BaseModel):
     """Training data of one format: anything that `datasets.load_dataset` reads, and how its columns
     become ours.
 
-    Keys named after columns of the format (prompt, completion, text, …) are templates such as
-    "{text} It was".
+    Keys named after columns of the format (prompt, completion, text, …) are templates: "{text} It
+    was", or with double braces Jinja as in lm-eval, "{{text}} It was{{' not' if label == 0}}".
+    `label`, `completions` and `scores`, which are no text, are Jinja expressions, such as the name
+    of a column.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,24 +52,37 @@ class SourceSpec(BaseModel):
         default="validation",
         description="the split to select on; where there is none, training rows are held out",
     )
+    where: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # a key that came later must not change older ids
+        description="a Jinja expression over the columns; rows for which it is false are left out",
+    )
     prompt: str | None = None
     completion: str | None = None
     text: str | None = None
     chosen: str | None = None
     rejected: str | None = None
     answer: str | None = None
-    label: str | None = Field(default=None, description="column with true or false")
-    completions: str | None = Field(default=None, description="column with lists of completions")
-    scores: str | None = Field(default=None, description="column with lists of scores")
+    label: str | None = Field(
+        default=None, description="column or expression that is true or false"
+    )
+    completions: str | None = Field(
+        default=None, description="column or expression with a list of completions"
+    )
+    scores: str | None = Field(
+        default=None, description="column or expression with a list of scores"
+    )
 
     def files(self, folder: Path) -> list[Path]:
         """The local data files, which need not exist."""
-        given = self.data_files or []
-        groups = list(given.values()) if isinstance(given, dict) else [given]
-        names = [
-            name for group in groups for name in ([group] if isinstance(group, str) else group)
-        ]
-        return [folder / name for name in names if "://" not in name]
+        found: list[Path] = []
+        each_file(self.data_files, lambda name: found.append(folder / name))
+        return found
+
+    def seen_from(self, place: str) -> SourceSpec:
+        """The same source for a reader who has to take the relative way `place` to its folder."""
+        moved = each_file(self.data_files, lambda name: relocated(place, name))
+        return self.model_copy(update={"data_files": moved})
 
     def origin(self, folder: Path) -> Origin:
         """What is loaded; relative files start at `folder`."""
@@ -75,63 +98,109 @@ class SourceSpec(BaseModel):
         return not named and self.validation_split not in raw.splits(origin)
 
 
-def read(source: SourceSpec, folder: Path, split: Split) -> Dataset:
-    """The rows of a split before they have the columns of a format. Where there is no validation
-    split, a tenth of the training rows is held out for it.
+def relocated(place: str, name: str) -> str:
+    """The name of a file from where `place` leads to the folder that it is relative to."""
+    return os.path.normpath(Path(place) / name)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one split of a source, before they have the columns of a format."""
+
+    origin: Origin
+    named: str
+    """The split of the data that holds them."""
+    numbers: Sequence[int]
+    """Which rows of that split they are."""
+    held_out: bool
+    """Whether the data has no validation rows, so that some training rows are held out."""
+
+    @property
+    def rows(self) -> Dataset:
+        return raw.rows(self.origin, self.named).select(self.numbers)
+
+    def place(self, row: int) -> str:
+        """Where a row (from 0) stands, for people: "data/train.jsonl, line 8"."""
+        return self.origin.place(self.named, self.numbers[row])
+
+
+def read(source: SourceSpec, folder: Path, split: Split) -> Part:
+    """The rows of a split; `BadData` where they cannot be read. Where there is no validation split,
+    a tenth of the training rows is held out for it.
+
+    What `where` leaves out is gone before: it is neither held out nor trained on. The division goes
+    by the content of the raw row, so every format has the same rows on the same side.
     """
     origin = source.origin(folder)
-    if source.holds_out(origin):
-        division = raw.division(origin, source.split)
+    held_out = source.holds_out(origin)
+    if held_out:
+        division = raw.division(origin, source.split, source.where)
         numbers = division.kept if split == "train" else division.held
-        return raw.rows(origin, source.split).select(numbers)
-    return raw.rows(origin, source.split if split == "train" else source.validation_split)
+        return Part(origin, source.split, numbers, held_out)
+    key = "split" if split == "train" else "validation_split"
+    named = getattr(source, key)
+    return Part(origin, named, raw.numbers(origin, named, source.where, key), held_out)
 
 
 def loader(
-    task: str, format: Format, source: SourceSpec, folder: Path
+    task: str, format: Format, source: SourceSpec, folder: Path, reward: Reward | None = None
 ) -> Callable[[Split], Dataset]:
-    """What loads a split in the columns of a format; relative paths start at `folder`."""
+    """What loads a split in the columns of a format; relative paths start at `folder`.
+
+    A `reward` says whether prompts need an answer, and whether other columns are kept beside it.
+    """
 
     def load(split: Split) -> Dataset:
+        def shape(row: Row) -> Row:
+            return shaped(row, format, source, reward)
+
         try:
-            data = read(source, folder, split)
-        except BadData as error:
-            raise UserError(f"task {task}, {format}: {error}") from error.__cause__
-
-        def shape(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-            rows = (
-                dict(zip(columns, cells, strict=True))
-                for cells in zip(*columns.values(), strict=True)
+            data = read(source, folder, split).rows
+            return data.map(
+                shape,
+                remove_columns=data.column_names,
+                load_from_cache_file=False,
+                keep_in_memory=True,
             )
-            shaped = [_shaped(row, task, format, source) for row in rows]
-            return {name: [row[name] for row in shaped] for name in COLUMNS[format]}
-
-        return data.map(
-            shape,
-            batched=True,
-            remove_columns=data.column_names,
-            load_from_cache_file=False,
-            keep_in_memory=True,
-        )
+        except UserError as error:
+            raise UserError(f"task {task}, {format}: {error}") from error.__cause__
 
     return load
 
 
-def _shaped(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -> dict[str, Any]:
-    shaped = {}
+class BadCell(UserError):
+    """A row does not give what a column of the format needs."""
+
+    def __init__(self, column: str, what: str, everywhere: bool = False) -> None:
+        super().__init__(what)
+        self.column = column
+        self.everywhere = everywhere
+        """Whether no other row can give it either."""
+
+
+def shaped(row: Row, format: Format, source: SourceSpec, reward: Reward | None = None) -> Row:
+    """A raw row in the columns of a format, with its tools and with what the reward asks for.
+    `BadCell` where it does not have what is needed.
+    """
+    row = row if source.prompt else spread(row, format)
+    made = {"tools": row["tools"]} if row.get("tools") else {}
+    if reward is not None and reward.needs_columns:  # as TRL does, all but what is generated
+        made = {k: v for k, v in row.items() if k not in ("completion", "completion_ids")} | made
     for column in COLUMNS[format]:
-        template = getattr(source, column)
+        needless = column == "answer" and reward is not None and not reward.needs_answer
+        if needless and source.answer is None and "answer" not in row:
+            continue
         try:
-            if column in ("completions", "scores", "label"):
-                shaped[column] = row[template or column]
-            else:
-                shaped[column] = (
-                    row[column]
-                    if template is None
-                    else string.Formatter().vformat(template, (), row)
-                )
-        except KeyError as missing:
-            raise UserError(
-                f"task {task}, {format}: the data has no column {missing}; it has {', '.join(row)}"
-            ) from None
-    return shaped
+            made[column] = _cell(row, column, getattr(source, column))
+        except UserError as error:
+            raise BadCell(column, str(error), isinstance(error, NoColumn)) from None
+    return made
+
+
+def _cell(row: Row, column: str, template: str | None) -> Any:
+    if template is not None:
+        return evaluated(template, row) if column in LISTED else filled(template, row)
+    if column in row:
+        return row[column]
+    given = "COLUMN" if column in LISTED else '"{COLUMN}"'
+    raise NoColumn(column, row, f" (say which one to use: {column}: {given})")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.data.chat import ChatSpec, settled
 from bench.data.formats import Format
-from bench.data.sources import SourceSpec, Split, loader
+from bench.data.lm_eval_yaml import NoFile, read_lm_eval_yaml
+from bench.data.rewards.reward import EXACT, KINDS, Reward, RewardTerms
+from bench.data.sources import SourceSpec, Split, loader, relocated
 from bench.entry_points import Offer, offers
 from bench.errors import UserError, nearest
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 GROUP = "bench.tasks"
+YAML = (".yaml", ".yml")
 
 
 class TaskSpec(BaseModel):
@@ -35,14 +37,47 @@ class TaskSpec(BaseModel):
     unpaired_preference: SourceSpec | None = Field(default=None, alias="unpaired-preference")
     prompt_only: SourceSpec | None = Field(default=None, alias="prompt-only")
     ranking: SourceSpec | None = None
+    reward: RewardTerms | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # a key that came later must not change older ids
+        description=(
+            f"what a completion of a prompt-only row earns: {KINDS}, or a list with weights"
+            " [default: exact]"
+        ),
+    )
     evaluate: str | None = Field(
         default=None,
         description="an lm-eval task: its name, or a YAML file relative to the suite file",
     )
+    items: int | None = Field(
+        default=None,
+        gt=0,
+        exclude_if=lambda value: value is None,  # a key that came later must not change older ids
+        description="score on so many items, evenly spaced over the split [default: on all]",
+    )
+
+    @model_validator(mode="after")
+    def _reward_has_prompts(self) -> TaskSpec:
+        if self.reward is not None and self.prompt_only is None:
+            raise ValueError("reward: belongs to prompt-only data, and the task has none")
+        return self
+
+    def reward_of(self, folder: Path) -> Reward:
+        """The reward, whose files lie relative to `folder`."""
+        return EXACT if self.reward is None else Reward(self.reward, folder)
 
     def sources(self) -> dict[Format, SourceSpec]:
         found = {f: getattr(self, f.value.replace("-", "_")) for f in Format}
         return {f: source for f, source in found.items() if source is not None}
+
+    def seen_from(self, place: str) -> TaskSpec:
+        """The same task for a reader who has to take the relative way `place` to its folder."""
+        moved = {f.value.replace("-", "_"): s.seen_from(place) for f, s in self.sources().items()}
+        evaluate = self.evaluate
+        if evaluate is not None and evaluate.endswith(YAML):
+            evaluate = relocated(place, evaluate)
+        reward = self.reward and tuple(term.seen_from(place) for term in self.reward)
+        return self.model_copy(update={**moved, "evaluate": evaluate, "reward": reward})
 
 
 @dataclass(frozen=True)
@@ -55,6 +90,12 @@ class Task:
     """An lm-eval task: a built-in name, or the content of its YAML."""
     fingerprint: str
     """Changes when the content changes; it enters the ids of runs."""
+    items: int | None = None
+    """How many items, or texts for drift, it is scored on; all of them where None."""
+    reward: Reward = EXACT
+    """What a completion of a prompt-only row earns."""
+    chat: ChatSpec | None = None
+    """How its prompts are turns of a conversation, or None where they are plain text."""
 
     @property
     def formats(self) -> frozenset[Format]:
@@ -66,7 +107,7 @@ class Task:
                 f"task {self.name} has no {format} data; it offers"
                 f" {', '.join(sorted(self.loaders)) or 'none'}"
             )
-        return self.loaders[format](split)
+        return settled(self.loaders[format](split), self.name, format, self.chat)
 
 
 class UnknownTask(UserError):
@@ -76,10 +117,16 @@ class UnknownTask(UserError):
         super().__init__(f"there is no task {name}{nearest(name, known)}")
 
 
-def find_task(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
+def find_task(
+    name: str, declared: Mapping[str, TaskSpec], folder: Path, chat: ChatSpec | None = None
+) -> Task:
     """A task declared in the suite, one of an installed package (`tiny/add`), or an lm-eval task by
     its name (which can be evaluated only). Paths of declared tasks start at `folder`.
     """
+    return replace(_found(name, declared, folder), chat=chat)
+
+
+def _found(name: str, declared: Mapping[str, TaskSpec], folder: Path) -> Task:
     if name in declared:
         return _declared(name, declared[name], folder)
     prefix, slash, _ = name.partition("/")
@@ -111,49 +158,21 @@ def _offered(name: str, offer: Offer) -> Task:
 
 
 def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
+    reward = spec.reward_of(folder)
     digest = hashlib.sha256(spec.model_dump_json().encode())
     for source in spec.sources().values():
         for file in source.files(folder):
             if not file.is_file():
-                raise UserError(f"task {name}: there is no data file {file}")
+                raise NoFile(f"task {name}: there is no data file {file}")
             digest.update(file.read_bytes())
+    for content in reward.content():
+        digest.update(content)
     evaluation: str | dict[str, Any] | None = spec.evaluate
-    if spec.evaluate is not None and spec.evaluate.endswith((".yaml", ".yml")):
-        evaluation = read_lm_eval_yaml(folder / spec.evaluate)
-        digest.update(json.dumps(evaluation, sort_keys=True, default=str).encode())
-    loaders = {f: loader(name, f, source, folder) for f, source in spec.sources().items()}
-    return Task(name, loaders, evaluation, digest.hexdigest()[:16])
-
-
-def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
-    """An lm-eval task file, its own relative data files resolved against its folder."""
-    if not file.is_file():
-        raise UserError(f"there is no lm-eval task file {file}")
-
-    # its public functions would read relative files from the working folder
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    try:
-        config = dict(load_yaml(file))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{file}{line}: this is not YAML: {error.problem}") from None
-    except (TypeError, ValueError):
-        raise UserError(f"{file} is no lm-eval task: it must be a mapping of keys") from None
-    kwargs = config.get("dataset_kwargs")
-    files = kwargs.get("data_files") if isinstance(kwargs, dict) else None
-    if isinstance(files, dict):
-        located = {split: _located(file, given) for split, given in files.items()}
-        config["dataset_kwargs"] = {**config["dataset_kwargs"], "data_files": located}
-    return config
-
-
-def _located(file: Path, given: str | list[str]) -> Any:
-    """Data files with absolute paths, which must exist."""
-    if isinstance(given, list):
-        return [_located(file, name) for name in given]
-    found = (file.parent / given).resolve()
-    if not found.is_file():
-        raise UserError(f"{file}: there is no data file {found}")
-    return str(found)
+    if spec.evaluate is not None and spec.evaluate.endswith(YAML):
+        evaluation, content = read_lm_eval_yaml(folder / spec.evaluate)
+        digest.update(content)
+    loaders = {
+        f: loader(name, f, source, folder, reward if f == Format.PROMPT_ONLY else None)
+        for f, source in spec.sources().items()
+    }
+    return Task(name, loaders, evaluation, digest.hexdigest()[:16], spec.items, reward)

@@ -5,55 +5,87 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.data import render
+from bench.data.chat import Content, content
 from bench.data.formats import Format
+from bench.data.render import IGNORED, Encoded
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100
-
-Encoded = tuple[list[int], list[int]]
-"""Token ids and labels of one row."""
-
 
 def encode(
-    rows: Mapping[str, Sequence[str]],
+    rows: Mapping[str, Sequence[Any]],
     format: Format,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
 ) -> list[Encoded]:
-    """Token ids and labels of each row, at most `max_length` long, ending in the end-of-sequence
-    token.
-    """
+    """Token ids and labels of each row, at most `max_length` long."""
     if format == Format.LANGUAGE_MODELING:
-        end = token_id(tokenizer, "eos")
-        texts: list[list[int]] = tokenizer(list(rows["text"]))["input_ids"]
-        cut = [(ids + [end])[:max_length] for ids in texts]
+        cut = [ids[:max_length] for ids in text_ids(rows["text"], tokenizer)]
         return [(ids, ids) for ids in cut]
     return encode_pairs(rows["prompt"], rows["completion"], tokenizer, max_length)
 
 
 def encode_pairs(
-    prompts: Sequence[str],
-    completions: Sequence[str],
+    prompts: Sequence[Content],
+    completions: Sequence[Content],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
 ) -> list[Encoded]:
-    """Rows whose labels cover the completion and its end alone.
+    """Rows whose labels cover the completion and its end alone; of a conversation, the assistant's
+    turns in the completion.
 
     Prompt and completion are tokenised as one text, as they are when evaluated; what is too long
     loses the start of its prompt.
     """
+    pairs = [(content(p), content(c)) for p, c in zip(prompts, completions, strict=True)]
+    if all(isinstance(prompt, str) for prompt, _ in pairs):
+        encoded = _encode_plain(prompts, completions, tokenizer)
+    else:
+        encoded = [render.encode_reply(p, c, tokenizer) for p, c in pairs]
+    return [(ids[-max_length:], labels[-max_length:]) for ids, labels in encoded]
+
+
+def _encode_plain(
+    prompts: Sequence[Any], completions: Sequence[Any], tokenizer: PreTrainedTokenizerBase
+) -> list[Encoded]:
     end = token_id(tokenizer, "eos")
     alone = tokenizer(list(prompts))["input_ids"]
     wholes = tokenizer([p + c for p, c in zip(prompts, completions, strict=True)])["input_ids"]
     encoded = []
     for prompt, whole in zip(alone, wholes, strict=True):
         ids = whole + [end]
-        labels = [IGNORED] * len(prompt) + ids[len(prompt) :]
-        encoded.append((ids[-max_length:], labels[-max_length:]))
+        encoded.append((ids, [IGNORED] * len(prompt) + ids[len(prompt) :]))
     return encoded
+
+
+def prompt_ids(prompts: Sequence[Content], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of each prompt, ready for a completion."""
+    return _each(prompts, tokenizer, asks=True)
+
+
+def text_ids(texts: Sequence[Content], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of each text and its end; a conversation ends as its template says."""
+    end = token_id(tokenizer, "eos")
+    found = _each(texts, tokenizer, asks=False)
+    return [
+        [*ids, end] if isinstance(text, str) else ids
+        for text, ids in zip(texts, found, strict=True)
+    ]
+
+
+def _each(
+    contents: Sequence[Content], tokenizer: PreTrainedTokenizerBase, *, asks: bool
+) -> list[list[int]]:
+    given = [content(one) for one in contents]
+    plain = [one for one in given if isinstance(one, str)]
+    of_plain = iter(tokenizer(plain)["input_ids"] if plain else [])
+    return [
+        next(of_plain) if isinstance(one, str) else render.ids_of(one, tokenizer, asks=asks)
+        for one in given
+    ]
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, name: Literal["pad", "bos", "eos"]) -> int:
@@ -81,7 +113,7 @@ def collate(encoded: list[Encoded], pad: int) -> dict[str, Any]:
 
 
 def pack(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+    texts: Sequence[Content], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
     """Texts packed into as few rows as first-fit-decreasing finds: input_ids, position_ids and
     labels, no attention mask.
@@ -92,11 +124,11 @@ def pack(
     """
     import torch
 
-    end, pad = token_id(tokenizer, "eos"), token_id(tokenizer, "pad")
+    pad = token_id(tokenizer, "pad")
     pieces = [
-        (ids + [end])[i : i + max_length]
-        for ids in tokenizer(list(texts))["input_ids"]
-        for i in range(0, len(ids) + 1, max_length)
+        ids[i : i + max_length]
+        for ids in text_ids(texts, tokenizer)
+        for i in range(0, len(ids), max_length)
     ]
     rows: list[list[list[int]]] = []
     for piece in sorted(pieces, key=len, reverse=True):

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.data.chat import opened
 from bench.data.formats import Format
+from bench.data.render import Encoded
+from bench.data.sources import Split
+from bench.data.tokenize import collate, encode, encode_pairs, token_id
 from bench.errors import BrokenArtifact
 
 if TYPE_CHECKING:
@@ -18,36 +22,43 @@ ROWS = 8
 FILE = "trained-logits.safetensors"
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest difference as a share of the largest logit: a hundred roundings, or ten of bfloat16."""
-TEXT_COLUMNS = {
+COLUMNS = {
     Format.PROMPT_COMPLETION: ("prompt", "completion"),
-    Format.LANGUAGE_MODELING: ("text",),
     Format.INSTRUCTION: ("prompt", "completion"),
     Format.PREFERENCE: ("prompt", "chosen"),
     Format.PROMPT_ONLY: ("prompt", "answer"),
     Format.UNPAIRED_PREFERENCE: ("prompt", "completion"),
     Format.RANKING: ("prompt",),
+    Format.LANGUAGE_MODELING: ("text",),
 }
+"""What is looked at of each format, in the order of preference."""
 
 
 def remember(model: Any, session: Any, folder: Path) -> None:
     """Keep the trained model's logits on a few validation rows of the last target."""
-    texts = validation_texts(session.task)
-    ids = session.tokenizer(
-        texts, padding=True, truncation=True, max_length=session.max_length, return_tensors="pt"
-    )
-    given = {
-        "input_ids": ids["input_ids"],
-        "attention_mask": ids["attention_mask"],
-    }
+    rows = validation_rows(session.task, session.tokenizer, session.max_length)
+    given = collate(rows, token_id(session.tokenizer, "pad"))
+    del given["labels"]
     save_file({**given, "logits": logits(model, given, session.device)}, folder / FILE)
 
 
-def validation_texts(task: Any) -> list[str]:
-    """A few rows of validation data as plain text, whatever formats the task offers."""
-    format = next(f for f in TEXT_COLUMNS if f in task.formats)
-    rows = task.load(format, "validation")[:ROWS]
-    columns = [rows[name] for name in TEXT_COLUMNS[format]]
-    return ["".join(parts) for parts in zip(*columns, strict=True)]
+def validation_rows(task: Any, tokenizer: Any, max_length: int) -> list[Encoded]:
+    """A few rows of validation data, whatever formats the task offers."""
+    return first_rows(task, "validation", ROWS, tokenizer, max_length)
+
+
+def first_rows(
+    task: Any, split: Split, count: int, tokenizer: Any, max_length: int
+) -> list[Encoded]:
+    """The first rows of a split, whatever formats the task offers."""
+    format = next(f for f in COLUMNS if f in task.formats)
+    data = task.load(format, split)
+    rows = opened(data[: min(count, len(data))])
+    if format == Format.LANGUAGE_MODELING:
+        return encode(rows, format, tokenizer, max_length)
+    prompts, *said = (rows[name] for name in COLUMNS[format] if name in rows)
+    completions = [cell or "" for cell in said[0]] if said else [""] * len(prompts)
+    return encode_pairs(prompts, completions, tokenizer, max_length)
 
 
 @torch.no_grad()

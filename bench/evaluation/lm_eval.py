@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.accounting import resources
+from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
 from bench.evaluation.lm_eval_tasks import load_tasks
@@ -93,8 +95,49 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
         loaded = load_tasks(task, split)
-        results: Any = lm_evaluate(lm, loaded, bootstrap_iters=0, verbosity="ERROR")
+        results = _scored(lm, loaded, task)
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+
+
+def seconds_of(lm: GreedyLM, task: Task, split: str, enough: float) -> float:
+    """Seconds that scoring a task takes, from some of its items: from more of them until a pass has
+    taken `enough` seconds, or from all.
+    """
+    loaded = load_tasks(task, split)
+    sizes = [len(one.eval_docs) for one in loaded.values()]
+    asked = [min(size, task.items or size) for size in sizes]
+    count, took = 4, 0.0
+    while True:
+        some = replace(task, items=min(count, task.items or count))
+        started = time.perf_counter()
+        with torch.no_grad():
+            _scored(lm, loaded, some)
+        took = time.perf_counter() - started
+        if took > enough or count >= max(asked):
+            return took * sum(asked) / sum(min(size, count) for size in asked)
+        count *= 3
+
+
+def _scored(lm: GreedyLM, loaded: Any, task: Task) -> Any:
+    """What lm-eval says of the tasks that a name stands for."""
+    chat = task.chat
+    return lm_evaluate(
+        lm,
+        loaded,
+        samples=_chosen(task, loaded),
+        bootstrap_iters=0,
+        verbosity="ERROR",
+        apply_chat_template=chat is not None,
+        fewshot_as_multiturn=chat is not None,
+        system_instruction=chat and chat.system,
+    )
+
+
+def _chosen(task: Task, loaded: Any) -> dict[str, list[int]] | None:
+    """Numbers of the documents that count, evenly spaced, as a file may be sorted; None for all."""
+    if task.items is None:
+        return None
+    return {name: evenly_spaced(task.items, len(one.eval_docs)) for name, one in loaded.items()}
 
 
 def _read(label: str, name: str, results: Any) -> Score:

@@ -7,11 +7,14 @@ from functools import cache
 from typing import Any
 
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import env
 
 from bench.data.tasks import Task
 from bench.errors import UserError
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
+# a template is compiled once, not once for each item
+env.from_string = cache(env.from_string)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,22 +37,29 @@ def environment(job: Job) -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
-        "libraries": dict(_versions()),
-        "device": torch.cuda.get_device_name() if job.device.startswith("cuda") else _processor(),
+        "libraries": versions(),
+        "device": processor(job.device),
         "device_kind": job.device.partition(":")[0],
         "dtype": str(precision(job.suite, job.device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
     }
 
 
-def _versions() -> Iterator[tuple[str, str]]:
+def versions() -> dict[str, str]:
     """Of each library that numbers may depend on, as far as it is installed."""
+    found = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
-            yield name, version(name)
+            found[name] = version(name)
+    return found
 
 
-def _processor() -> str:
+def processor(device: str) -> str:
+    """Name of the GPU, or of the CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

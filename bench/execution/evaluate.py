@@ -12,8 +12,7 @@ from typing import Any
 from bench.execution.environment import count_parameters, environment, precision
 from bench.execution.worker import Job
 from bench.records.schema import Purpose
-from bench.suite.plan import tasks
-from bench.suite.schema import Suite
+from bench.suite.plan import drift_texts, tasks
 
 
 def evaluate(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
@@ -150,23 +149,4 @@ def _drift(
 
     suite = job.suite
     base = load_model(suite.start(), precision(suite, job.device), torch.device(job.device)).eval()
-    return asdict(
-        drift(base, model, _drift_texts(suite), tokenizer, suite.batch.max_length, report)
-    )
-
-
-def _drift_texts(suite: Suite) -> list[str]:
-    from bench.data.formats import Format
-    from bench.data.tasks import find_task
-
-    assert suite.drift is not None
-    file = suite.folder / suite.drift
-    if file.is_file():
-        return [
-            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
-    return list(
-        find_task(suite.drift, suite.tasks, suite.folder).load(
-            Format.LANGUAGE_MODELING, "validation"
-        )["text"]
-    )
+    return asdict(drift(base, model, drift_texts(suite), tokenizer, suite.batch.max_length, report))

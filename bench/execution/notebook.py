@@ -16,6 +16,7 @@ from bench.execution.worker import Job
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.suite import file as suite_file
+from bench.suite.forecast import Forecast
 
 
 def run(
@@ -38,7 +39,7 @@ def run(
 
 
 @contextmanager
-def _quietly(total: int, done: int) -> Iterator[_Silent]:
+def _quietly(total: int, done: int, forecast: Forecast) -> Iterator[_Silent]:
     yield _Silent()
 
 

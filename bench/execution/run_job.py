@@ -17,13 +17,14 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from bench.execution import evaluate, record, train, worker
+from bench.execution import evaluate, kept, record, train, worker
 from bench.execution.worker import Job
 from bench.records.schema import Record
 
 STAGES: dict[str, worker.Stage] = {"train": train.train, "evaluate": evaluate.evaluate}
 Report = Callable[[str, float], None]
 """Hears the name of the stage that is under way, and which share of it is done."""
+ITEMS = "items.parquet"
 LOOK_EVERY = 0.5  # seconds between looks at the clock and at a request to stop
 
 
@@ -40,8 +41,8 @@ class Stopped(Exception):
 
 
 class TimeLimit:
-    """Ends a run that takes longer than its suite allows or, where that says nothing, one that has
-    made no progress for very long.
+    """Ends a run that takes longer than it may or, where nobody knows how long that is, one that
+    has made no progress for very long.
     """
 
     IDLE = 6 * 3600.0  # seconds: no step and no task takes that long
@@ -57,37 +58,47 @@ class TimeLimit:
         """Why the run must end, or None."""
         now = time.monotonic()
         if self._seconds is not None and now - self._started > self._seconds:
-            return f"took longer than its time limit of {self._seconds:,.0f} seconds"
+            limit = f"its time limit of {self._seconds:,.0f} seconds"
+            return f"took longer than {limit} (time_limit: sets another)"
         if self._seconds is None and now - self._moved > self.IDLE:
-            return f"made no progress for {self.IDLE / 3600:.0f} hours (time_limit: allows more)"
+            idle = f"{self.IDLE / 3600:.0f} hours"
+            return f"made no progress for {idle} (time_limit: sets another limit)"
         return None
 
 
 def run_job(job: Job, report: Report, stop: threading.Event, concurrent_runs: int) -> Outcome:
     """Train, evaluate, and put the record together; nothing is written outside of `job.work`.
 
-    A stage that takes the run past its time limit is ended, with every process that it started.
+    A training of this run that is kept there is evaluated and not repeated. A stage that takes the
+    run past its time limit is ended, with every process that it started.
     Raises `Stopped` when `stop` is set.
     """
-    shutil.rmtree(job.work, ignore_errors=True)
-    limit = TimeLimit(job.suite.time_limit)
+    limit = TimeLimit(job.time_limit)
     trained = evaluated = None
     if job.run.method is not None:
+        trained = kept.kept_training(job)
+    if trained is None:
+        shutil.rmtree(job.work, ignore_errors=True)
+    if trained is None and job.run.method is not None:
+        kept.mark(job)
         trained = _stage("train", job, report, stop, limit)
     if trained is None or trained["status"] == "ok":
         evaluated = _stage("evaluate", job, report, stop, limit)
     made = record.assemble(job, trained, evaluated, concurrent_runs)
-    return Outcome(made, job.work / "items.parquet")
+    return Outcome(made, job.work / ITEMS)
 
 
 def _stage(
     name: str, job: Job, report: Report, stop: threading.Event, limit: TimeLimit
 ) -> dict[str, Any]:
     """Run one stage in a process of its own; gives what it wrote, or how it ended."""
+    for left in (f"{name}.json", ITEMS):  # by an earlier attempt
+        (job.work / left).unlink(missing_ok=True)
     ours, theirs = _context().Pipe()
     process = _context().Process(target=worker.work, args=(STAGES[name], name, job, theirs))
     process.start()
     theirs.close()
+    report(name, 0.0)
     try:
         while process.is_alive():
             if stop.is_set():

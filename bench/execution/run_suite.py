@@ -7,17 +7,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from bench.cache import cache_folder
+from bench.execution.environment import processor
 from bench.execution.executors import local
 from bench.execution.worker import Job
 from bench.records.schema import RETRIED
-from bench.records.store import Store, cache_folder
+from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.checks import check
+from bench.suite.forecast import Forecast, alike
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
 from bench.suite.yaml_file import Document
 
-Watch = Callable[[int, int], AbstractContextManager[local.Watcher]]
+Watch = Callable[[int, int, Forecast], AbstractContextManager[local.Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""
 
 
@@ -26,12 +29,17 @@ def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> N
     with store.lock():
         runs = known_runs(suite, devices, store)
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
-        with watch(total, len(runs) - left) as watcher:
+        if left:
+            suite.start().prepare()
+        forecast = Forecast(suite)
+        hear(forecast, suite, runs, store, devices[0])
+        with watch(total, len(runs) - left, forecast) as watcher:
             known: set[str] = set()
             while fresh := [r for r in runs if r.id not in known]:
                 store.begin(suite_file.resolved(suite), [r.id for r in runs])
                 jobs = [_job(suite, r) for r in missing_runs(fresh, store)]
-                local.run_all(jobs, devices, store, watcher)
+                forecast.plan((job.run for job in jobs), runs_to_come(suite, runs))
+                local.run_all(jobs, devices, store, watcher, forecast)
                 known |= {r.id for r in runs}
                 runs = known_runs(suite, devices, store) if suite.tuning else runs
 
@@ -60,6 +68,14 @@ def known_runs(suite: Suite, devices: list[str], store: Store) -> list[Run]:
 def missing_runs(runs: list[Run], store: Store) -> list[Run]:
     """Runs without a record, and those whose failure another attempt may mend."""
     return [r for r in runs if not store.has(r.id) or store.get(r.id).status in RETRIED]
+
+
+def hear(forecast: Forecast, suite: Suite, runs: list[Run], store: Store, device: str) -> None:
+    """Tell a forecast of the runs in the store that took what these will take."""
+    here = processor(device)
+    for record in store.all():
+        if alike(record, suite, runs[0], here):
+            forecast.finished(record)
 
 
 def _job(suite: Suite, run: Run) -> Job:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.execution.environment import count_parameters, environment, precision
+from bench.execution.kept import bytes_in
 from bench.execution.worker import Job
 from bench.methods import registry
 from bench.records.schema import Purpose
@@ -49,7 +50,7 @@ def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
         "memory": peak,
         "tokens_per_second": training.speed(),
         "parameters": counted | {"trainable": log.trainable},
-        "artifact_bytes": sum(f.stat().st_size for f in job.artifact.rglob("*") if f.is_file()),
+        "artifact_bytes": bytes_in(job.artifact),
         "ledger": {
             "spent": training.ledger.totals() | {"seconds": seconds},
             "by_purpose": training.ledger.by_purpose(),

@@ -32,6 +32,8 @@ class Job:
     run: Run
     device: str
     work: Path
+    time_limit: float | None = None
+    """Seconds; None while nobody can say how long it should take."""
 
     @property
     def artifact(self) -> Path:
@@ -52,6 +54,7 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     """Run one stage and leave its outcome in `<stage>.json`; its output goes to `log.txt`. The body
     of a worker process.
     """
+    started = time.perf_counter()
     os.setpgid(0, 0)  # so that whatever it starts can be ended with it
     job.work.mkdir(parents=True, exist_ok=True)
     log = (job.work / "log.txt").open("a", buffering=1)
@@ -62,6 +65,8 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     quieten()
     try:
         outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
+        parts = outcome["seconds"]
+        parts["other"] = time.perf_counter() - started - sum(parts.values())
     except BaseException as error:
         traceback.print_exc()
         outcome = {"status": _status(error), "reason": _reason(error)}

@@ -41,6 +41,12 @@ class Method(BaseModel):
     Empty where nobody has looked.
     """
 
+    def needs(self) -> tuple[Format, ...]:
+        """The formats that the target must offer, where its hyper-parameters change that; else all
+        of `formats`.
+        """
+        return self.formats
+
     def skip(self, session: Session) -> str | None:
         """The reason why this method cannot run here, or None."""
         return None

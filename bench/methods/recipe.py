@@ -109,7 +109,7 @@ def learns(method: Method) -> bool:
 
 def obstacle(method: Method, session: Session) -> str | None:
     """Why a method cannot run in a session, or None."""
-    missing = [f for f in method.formats if f not in session.task.formats]
+    missing = [f for f in method.needs() if f not in session.task.formats]
     return (
         f"{session.task.name} has no {', '.join(missing)} data" if missing else method.skip(session)
     )

@@ -9,11 +9,12 @@ from functools import cache
 from typing import Generic, TypeVar
 
 from bench.data.formats import Format
-from bench.entry_points import Offer, offers
+from bench.entry_points import PACKAGE, Offer, missing_families, offers
 from bench.errors import Skipped, UserError, nearest
 from bench.methods.method import Merger, Method
 
 Kind = TypeVar("Kind", Method, Merger)
+INSTALL_ALL = f'pip install "{PACKAGE}[all]"'
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def usable_merger(name: str) -> type[Merger]:
 
 def _find(name: str, found: dict[str, Plugin[Kind]], word: str) -> Plugin[Kind]:
     if name not in found:
+        more = f"; {INSTALL_ALL} brings more" if missing_families() else ""
         raise UserError(
-            f"there is no {word} {name}{nearest(name, found)} (bench methods lists them)"
+            f"there is no {word} {name}{nearest(name, found)} (bench methods lists them{more})"
         )
     return found[name]
 

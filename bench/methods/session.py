@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,28 +17,29 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.accounting import resources
 from bench.accounting.budget import Budget
 from bench.accounting.ledger import Account, Ledger
 from bench.accounting.metering import Meter
 from bench.data import tokenize
+from bench.data.chat import Content, opened
 from bench.data.formats import Format
-from bench.data.order import derive, interleaved, order
+from bench.data.order import interleaved, order
 from bench.data.sources import Split
 from bench.data.tasks import Task
-from bench.methods import trainer
+from bench.methods import rewards, trainer
 from bench.methods.learning import backward, trained
+from bench.methods.part import part_of
 from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP, Diverged, anneal
 from bench.models.artifact import save_model
+from bench.models.judge import Judge
 from bench.models.precision import compute_in
 from bench.models.start import Start, load_scorer, load_start
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
-
-
 MEASURED_ROWS = 128
 B = TypeVar("B")
 
@@ -86,6 +87,7 @@ class Session:
     def __post_init__(self) -> None:
         self._account = Account(self.budget, self.ledger, self._on_step, self._slack)
         self._speed = resources.Speed(self.device)
+        self.judges: dict[str, Judge] = {}  # of the task's reward, by where they lie
 
     def model(self, purpose: str = "train") -> PreTrainedModel:
         """A fresh copy of the start model, in training mode and metered. Loading it is not charged.
@@ -107,6 +109,20 @@ class Session:
         scorer = self._handed_out(load_scorer, purpose).train()
         scorer.config.pad_token_id = self.tokenizer.pad_token_id
         return scorer
+
+    def reward(
+        self,
+        rows: Mapping[str, Sequence[Any]],
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+    ) -> Tensor:
+        """What the task rewards each completion with: (completions,), float32, on the device.
+
+        `rows` are columns of prompt-only rows, one row for each completion. `completion_ids` are
+        the tokens of the completions, for reward functions that ask for them; without them the
+        text is tokenised. Passes of a classifier are charged as reward. Raises `BrokenReward`.
+        """
+        return rewards.earned(self, rows, completions, completion_ids)
 
     def _handed_out(self, load: Callable[..., PreTrainedModel], purpose: str) -> PreTrainedModel:
         with resources.stopwatch(self.device) as watch:
@@ -134,18 +150,20 @@ class Session:
         self.start = self.start.moved(folder)
 
     def dataset(self, format: Format) -> Dataset:
-        """All training rows of the target in one format, in this suite's order."""
+        """All training rows of the target in one format, in this suite's order; conversations are
+        lists of turns, as TRL's trainers take them.
+        """
         data = self.task.load(format, self._split)
         return data.select(list(islice(order(len(data), self._data_seed), len(data))))
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         """Batches of `batch_size` rows as columns, in the order that all recipes share; ends when
-        the budget is spent.
+        the budget is spent. Prompts and completions are text or `Conversation`s.
         """
         data = self.task.load(format, self._split)
         numbers = order(len(data), self._data_seed)
         while self._account.open_batch():
-            yield data[list(islice(numbers, self.batch_size))]
+            yield opened(data[list(islice(numbers, self.batch_size))])
 
     def batches(self, format: Format) -> Iterator[dict[str, Tensor]]:
         """As `rows`, tokenised: input_ids, attention_mask and labels of shape (batch_size, longest
@@ -154,14 +172,8 @@ class Session:
         if format not in BATCHED:
             raise ValueError(f"batches() gives {', '.join(BATCHED)}; take {format} as rows()")
         for rows in self.rows(format):
-            if format == Format.LANGUAGE_MODELING:
-                yield self._on_device(
-                    tokenize.collate(
-                        tokenize.encode(rows, format, self.tokenizer, self.max_length), self._pad
-                    )
-                )
-            else:
-                yield self.encode(rows["prompt"], rows["completion"])
+            encoded = tokenize.encode(rows, format, self.tokenizer, self.max_length)
+            yield self._on_device(tokenize.collate(encoded, self._pad))
 
     def old_rows(self, format: Format, size: int) -> Iterator[dict[str, list[Any]]]:
         """Batches of `size` training rows of the `old` tasks as columns, without end; every task
@@ -170,14 +182,20 @@ class Session:
         tables = [task.load(format, "train") for task in self.old if format in task.formats]
         return interleaved(tables, size, self._data_seed)
 
-    def encode(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, Tensor]:
+    def encode(
+        self, prompts: Sequence[Content], completions: Sequence[Content]
+    ) -> dict[str, Tensor]:
         """Right-padded input_ids, attention_mask and labels of (rows, longest row) on the device;
-        labels cover the completions alone.
+        labels cover the completions alone, and of a conversation the assistant's turns in them.
         """
         encoded = tokenize.encode_pairs(prompts, completions, self.tokenizer, self.max_length)
         return self._on_device(tokenize.collate(encoded, self._pad))
 
-    def pack(self, texts: Sequence[str]) -> dict[str, Tensor]:
+    def prompt_ids(self, prompts: Sequence[Content]) -> list[list[int]]:
+        """Token ids of each prompt, ready for a completion; any may be longer than `max_length`."""
+        return tokenize.prompt_ids(prompts, self.tokenizer)
+
+    def pack(self, texts: Sequence[Content]) -> dict[str, Tensor]:
         """Whole texts side by side in as few rows of `max_length` as they need: input_ids,
         position_ids and labels on the device.
 
@@ -229,37 +247,21 @@ class Session:
         """
         return trainer.arguments(self, config, settings)
 
-    @contextmanager
-    def stage(self, name: str, until: float, start: Start | None = None) -> Iterator[Session]:
+    def stage(
+        self, name: str, until: float, start: Start | None = None
+    ) -> AbstractContextManager[Session]:
         """A session for a part of this one, which may spend up to the share `until` (0..1) of the
         budget. What an earlier part overspent, it has less. Its data comes in another order.
         """
-        folder = self.folder / f"stage-{name}"
-        folder.mkdir(parents=True)
-        account = self._account
-        part = replace(
-            self,
-            budget=self.budget.part(account.share_spent, until),
-            seed=derive(self.seed, name),
-            folder=folder,
-            start=start or self.start,
-            stage_name=f"{self.stage_name}/{name}".strip("/"),
-            _data_seed=derive(self._data_seed, name),
-            _slack=account.slack,
-            _tell=lambda _: self._tell(self.progress),
-        )
-        set_seed(part.seed)
-        with account.delegated():
-            try:
-                yield part
-            finally:
-                part.close()
+        return part_of(self, name, until, start)
 
     def validation(self, start: Start) -> ValidationSession:
         """A session on a start and on validation rows, with a ledger that nobody reads."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         given |= {"ledger": Ledger(), "budget": Budget("steps", math.inf), "log": RunLog()}
-        return ValidationSession(**{**given, "start": start, "_split": "validation"})
+        made = ValidationSession(**{**given, "start": start, "_split": "validation"})
+        made.judges = self.judges  # nobody is charged while the harness looks
+        return made
 
     @contextmanager
     def unmetered(self) -> Iterator[None]:
@@ -294,4 +296,4 @@ class ValidationSession(Session):
         data = self.task.load(format, self._split)
         self._account.open_batch()
         for first in range(0, min(MEASURED_ROWS, len(data)), self.batch_size):
-            yield data[first : min(first + self.batch_size, MEASURED_ROWS)]
+            yield opened(data[first : min(first + self.batch_size, MEASURED_ROWS)])

@@ -79,4 +79,6 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if spec.chat_template is not None:
+        tokenizer.chat_template = spec.chat_template
     return tokenizer

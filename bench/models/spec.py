@@ -1,33 +1,34 @@
-"""Which model every recipe starts from: a hub id, a local folder, the embedded `tiny`, or an
-architecture with random weights.
+"""Which model every recipe starts from: a hub id, a local folder, a GGUF file, the embedded `tiny`,
+`smollm2`, or an architecture with random weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-if TYPE_CHECKING:
-    pass
-
+from bench import smollm2
+from bench.fingerprints import of_model_folder
+from bench.models import gguf
 
 TINY = Path(__file__).parent.parent / "tiny" / "weights"
-
-
-SAMPLED = 1 << 20  # bytes from each end of a file that stand for it in a fingerprint
+EMBEDDED = ("tiny", smollm2.NAME)
+"""Names of models that need neither a hub nor a path."""
 
 
 class ModelSpec(BaseModel):
-    """Which model every recipe starts from: `path` (hub id, folder or `tiny`), or `random` with an
-    architecture's own fields.
+    """Which model every recipe starts from: `path` (hub id, folder, GGUF file, `tiny`, `smollm2`),
+    or `random` with an architecture's own fields.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    path: str | None = Field(default=None, description="a hub id, a local folder, or tiny")
+    path: str | None = Field(
+        default=None, description="a hub id, a local folder, a GGUF file, tiny, or smollm2"
+    )
     random: str | None = Field(
         default=None,
         description=(
@@ -40,6 +41,8 @@ class ModelSpec(BaseModel):
     )
     trust_remote_code: bool = Field(default=False, description="run code that came with the model")
 
+    _chat_template: str | None = PrivateAttr(default=None)
+
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
@@ -48,48 +51,74 @@ class ModelSpec(BaseModel):
     @model_validator(mode="after")
     def _one_kind(self) -> ModelSpec:
         if (self.path is None) == (self.random is None):
-            raise ValueError("give either path (hub id, folder, tiny) or random (an architecture)")
+            raise ValueError(
+                "give either path (hub id, folder, GGUF file, tiny or smollm2) or random (an"
+                " architecture)"
+            )
         if self.path is not None and self.model_extra:
             raise ValueError(f"{', '.join(self.model_extra)} goes only with random")
         return self
 
     @property
     def location(self) -> str:
-        """What transformers loads from, for a model with weights."""
+        """What transformers loads from, for a model with weights. The first use of a GGUF file
+        unpacks it, which takes seconds.
+        """
         assert self.path is not None
-        return str(TINY) if self.path == "tiny" else self.path
+        return _location(self.path)
 
     @property
     def tokenizer_location(self) -> str:
-        name = self.tokenizer or self.path or "tiny"
-        return str(TINY) if name == "tiny" else name
+        return _location(self.tokenizer or self.path or "tiny")
+
+    @property
+    def gguf_names(self) -> list[str]:
+        """Which of its names stand for GGUF files."""
+        return list(dict.fromkeys(filter(gguf.is_gguf, (self.path or "", self.tokenizer or ""))))
+
+    def prepare(self) -> None:
+        """Unpack GGUF files now, so that no run spends time and memory on it."""
+        for name in self.gguf_names:
+            gguf.unpacked(gguf.find(name))
 
     def moved(self, folder: Path) -> ModelSpec:
         """The same tokenizer with weights from a local folder."""
-        return ModelSpec(
+        moved = ModelSpec(
             path=str(folder),
             tokenizer=self.tokenizer_location,
             trust_remote_code=self.trust_remote_code,
         )
+        return moved.with_chat_template(self.chat_template)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The suite's own chat template, or None where the tokenizer's counts."""
+        return self._chat_template
+
+    def with_chat_template(self, template: str | None) -> ModelSpec:
+        """The same model with a chat template of the suite."""
+        copy = self.model_copy()
+        copy._chat_template = template
+        return copy
+
+
+def _location(name: str) -> str:
+    if gguf.is_gguf(name):
+        return str(gguf.unpacked(gguf.find(name)))
+    return str(TINY) if name == "tiny" else name
 
 
 def fingerprint(spec: ModelSpec) -> str:
-    """Changes when the start model changes. Of local files the sizes and both ends count, of a hub
-    id its name and revision.
+    """Changes when the start model changes. Of local files the sizes and both ends count, of a GGUF
+    file all of it, of a hub id its name and revision.
     """
     digest = hashlib.sha256(spec.model_dump_json(exclude={"path", "tokenizer"}).encode())
-    for name in filter(None, (spec.path and spec.location, spec.tokenizer_location)):
-        folder = Path(name)
+    for name in filter(None, (spec.path, spec.tokenizer or spec.path or "tiny")):
+        if gguf.is_gguf(name):
+            digest.update(f"gguf {gguf.key(gguf.find(name))}".encode())
+            continue
+        folder = Path(name := _location(name))
         digest.update(b"local" if folder.is_dir() else name.encode())
-        for file in sorted(folder.glob("*")) if folder.is_dir() else []:
-            if file.suffix in {".json", ".safetensors", ".model", ".jinja"}:
-                digest.update(f"{file.name} {file.stat().st_size}".encode())
-                digest.update(_ends(file))
+        for content in of_model_folder(folder) if folder.is_dir() else ():
+            digest.update(content)
     return digest.hexdigest()[:16]
-
-
-def _ends(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        head = stream.read(SAMPLED)
-        stream.seek(max(SAMPLED, file.stat().st_size - SAMPLED))
-        return head + stream.read()

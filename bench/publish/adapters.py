@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench import smollm2
 from bench.publish.card import card, is_place, without_places
 from bench.publish.gather import Published, copy_folder
 from bench.records.schema import BASE, Purpose, Record
@@ -43,15 +44,24 @@ def _is_adapter(artifact: Path) -> bool:
 def _copy(
     record: Record, base: Record | None, artifact: Path, to: Path, start: dict[str, Any]
 ) -> None:
-    given = start.get("path")
-    model = str(without_places(given) if given else f"random {start.get('random')}")
-    hub_id = given if given and "/" in given and not is_place(given) else None
+    model, hub_id = _named(start)
     copy_folder(artifact, to)
     if (artifact / CONFIG).is_file():
         config = without_places(json.loads((artifact / CONFIG).read_text(encoding="utf-8")))
         named = {**config, "base_model_name_or_path": hub_id or model}
         write_atomically(to / CONFIG, json.dumps(named, indent=2) + "\n")
     write_atomically(to / "README.md", card(record, base, model, hub_id))
+
+
+def _named(start: dict[str, Any]) -> tuple[str, str | None]:
+    """What people call a start model, and the id on the Hub of what an adapter goes onto."""
+    given = start.get("path")
+    if not given:
+        return f"random {start.get('random')}", None
+    if given == smollm2.NAME:
+        return smollm2.ABOUT, smollm2.HUB_ID
+    local = is_place(given) or "/" not in given or given.endswith(".gguf")
+    return str(without_places(given)), None if local else given
 
 
 def _start(suite: Published) -> dict[str, Any]:

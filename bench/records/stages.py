@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 
 class Part(BaseModel):
@@ -91,13 +97,23 @@ class ObjectiveLook(Part):
     after: Look
 
 
-class TrainSeconds(Part):
+class Seconds(Part):
+    """Wall-clock seconds of a stage."""
+
+    @model_serializer(mode="wrap")
+    def _as_read(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Records from before `other` was measured are written as they were read."""
+        return {k: v for k, v in write(self).items() if k != "other" or v is not None}
+
+
+class TrainSeconds(Seconds):
     """Wall-clock seconds of each part of the training stage."""
 
     load: float | None = Field(default=None, description="loading models")
     measure: float | None = Field(default=None, description="measuring objectives and logits")
     train: float | None = Field(default=None, description="training alone")
     save: float | None = Field(default=None, description="saving the artifact")
+    other: float | None = Field(default=None, description="the rest: reading data, checking")
 
 
 class TrainStage(Part):
@@ -116,7 +132,7 @@ class TrainStage(Part):
     environment: Environment
 
 
-class EvaluationSeconds(Part):
+class EvaluationSeconds(Seconds):
     """Wall-clock seconds of each part of the evaluation stage."""
 
     load: float | None = Field(default=None, description="loading the model")
@@ -125,6 +141,7 @@ class EvaluationSeconds(Part):
     earlier: float | None = Field(
         default=None, description="scoring what earlier targets of a sequence left"
     )
+    other: float | None = Field(default=None, description="the rest: reading data, checking")
 
 
 class Score(Part):

@@ -33,11 +33,6 @@ def write_atomically(file: Path, content: str | bytes) -> None:
     os.replace(name, file)
 
 
-def cache_folder() -> Path:
-    """Where artifacts lie, outside the results."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bench"
-
-
 class Store:
     """The results folder of one suite."""
 

@@ -37,6 +37,9 @@ def suite_schema() -> dict[str, Any]:
         "anyOf": [{"type": "string"}, model],
         "description": "what every recipe starts from",
     }
+    tasks = schema["properties"]["tasks"]
+    told = {key: tasks.pop(key) for key in ("title", "description", "default")}
+    schema["properties"]["tasks"] = {"anyOf": [tasks, {"type": "string"}], **told}
     return schema
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
-from bench.data.tasks import TaskSpec, find_task, prefixes
+from bench.data.tasks import TaskSpec, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
+from bench.models import gguf
+from bench.models.judge import judge_problem
 from bench.models.spec import ModelSpec
 from bench.suite.plan import tuned_label
 from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
@@ -109,20 +113,49 @@ def _missing_files(suite: Suite) -> Found:
             for file in source.files(here):
                 if not file.is_file():
                     place = ("tasks", name, format.value, "data_files")
-                    yield place, f"there is no data file {file}"
+                    yield place, f"there is no data file {file}{_where_from(here)}"
+        for what in _reward(spec, here):
+            yield ("tasks", name, "reward"), what
         file = spec.evaluate or ""
         if file.endswith((".yaml", ".yml")) and not (here / file).is_file():
             yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {here / file}"
+    if suite.chat and suite.chat.template and not (here / suite.chat.template).is_file():
+        yield ("chat",), f"there is no template file {here / suite.chat.template}"
     text, path = suite.drift or "", suite.model.path or ""
     if text.endswith(".txt") and not (here / text).is_file():
         yield ("drift",), f"there is no text file {here / text}"
-    if path.startswith((".", "/", "~")) and not (here / path).is_dir():
+    try:
+        for name in suite.model.gguf_names:
+            gguf.find(name, here)
+    except UserError as error:
+        yield ("model",), str(error)
+        return
+    if not gguf.is_gguf(path) and path.startswith((".", "/", "~")) and not (here / path).is_dir():
         yield ("model",), f"there is no model folder {here / path}"
+
+
+def _reward(spec: TaskSpec, here: Path) -> Iterator[str]:
+    """What is wrong with a task's reward, as far as it shows before anything is trained."""
+    reward = spec.reward_of(here)
+    if (what := reward.problem()) is not None:
+        yield what
+    for term in reward.terms:
+        if term.model is not None and (what := judge_problem(term.model, term.judge(here))):
+            yield f"reward {what}"
+
+
+def _where_from(folder: Path) -> str:
+    """A hint at the page that may say where data files come from."""
+    page = folder / "README.md"
+    return f"; {page} says where to get it" if page.is_file() else ""
 
 
 def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
     try:
-        task = find_task(name, suite.tasks, suite.folder)
+        task = suite.task(name)
+    except NoFile as error:
+        yield f"{error}{_where_from(suite.folder)}"
+        return
     except UserError as error:
         yield str(error)
         return

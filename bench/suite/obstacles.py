@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from bench.data.tasks import find_task
 from bench.errors import Skipped
 from bench.methods.entry import Resolved
 from bench.methods.recipe import obstacle
@@ -51,10 +50,8 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
     from bench.models.load import load_tokenizer
     from bench.models.start import Start
 
-    tasks = {
-        name: find_task(name, suite.tasks, suite.folder) for name in (*suite.retain, *suite.target)
-    }
-    start = _shape(suite.start())
+    tasks = {name: suite.task(name) for name in (*suite.retain, *suite.target)}
+    start = shape(suite.start())
     tokenizer = load_tokenizer(start)
     for number, name in enumerate(suite.target):
         earlier = [tasks[old] for old in (*suite.retain, *suite.target[:number])]
@@ -74,7 +71,7 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
         )
 
 
-def _shape(spec: ModelSpec) -> ModelSpec:
+def shape(spec: ModelSpec) -> ModelSpec:
     """The same architecture and tokenizer with random weights, which cost nothing on `meta`."""
     if spec.random is not None:
         return spec
@@ -84,4 +81,5 @@ def _shape(spec: ModelSpec) -> ModelSpec:
         spec.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
     ).to_dict()
     own = {"random": config.pop("model_type"), "tokenizer": spec.tokenizer_location}
-    return ModelSpec.model_validate({**config, **own})
+    shape = ModelSpec.model_validate({**config, **own})
+    return shape.with_chat_template(spec.chat_template)

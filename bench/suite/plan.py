@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.tasks import Task, find_task
+from bench.data.formats import Format
+from bench.data.order import evenly_spaced
+from bench.data.tasks import Task
 from bench.methods.composition import origins
 from bench.methods.entry import Resolved, resolve
 from bench.models.spec import fingerprint
@@ -52,7 +54,7 @@ class Run:
 
 
 def tasks(suite: Suite, names: list[str]) -> list[Task]:
-    return [find_task(name, suite.tasks, suite.folder) for name in names]
+    return [suite.task(name) for name in names]
 
 
 def make_plan(suite: Suite, device: str, done: Sequence[Record] = ()) -> list[Run]:
@@ -201,7 +203,16 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         "dtype": suite.dtype,
         "split": suite.split,
         "device": device,
+        **_chat(suite),
     }
+
+
+def _chat(suite: Suite) -> dict[str, Any]:
+    """How prompts are turns of a conversation, where the suite says that they are."""
+    if suite.chat is None:
+        return {}
+    template = suite.chat.template_text(suite.folder)
+    return {"chat": {"system": suite.chat.system, "template": template}}
 
 
 def _drift_fingerprint(suite: Suite) -> str | None:
@@ -210,7 +221,20 @@ def _drift_fingerprint(suite: Suite) -> str | None:
     file = suite.folder / suite.drift
     if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    return find_task(suite.drift, suite.tasks, suite.folder).fingerprint
+    return suite.task(suite.drift).fingerprint
+
+
+def drift_texts(suite: Suite) -> list[str]:
+    """The plain texts that drift is measured on, for a suite that names some."""
+    assert suite.drift is not None
+    file = suite.folder / suite.drift
+    if file.is_file():
+        return [
+            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    task = suite.task(suite.drift)
+    texts = task.load(Format.LANGUAGE_MODELING, "validation")["text"]
+    return [texts[i] for i in evenly_spaced(task.items or len(texts), len(texts))]
 
 
 def _digest(content: Any) -> str:

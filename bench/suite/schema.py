@@ -10,9 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.json_schema import SkipJsonSchema
 
 from bench.accounting.budget import CURRENCIES, Budget, Currency
-from bench.data.tasks import TaskSpec
+from bench.data.chat import ChatSpec
+from bench.data.tasks import Task, TaskSpec, find_task
 from bench.methods.entry import Resolved, entry, label, resolve
-from bench.models.spec import ModelSpec
+from bench.models.gguf import SUFFIX
+from bench.models.spec import EMBEDDED, ModelSpec
 
 MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
@@ -26,6 +28,10 @@ def _amount(value: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
+
+
+def _as_chat(value: Any) -> Any:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
 def _as_seeds(value: Any) -> Any:
@@ -158,11 +164,23 @@ class Suite(Strict):
     drift: str | None = Field(
         default=None, description="plain text (a .txt file or a task) on which drift is measured"
     )
+    chat: Annotated[
+        ChatSpec | None,
+        BeforeValidator(_as_chat, json_schema_input_type=bool | ChatSpec | None),
+    ] = Field(
+        default=None,
+        description=(
+            "true: the tokenizer's chat template renders all prompts, in training and in"
+            " evaluation; a plain prompt is a user's turn"
+        ),
+    )
     budget: BudgetSpec
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
     time_limit: Amount | None = Field(
         default=None,
-        description="seconds that one run may take [default: until it makes no progress for hours]",
+        description=(
+            "seconds that one run may take [default: 20 times its forecast, one hour at least]"
+        ),
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
@@ -186,7 +204,13 @@ class Suite(Strict):
         description="shares of the budget that each recipe is trained on too, for a learning curve",
     )
     methods: list[MethodSpec] = Field(min_length=1)
-    tasks: dict[str, TaskSpec] = Field(default={}, description="your own tasks")
+    tasks: dict[str, TaskSpec] = Field(
+        default={},
+        description=(
+            "your own tasks, or the name of a YAML file with them, in which relative paths start at"
+            " that file"
+        ),
+    )
 
     folder: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
     """Where the suite file lies, which no suite says itself; relative paths in it start here."""
@@ -196,6 +220,18 @@ class Suite(Strict):
         local = {
             key: str((self.folder / name).resolve())
             for key in ("path", "tokenizer")
-            if (name := getattr(self.model, key)) and (self.folder / name).is_dir()
+            if (name := getattr(self.model, key)) and self._is_local(name)
         }
-        return self.model.model_copy(update=local)
+        moved = self.model.model_copy(update=local)
+        return moved.with_chat_template(self.chat and self.chat.template_text(self.folder))
+
+    def _is_local(self, name: str) -> bool:
+        """Whether a model's name is a path; one that names a model stays that, whatever folder is
+        called the same.
+        """
+        local = name.endswith(SUFFIX) or (self.folder / name).is_dir()
+        return local and name not in EMBEDDED
+
+    def task(self, name: str) -> Task:
+        """A task that the suite names, its prompts plain or turns as the suite says."""
+        return find_task(name, self.tasks, self.folder, self.chat)

@@ -13,6 +13,7 @@ from bench.errors import UserError, nearest
 from bench.methods.entry import Place
 
 MOST_NODES = 10_000  # with every alias written out
+CONTENT = {"suite": "keys such as suite: and model:", "tasks": "names to tasks"}
 KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
@@ -42,9 +43,11 @@ class Document:
         return _error(self.file, self.text, mistakes)
 
 
-def read(file: Path) -> Document:
-    """The document in a file; a `UserError` where it cannot be read, or is no mapping."""
-    text = _text(file)
+def read(file: Path, kind: str = "suite") -> Document:
+    """The document in a file of some kind; a `UserError` where it cannot be read, or is no
+    mapping.
+    """
+    text = _text(file, kind)
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
@@ -64,17 +67,15 @@ def read(file: Path) -> Document:
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{file} is not YAML: {error}") from None
     if not isinstance(content, dict):
-        raise UserError(
-            f"{file} is no suite: it must be a mapping of keys such as suite: and model:"
-        )
+        raise UserError(f"{file} is no {kind} file: it must be a mapping of {CONTENT[kind]}")
     return Document(file, text, root, content)
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, kind: str) -> str:
     if not file.is_file():
         beside = file.parent.glob("*.y*ml") if file.parent.is_dir() else ()
         raise UserError(
-            f"there is no suite file {file}{nearest(file.name, (f.name for f in beside))}"
+            f"there is no {kind} file {file}{nearest(file.name, (f.name for f in beside))}"
         )
     try:
         return file.read_text(encoding="utf-8")

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.data.chat import Content
 from bench.data.held_out import mark
+from bench.errors import UserError
 from bench.suite.checks import lengths, overlap
 from bench.suite.checks.cells import Looker, texts
-from bench.suite.checks.columns import column_mistakes
 from bench.suite.checks.evaluations import Items, evaluations
 from bench.suite.checks.overlap import Seen, normal
 from bench.suite.checks.report import Lengths, Mistake, Report, Source
@@ -29,21 +30,17 @@ def check(suite: Suite) -> Report:
     Mistakes are gathered, not raised; `Report.refuse` raises them.
     """
     report = Report()
-    tokenizer = tokenizer_of(suite)
-    if isinstance(tokenizer, Mistake):
-        report.mistakes.append(tokenizer)
+    tokenizer = next(_kept([tokenizer_of(suite)], report), None)
     report.mistakes += drift_mistakes(suite)
-    items = list(_kept(evaluations(suite), report))
-    found = list(_kept(tables(suite), report))
-    checker = _Checker(suite, None if isinstance(tokenizer, Mistake) else tokenizer, items, report)
-    validation = {(t.task, t.format): t for t in found if t.split == "validation"}
-    for table in found:
-        if table.split == "train":
-            checker.look(table, validation.get((table.task, table.format)))
+    checker = _Checker(suite, tokenizer, list(_kept(evaluations(suite), report)), report)
+    found = {(t.task, t.format, t.split): t for t in _kept(tables(suite), report)}
+    for (task, format, split), table in found.items():
+        if split == "train":
+            checker.look(table, found.get((task, format, "validation")))
     return report
 
 
-def _kept(found: Iterator[Any], report: Report) -> Iterator[Any]:
+def _kept(found: Iterable[Any], report: Report) -> Iterator[Any]:
     """All but the mistakes, which go into the report."""
     for one in found:
         if isinstance(one, Mistake):
@@ -67,23 +64,18 @@ class _Checker:
         rows = list(self._seen(train, {items.columns for items in known}))
         if validation is not None:
             known.append(overlap.of_validation(validation, self._seen(validation)))
-        elif train.held_out:
-            held = (row for row in rows if row.number in train.held)
-            known.append(overlap.of_validation(train, held))
         for items in known:
             for row in rows:
-                if row.number not in train.held:
-                    items.look(row)
+                items.look(row)
             if found := items.overlap(train):
                 self.report.overlaps.append(found)
-        held_out = len(train.held)
         self.report.sources.append(
             Source(
                 train.task,
                 train.format,
-                len(train.rows) - held_out,
-                len(validation.rows) if validation else held_out,
-                train.held_out,
+                len(train.rows),
+                len(validation.rows) if validation else 0,
+                train.part is not None and train.part.held_out,
                 self._lengths(train, [row.wholes for row in rows if row.wholes]),
             )
         )
@@ -92,24 +84,23 @@ class _Checker:
         """What overlap and lengths need of every good row; what is wrong with the others goes into
         the report.
         """
-        if mistakes := list(column_mistakes(table)):
-            told = {mistake.place for mistake in self.report.mistakes}  # of the training split
-            self.report.mistakes += [m for m in mistakes if m.place not in told]
-            return
-        looker, step = Looker(table), lengths.step(len(table.rows))
+        looker, step = Looker(table, self.suite.chat), lengths.step(len(table.rows))
         marked = frozenset(table.rows.column_names) in contents
-        for number, raw, row in looker.shaped():
-            said = texts(table, row) if row is not None else None
-            if said is not None:
-                asked, wholes = said
-                content = mark(raw) if marked else None
-                yield Seen(number, normal(asked), content, wholes if number % step == 0 else [])
-        self.report.mistakes += looker.mistakes()
+        for number, raw, row in looker.good():
+            asked, wholes = texts(table.format, row)
+            content = mark(raw) if marked else None
+            yield Seen(number, normal(asked), content, wholes if number % step == 0 else [])
+        told = {mistake.place for mistake in self.report.mistakes} - {None}  # of the training split
+        self.report.mistakes += [m for m in looker.mistakes if m.place not in told]
 
-    def _lengths(self, table: Table, sample: list[list[str]]) -> Lengths | None:
+    def _lengths(self, table: Table, sample: list[list[Content]]) -> Lengths | None:
         if self.tokenizer is None or not sample:
             return None
-        found = lengths.measured(sample, self.tokenizer, self.suite.batch.max_length)
+        try:
+            found = lengths.measured(sample, self.tokenizer, self.suite.batch.max_length)
+        except UserError as error:  # of the chat template
+            self.report.mistakes.append(Mistake(f"{table.name}: {error}", ("chat",)))
+            return None
         if mistake := lengths.too_long(table, found):
             self.report.mistakes.append(mistake)
         return found

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.data.chat import (
+    NEEDS_CHAT,
+    ChatSpec,
+    Content,
+    Conversation,
+    in_turns,
+    misplaced,
+    mistake,
+    opened,
+    talking,
+)
 from bench.data.formats import COLUMNS, Format
-from bench.data.turns import mistake as mistake_in_turns
-from bench.suite.checks.columns import MESSAGES, is_conversation, sources_of
+from bench.data.held_out import each_row
+from bench.data.sources import BadCell, Row
 from bench.suite.checks.report import Mistake
 from bench.suite.checks.tables import Table
 
-AT_ONCE = 2000  # rows that are Python objects at the same time
-CONVERSATIONS = ("prompt", "completion", "chosen", "rejected", MESSAGES)
 NEVER_EMPTY = ("completion", "chosen", "answer")  # a file of plain text may have blank lines
-Row = dict[str, Any]
-
-
-@dataclass
-class _Problem:
-    """Something that is wrong with rows: the first of them, and how many there are."""
-
-    row: int
-    what: str
-    count: int = 1
+SHOWN = 40  # characters of a cell
 
 
 @dataclass
@@ -32,146 +32,111 @@ class Looker:
     """Goes through the rows of a table once."""
 
     table: Table
-    problems: dict[tuple[str, str], _Problem] = field(default_factory=dict)
-    _checks: dict[str, Callable[[int, str, Row], Any]] = field(default_factory=dict)
+    chat: ChatSpec | None
+    mistakes: list[Mistake] = field(default_factory=list)
+    """What is wrong with the rows, each kind with its first row; whole when all were seen."""
 
-    def shaped(self) -> Iterator[tuple[int, Row, Row | None]]:
-        """Number, raw row, and row in the columns of the format; None where it cannot be made."""
+    def good(self) -> Iterator[tuple[int, Row, Row]]:
+        """Number, raw row, and row as methods get it, of every row that is well."""
+        wrong: dict[str, list[tuple[int, str]]] = {}
+        for number, raw in enumerate(each_row(self.table.rows)):
+            try:
+                yield number, raw, self._good(raw)
+            except BadCell as error:
+                if error.everywhere:
+                    what = f"{self.table.name}: {self.table.where}: {error}"
+                    self.mistakes.append(Mistake(what, self.table.key(error.column)))
+                    return
+                wrong.setdefault(str(error).partition(" (")[0], []).append((number, str(error)))
+        for (number, what), *rest in wrong.values():
+            more = f" (and {len(rest):,} more row{'s' if len(rest) > 1 else ''})" if rest else ""
+            self.mistakes.append(Mistake(f"{self.table.place(number)}: {what}{more}"))
+
+    def _good(self, raw: Row) -> Row:
+        """The row as methods get it; `BadCell` where something is wrong with it."""
         table = self.table
-        sources = sources_of(table)
-        needed = list(dict.fromkeys(name for names in sources.values() for name in names))
-        data = table.rows
-        for first in range(0, len(data), AT_ONCE):
-            columns = data[first : first + AT_ONCE]
-            width = len(columns[needed[0]]) if needed else 0
-            for offset in range(width):
-                raw = {name: cells[offset] for name, cells in columns.items()}
-                yield first + offset, raw, self._shaped(first + offset, raw, sources)
-
-    def mistakes(self) -> Iterator[Mistake]:
-        """What was wrong with the rows seen, each kind with its first row."""
-        for problem in sorted(self.problems.values(), key=lambda p: p.row):
-            rest = problem.count - 1
-            more = f" (and {rest:,} more row{'s' if rest > 1 else ''})" if rest else ""
-            yield Mistake(f"{self.table.place(problem.row)}: {problem.what}{more}")
-
-    def _shaped(self, number: int, raw: Row, sources: dict[str, list[str]]) -> Row | None:
-        made, fine = {}, True
-        for column, names in sources.items():
-            value = self._value(number, raw, column, names)
-            fine = fine and value is not None
-            made[column] = value
-        if fine and self.table.format == Format.RANKING:
-            given, scored = len(made["completions"]), len(made["scores"])
-            if given != scored:
-                what = f"there are {given} completions and {scored} scores"
-                self._tell(number, "scores", "count", what)
-                fine = False
-        return made if fine else None
-
-    def _value(self, number: int, raw: Row, column: str, names: list[str]) -> Any:
-        """A cell of a column of the format, or None where it is wrong."""
-        template = self.table.template(column) if column != MESSAGES else None
-        listed = column in ("label", "completions", "scores")
-        if template is None or listed:
-            name = names[0]
-            wrong = LISTED[column](raw[name]) if listed else _wrong_cell(column, raw[name])
-            if wrong:
-                kind = "listed" if listed else wrong.split(" (")[0]
-                self._tell(number, name, kind, f"{name} {wrong}")
-                return None
-            value = raw[name]
-        else:
-            value = self._rendered(number, raw, column, names, template)
-        if isinstance(value, str) and column in NEVER_EMPTY and not value.strip():
-            self._tell(number, column, "empty", f"the {column} is empty")
-            return None
-        return value
-
-    def _rendered(
-        self, number: int, raw: Row, column: str, names: list[str], template: str
-    ) -> str | None:
-        for name in names:
-            if raw[name] is None:
-                what = f"{name} has no value, and the template of {column} needs one"
-                self._tell(number, name, "none", what)
-                return None
-            if isinstance(raw[name], (list, dict)):
-                what = f"{name} is {_kind(raw[name])}, which no template can show; give text"
-                self._tell(number, name, "list", what)
-                return None
-        try:
-            return template.format_map(raw)
-        except (ValueError, LookupError, AttributeError, TypeError) as error:
-            what = f'the template "{template}" of {column} cannot be filled in: {error}'
-            self._tell(number, column, "template", what)
-            return None
-
-    def _tell(self, row: int, column: str, kind: str, what: str) -> None:
-        known = self.problems.get((column, kind))
-        if known:
-            known.count += 1
-        else:
-            self.problems[column, kind] = _Problem(row, what)
+        columns, reward = COLUMNS[table.format], table.reward
+        if table.named(columns[0], raw) == "messages":
+            _refuse("messages", _text("text", raw["messages"], "a list of turns"))
+        row = table.shaped(raw)
+        answered = reward is None or reward.needs_answer
+        for column in columns:
+            if column != "answer" or answered:
+                _refuse(table.named(column, raw), CELLS.get(column, _text)(column, row[column]))
+        if table.format == Format.RANKING:
+            given, scored = len(row["completions"]), len(row["scores"])
+            differ = given != scored
+            _refuse("scores", f"are {scored} and completions {given}" if differ else None)
+        if reward is not None and (what := reward.unearnable(row)):
+            raise BadCell("answer", what)
+        if self.chat is not None:
+            return in_turns(row, self.chat)
+        if column := talking(row, table.format):
+            named = table.named(column, raw)
+            raise BadCell(column, f"{named} {NEEDS_CHAT}", everywhere=True)
+        return row
 
 
-def texts(table: Table, row: Row) -> tuple[str, list[str]] | None:
-    """What is asked (or, of plain text, said) in a row in the columns of its format, and the whole
-    sequences that are learned from it; None for conversations, which are no text yet.
+def texts(format: Format, row: Row) -> tuple[str, list[Content]]:
+    """What is asked (or, of plain text, said) in a row, and the whole sequences that are learned
+    from it.
     """
-    if is_conversation(table):
-        return None
-    columns = COLUMNS[table.format]
-    if any(isinstance(row[c], list) for c in columns if c in CONVERSATIONS):
-        return None
-    asked = row[columns[0]]
-    match table.format:
-        case Format.LANGUAGE_MODELING:
-            wholes = [asked]
+    cells = {name: cells[0] for name, cells in opened({k: [v] for k, v in row.items()}).items()}
+    first: Content = cells[COLUMNS[format][0]]
+    match format:
+        case Format.LANGUAGE_MODELING | Format.PROMPT_ONLY:
+            return _asked(first), [first]
         case Format.PREFERENCE:
-            wholes = [asked + row["chosen"], asked + row["rejected"]]
-        case Format.PROMPT_ONLY:
-            wholes = [asked]
+            said = [cells["chosen"], cells["rejected"]]
         case Format.RANKING:
-            wholes = [asked + completion for completion in row["completions"]]
+            said = cells["completions"]
         case _:
-            wholes = [asked + row["completion"]]
-    return asked, wholes
+            said = [cells["completion"]]
+    return _asked(first), [first + one for one in said]
 
 
-def _wrong_cell(column: str, value: Any) -> str | None:
-    if isinstance(value, str) and column != MESSAGES:
-        return None
-    if isinstance(value, list) and column in CONVERSATIONS:
-        wrong = mistake_in_turns(value)
-        return f"is no conversation ({wrong})" if wrong else None
+def _asked(content: Content) -> str:
+    """What the user says."""
+    if not isinstance(content, Conversation):
+        return content
+    said = [turn.get("content") for turn in content.turns if turn["role"] == "user"]
+    return "\n".join(text for text in said if isinstance(text, str))
+
+
+def _refuse(name: str, what: str | None) -> None:
+    if what is not None:
+        raise BadCell(name, f"{name} {what}")
+
+
+def _text(column: str, value: Any, needed: str = "text") -> str | None:
     if value is None:
-        return "has no value, where text is needed"
-    needed = "a list of turns" if column == MESSAGES else "text"
-    return f"is {_kind(value)} ({_short(value)}), where {needed} is needed"
+        return f"has no value, where {needed} is needed"
+    if isinstance(value, list) and column != "answer":
+        if value and (wrong := mistake(value)):
+            return f"is no conversation ({wrong})"
+        wrong = misplaced(column, value)
+        return f"cannot be used as {column}: {wrong}" if wrong else None
+    if not isinstance(value, str) or needed != "text":
+        return f"is {_kind(value)} ({_short(value)}), where {needed} is needed"
+    return "is empty" if column in NEVER_EMPTY and not value.strip() else None
 
 
-def _label(value: Any) -> str | None:
-    return None if isinstance(value, bool) else f"is {_short(value)}, and must be true or false"
+def _label(_: str, value: Any) -> str | None:
+    return None if isinstance(value, bool) else f"must be true or false (it is {_short(value)})"
 
 
-def _completions(value: Any) -> str | None:
-    fine = isinstance(value, list) and value and all(isinstance(v, str) for v in value)
-    return None if fine else f"is {_short(value)}, and must be a list of texts"
+def _completions(column: str, value: Any) -> str | None:
+    if not isinstance(value, list) or not value:
+        return f"must be a list of completions (it is {_short(value)})"
+    return next((wrong for one in value if (wrong := _text(column, one))), None)
 
 
-def _scores(value: Any) -> str | None:
-    numbers = isinstance(value, list) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) for v in value
-    )
-    return None if numbers and value else f"is {_short(value)}, and must be a list of numbers"
+def _scores(_: str, value: Any) -> str | None:
+    numbers = isinstance(value, list) and all(_kind(v) == "a number" for v in value)
+    return None if numbers and value else f"must be a list of numbers (it is {_short(value)})"
 
 
-LISTED: dict[str, Callable[[Any], str | None]] = {
-    "label": _label,
-    "completions": _completions,
-    "scores": _scores,
-}
+CELLS = {"label": _label, "completions": _completions, "scores": _scores}
 
 
 def _kind(value: Any) -> str:
@@ -187,6 +152,6 @@ def _kind(value: Any) -> str:
     return type(value).__name__
 
 
-def _short(value: Any, most: int = 40) -> str:
+def _short(value: Any) -> str:
     shown = "nothing" if value is None else repr(value)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"

@@ -4,8 +4,6 @@ answers of its items.
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -13,14 +11,14 @@ from typing import Any
 
 from bench.data import raw
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
+from bench.data.order import evenly_spaced
 from bench.data.raw import BadData, Origin
-from bench.data.tasks import Task, find_task
+from bench.data.tasks import Task
+from bench.data.templates import undefined
 from bench.errors import UserError, nearest
 from bench.methods.entry import Place
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
-
-UNDEFINED = re.compile(r"'(\w+)' is undefined")  # what jinja says
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Items:
 def evaluations(suite: Suite) -> Iterator[Items | Mistake]:
     """The items that a suite will ask, and why some cannot be asked."""
     for name in dict.fromkeys((*suite.target, *suite.retain)):
-        task = find_task(name, suite.tasks, suite.folder)
+        task = suite.task(name)
         tuned = suite.tuning is not None and name in suite.target
         for split in dict.fromkeys((suite.split, *(("validation",) if tuned else ()))):
             yield from _Evaluation(suite, task, split).looked_at()
@@ -147,16 +145,16 @@ class _Evaluation:
 
     def _undefined(self, error: Exception) -> str | None:
         """That a template names what its items do not have."""
-        missing = UNDEFINED.search(str(error))
+        missing = undefined(error)
         config = self.task.evaluation
         if not missing or not isinstance(config, dict):
             return None
         for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
-            if missing[1] in str(config.get(key)):
+            if missing in str(config.get(key)):
                 has = self._columns(config)
                 listed = f"; they have {', '.join(has)}" if has else ""
-                what = f"{key} names {missing[1]}, which its items do not have"
-                return f"{self._at(key)}: {what}{listed}{nearest(missing[1], has)}"
+                what = f"{key} names {missing}, which its items do not have"
+                return f"{self._at(key)}: {what}{listed}{nearest(missing, has)}"
         return None
 
     def _columns(self, config: dict[str, Any]) -> list[str]:
@@ -176,71 +174,41 @@ class _Evaluation:
         return (key, names.index(name))
 
     def _items(self, label: str, asked: Any) -> Iterator[Items | Mistake]:
-        docs = asked.eval_docs
+        docs = list(asked.eval_docs)
+        numbers = evenly_spaced(self.task.items or len(docs), len(docs))
         origin = None if asked.config.process_docs else self._origin()
         named = asked.config.test_split or asked.config.validation_split
 
-        def place(number: int) -> str:
+        def place(item: int) -> str:
             if origin is None:
-                return f"{self._file}, {named} item {number + 1}"
-            return origin.place(named, number)
+                return f"{self._file}, {named} item {numbers[item] + 1}"
+            return origin.place(named, numbers[item])
 
-        items = Items(label, self.split, [], [], [], place)
-        problems: dict[str, tuple[int, str, int]] = {}
-        question, target = _reader(asked, "doc_to_text"), _reader(asked, "doc_to_target")
-        choices = _reader(asked, "doc_to_choice") if asked.config.doc_to_choice else None
-        strict = asked.OUTPUT_TYPE == "multiple_choice"
-        for number, doc in enumerate(docs):
-            key, told = "doc_to_text", None
+        items = Items(label, self.split, [], [], [docs[number] for number in numbers], place)
+        problems: dict[str, list[tuple[int, str]]] = {}
+        for item, doc in enumerate(items.docs):
+            key, told, text, answer = "doc_to_text", None, "", ""
             try:
-                text = str(question(doc))
+                text = str(asked.doc_to_text(doc))
                 key = "doc_to_target"
-                answer = target(doc)
-                if choices is not None:
+                answer = asked.doc_to_target(doc)
+                if asked.config.doc_to_choice:
                     key = "doc_to_choice"
-                    offered = list(choices(doc))
-                    key, told = "doc_to_target", _outside(answer, offered) if strict else None
+                    offered = list(asked.doc_to_choice(doc))
+                    key = "doc_to_target"
+                    strict = asked.OUTPUT_TYPE == "multiple_choice"
+                    told = _outside(answer, offered) if strict else None
                     answer = _chosen(answer, offered)
             except Exception as error:  # a template, or a function of the user's
                 told = f"{key} cannot be filled in: {one_line(error)}"
-                text = answer = ""
             items.questions.append(text)
             items.answers.append(answer if isinstance(answer, str) else "")
-            items.docs.append(doc)
             if told:
-                first = problems.setdefault(key, (number, told, 0))
-                problems[key] = (first[0], first[1], first[2] + 1)
-        for key, (number, told, count) in problems.items():
-            more = f" (and {count - 1:,} more)" if count > 1 else ""
-            yield Mistake(f"{place(number)}: {told}{more} (asked by {self._at(key)})")
+                problems.setdefault(key, []).append((item, told))
+        for key, ((item, told), *rest) in problems.items():
+            more = f" (and {len(rest):,} more)" if rest else ""
+            yield Mistake(f"{place(item)}: {told}{more} (asked by {self._at(key)})")
         yield items
-
-
-def _reader(asked: Any, key: str) -> Callable[[Any], Any]:
-    """Reads a part of an item as lm-eval does, with its template compiled once."""
-    from lm_eval.utils import env
-
-    template = getattr(asked.config, key)
-    plain = getattr(asked, "prompt", None) is None and isinstance(template, str)
-    if not plain or template in asked.features:
-        return getattr(asked, key)
-    compiled = env.from_string(template)
-
-    def read(doc: Any) -> Any:
-        text = compiled.render(**doc)
-        if key == "doc_to_choice":
-            return ast.literal_eval(text)
-        if key == "doc_to_target":
-            if text.isdigit() and asked.config.doc_to_choice is not None:
-                return int(text)
-            if len(text) >= 2 and text[0] == "[" and text[-1] == "]":
-                try:
-                    return ast.literal_eval(text)
-                except (SyntaxError, ValueError):
-                    return text
-        return text
-
-    return read
 
 
 def _outside(target: Any, choices: list[Any]) -> str | None:

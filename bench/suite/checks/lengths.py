@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.data.chat import Content
 from bench.data.formats import Format
+from bench.data.tokenize import text_ids
 from bench.suite.checks.report import Lengths, Mistake
 from bench.suite.checks.tables import Table
 
@@ -22,15 +24,14 @@ def step(rows: int) -> int:
 
 
 def measured(
-    rows: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+    rows: Sequence[Sequence[Content]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Lengths:
     """Lengths of rows, each given as the sequences that it is trained on, of which the longest
     counts. There is one at least.
     """
-    budget = max(1, MOST_CHARACTERS // max(1, max((sum(map(len, r)) for r in rows), default=1)))
-    looked = rows[:: max(1, -(-len(rows) // budget))]
-    flat = [text for row in looked for text in row]
-    counts = iter([len(ids) + 1 for ids in tokenizer(flat)["input_ids"]])
+    largest = max(sum(len(str(content)) for content in row) for row in rows)
+    looked = rows[:: max(1, -(-len(rows) * largest // MOST_CHARACTERS))]
+    counts = iter([len(ids) for ids in text_ids([c for row in looked for c in row], tokenizer)])
     found = sorted(max(next(counts) for _ in row) for row in looked)
     cut = sum(length > max_length for length in found) / len(found)
     return Lengths(

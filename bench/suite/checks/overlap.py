@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from bench.data.chat import Content
 from bench.data.formats import Format
 from bench.data.held_out import mark
 from bench.suite.checks.evaluations import Items
@@ -28,7 +29,7 @@ class Seen(NamedTuple):
     """What is asked or, of plain text, said in it, as `normal` has it."""
     content: int | None
     """Stands for all of its columns, where items have the same ones."""
-    wholes: list[str]
+    wholes: list[Content]
     """The sequences that are learned from it; empty where its length is not looked at."""
 
 

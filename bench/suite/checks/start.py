@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.formats import Format
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
-from bench.data.tasks import find_task
+from bench.data.render import has_template
 from bench.errors import UserError
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
@@ -35,15 +35,21 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
                     revision=spec.revision or "main",
                     trust_remote_code=spec.trust_remote_code,
                 )
-            return load_tokenizer(spec)
-    except UserError:
-        raise
+            tokenizer = load_tokenizer(spec)
+    except UserError as error:
+        return Mistake(str(error), ("model",))
     except Exception as error:  # of many libraries: a name, a folder, or what lies in it is wrong
         name = spec.path or spec.tokenizer_location
         if is_connection(error) and not Path(spec.location if spec.path else name).is_dir():
             return Mistake(out_of_reach(name, "model"), ("model",))
         said = one_line(error)
         return Mistake(f"the model {name} cannot be loaded: {said}", ("model",))
+    if suite.chat is not None:
+        try:
+            has_template(tokenizer)
+        except UserError as error:
+            return Mistake(str(error), ("chat",))
+    return tokenizer
 
 
 def drift_mistakes(suite: Suite) -> Iterator[Mistake]:
@@ -61,7 +67,7 @@ def drift_mistakes(suite: Suite) -> Iterator[Mistake]:
             yield Mistake(f"{suite.drift} is not a text file in UTF-8", ("drift",))
         return
     try:
-        task = find_task(suite.drift, suite.tasks, suite.folder)
+        task = suite.task(suite.drift)
     except UserError as error:
         yield Mistake(str(error), ("drift",))
         return

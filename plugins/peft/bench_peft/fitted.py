@@ -33,10 +33,15 @@ def tokenizer(session: Session, model: PreTrainedModel) -> str:
 def examples(session: Session, model: PreTrainedModel) -> str:
     """The first training rows as text."""
     rows = session.dataset(Format.PROMPT_COMPLETION)[:8]
-    return "\n".join(
-        prompt + completion
-        for prompt, completion in zip(rows["prompt"], rows["completion"], strict=True)
-    )
+    pairs = zip(rows["prompt"], rows["completion"], strict=True)
+    return "\n".join(_text(prompt) + _text(completion) for prompt, completion in pairs)
+
+
+def _text(content: str | list[dict[str, str]]) -> str:
+    """A text, or what is said in turns."""
+    if isinstance(content, str):
+        return content
+    return "".join(f"{turn['content']}\n" for turn in content)
 
 
 def vocabulary_modules(session: Session, model: PreTrainedModel) -> list[str]:
@@ -89,6 +94,4 @@ def common_ending(session: Session) -> list[int]:
 
 
 def _prompts(session: Session) -> list[list[int]]:
-    return session.tokenizer(list(session.dataset(Format.PROMPT_COMPLETION)[:LOOKED_AT]["prompt"]))[
-        "input_ids"
-    ]
+    return session.prompt_ids(session.dataset(Format.PROMPT_COMPLETION)[:LOOKED_AT]["prompt"])

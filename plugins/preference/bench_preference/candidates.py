@@ -28,7 +28,9 @@ def sample(
         **settings,
     )
     room = max(1, session.max_length - settings["max_new_tokens"])
-    encoded = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
+    encoded = tokenizer.pad(
+        {"input_ids": session.prompt_ids(prompts)}, padding_side="left", return_tensors="pt"
+    )
     ids, mask = (
         encoded[name][:, -room:].to(session.device) for name in ("input_ids", "attention_mask")
     )

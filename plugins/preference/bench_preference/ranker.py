@@ -54,8 +54,8 @@ def rewards(
 
 
 def scores(
-    ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
+    ranker: Any, session: Session, rows: dict[str, list[Any]], completions: Sequence[str]
 ) -> list[float]:
-    """Rewards as plain numbers, without gradients."""
+    """Rewards of one completion of each row as plain numbers, without gradients."""
     with torch.no_grad():
-        return rewards(ranker, session, prompts, completions).tolist()
+        return rewards(ranker, session, rows["prompt"], completions).tolist()

@@ -4,8 +4,9 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 RANKER = "ranker"
 """Folder of the trained ranker."""
+Rows = dict[str, list[Any]]
+Ranker = Callable[[Rows, list[str]], list[float]]
+"""From rows of prompts and a completion of each to their scores."""
 
 
 class SLiCHFDirect(PairMethod):
@@ -65,8 +69,8 @@ class Calibration(NamedTuple):
 
 
 class SLiCHF(SLiCHFDirect):
-    """Calibrates on samples of the start model, which a ranker sorts that was trained on the human
-    pairs before.
+    """Calibrates on samples of the start model, sorted by a ranker that was trained on the human
+    pairs before, or by the task's reward.
     """
 
     reference: ClassVar = (
@@ -77,6 +81,16 @@ class SLiCHF(SLiCHFDirect):
         "golden; no gradient beyond the margin; tournament; the ranker learns within its share"
     )
 
+    rank_by: Annotated[
+        Literal["model", "reward"],
+        Field(
+            description=(
+                "what sorts the samples: model is a ranker learned from preferences, reward the"
+                " task's reward, which needs no preferences"
+            ),
+            exclude_if=lambda by: by == "model",  # ids from before it was a choice stay
+        ),
+    ] = "model"
     ranker_share: Annotated[
         float,
         Range(0.1, 0.5),
@@ -100,17 +114,17 @@ class SLiCHF(SLiCHFDirect):
     ] = 40
     max_new_tokens: Annotated[int, Field(gt=0, description="longest sample")] = 32
 
-    def train(self, session: Session) -> PreTrainedModel:
-        from .ranker import trained_ranker
+    def needs(self) -> tuple[Format, ...]:
+        return (Format.PROMPT_ONLY,) if self.rank_by == "reward" else self.formats
 
-        ranker = trained_ranker(session, self.ranker_share, self.ranker_lr)
-        ranker.save_pretrained(str(session.folder / RANKER))
+    def train(self, session: Session) -> PreTrainedModel:
+        rank = self.ranker(session)
         model, sampler = session.model(), session.model("rollout").eval()
         optimizer = session.optimizer(model, self.lr)
         waiting: list[Calibration] = []
-        for rows in session.rows(Format.PREFERENCE):
-            for prompts in self.few_at_a_time(rows["prompt"], session):
-                waiting += self.matches(sampler, ranker, session, prompts)
+        for rows in session.rows(*self.needs()):
+            for few in self.few_at_a_time(rows, session):
+                waiting += self.matches(sampler, rank, session, few)
                 if len(waiting) >= session.batch_size and session.progress < 1:
                     batch, waiting = waiting[: session.batch_size], waiting[session.batch_size :]
                     session.learn(
@@ -120,47 +134,63 @@ class SLiCHF(SLiCHFDirect):
                     )
         return model
 
-    def few_at_a_time(self, prompts: list[str], session: Session) -> Iterator[list[str]]:
+    def ranker(self, session: Session) -> Ranker:
+        """What sorts samples; a model is trained first."""
+        from .ranker import scores, trained_ranker
+
+        if self.rank_by == "reward":
+            return lambda rows, completions: session.reward(rows, completions).tolist()
+        ranker = trained_ranker(session, self.ranker_share, self.ranker_lr)
+        ranker.save_pretrained(str(session.folder / RANKER))
+        return partial(scores, ranker, session)
+
+    def few_at_a_time(self, rows: Rows, session: Session) -> Iterator[Rows]:
         """As many prompts as make one batch of samples, while there is budget: a whole batch of
         them would overrun it by far.
         """
         size = max(1, session.batch_size // self.num_candidates)
-        for first in range(0, len(prompts), size):
+        for first in range(0, len(rows["prompt"]), size):
             if session.progress >= 1:
                 return
-            yield prompts[first : first + size]
+            yield {column: values[first : first + size] for column, values in rows.items()}
 
     def objective(
         self, session: ValidationSession, model: PreTrainedModel | PeftModel
     ) -> dict[str, float]:
-        """As on human pairs, but the loss is that of matches among samples of the start, as the
-        trained ranker decides them.
+        """The loss of matches among samples of the start, as the ranker decides them; the rest on
+        human pairs, where a ranker learned from them.
         """
-        from .ranker import opened_ranker
+        from .ranker import opened_ranker, scores
 
-        sampler, ranker = session.reference(), opened_ranker(session.folder / RANKER, session)
-        losses: list[float] = []
-        for rows in session.rows(Format.PREFERENCE):
-            if matches := self.matches(sampler, ranker, session, rows["prompt"]):
+        learned = self.rank_by == "model"
+        rank = (
+            partial(scores, opened_ranker(session.folder / RANKER, session), session)
+            if learned
+            else self.ranker(session)
+        )
+        sampler, losses = session.reference(), []
+        for rows in session.rows(*self.needs()):
+            if matches := self.matches(sampler, rank, session, rows):
                 losses += self.calibration_loss(model, session, matches).tolist()
-        return super().objective(session, model) | {"loss": sum(losses) / max(1, len(losses))}
+        of_pairs = super().objective(session, model) if learned else {}
+        return of_pairs | {"loss": sum(losses) / max(1, len(losses))}
 
     def matches(
-        self, sampler: Any, ranker: Any, session: Session, prompts: list[str]
+        self, sampler: Any, rank: Ranker, session: Session, rows: Rows
     ) -> list[Calibration]:
         """Tournaments among the samples of each prompt: one pair fewer than there are different
         samples.
         """
         from .candidates import sample, tournament
-        from .ranker import scores
 
         settings = {
             "temperature": self.temperature,
             "top_k": self.top_k,
             "max_new_tokens": self.max_new_tokens,
         }
+        prompts = rows["prompt"]
         drawn = [sample(sampler, session, prompts, settings) for _ in range(self.num_candidates)]
-        judged = [scores(ranker, session, prompts, completions) for completions in drawn]
+        judged = [rank(rows, completions) for completions in drawn]
         found = []
         for number, prompt in enumerate(prompts):
             different = {

@@ -263,8 +263,8 @@ def test_the_ranker_learns_what_is_preferred_on_its_share_of_the_budget(tmp_path
     assert 10_000 <= session.ledger.by_purpose()["reward"]["tokens"] < 11_000
     assert not any(p.requires_grad for p in ranker.parameters())
     rows = session.task.load(Format.PREFERENCE, "validation")[:128]
-    right = scores(ranker, session, rows["prompt"], rows["chosen"])
-    wrong = scores(ranker, session, rows["prompt"], rows["rejected"])
+    right = scores(ranker, session, rows, rows["chosen"])
+    wrong = scores(ranker, session, rows, rows["rejected"])
     assert sum(a > b for a, b in zip(right, wrong, strict=True)) / 128 > 0.6
 
 

@@ -21,7 +21,7 @@ Reward = Annotated[
     Choice(("check", "model")),
     Field(
         description=(
-            "what a completion earns: 1 or 0 by the task's check, or the score of a reward model"
+            "what a completion earns: check is the task's reward, model the score of a reward model"
             " learned from preferences"
         )
     ),
@@ -92,11 +92,10 @@ class Reinforcement(Method):
 
 
 class PPO(Reinforcement):
-    """Proximal policy optimisation with a learned reward model, a frozen reference and a critic, as
-    in RLHF.
+    """Proximal policy optimisation with a frozen reference and a critic; RLHF where its reward
+    is a learned model.
     """
 
-    formats: ClassVar = (Format.PREFERENCE, Format.PROMPT_ONLY)
     reference: ClassVar = (
         "Ouyang et al. 2022, InstructGPT, 2203.02155, eq. 1-2; Schulman et al. 2017, PPO,"
         " 1707.06347, eq. 7"
@@ -106,7 +105,6 @@ class PPO(Reinforcement):
         " update; ratio 1 and KL 0 at first"
     )
 
-    reward: Reward = "model"
     kl_coef: Annotated[
         float,
         LogRange(1e-3, 0.5),

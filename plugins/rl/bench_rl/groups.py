@@ -10,7 +10,7 @@ import torch
 
 from .losses import group_advantages, grpo_losses, k1, leave_one_out, reinforce_losses
 from .rewards import Reward, chosen
-from .rollout import Rollout, log_probs, sample, split
+from .rollout import Rollout, log_probs, repeated, sample, split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,9 +119,7 @@ def _groups(
             temperature=method.temperature,
             max_completion_length=method.max_completion_length,
         )
-        rewards = reward(
-            rollout, [answer for answer in rows["answer"] for _ in range(method.num_generations)]
-        )
+        rewards = reward(rollout, repeated(rows, method.num_generations))
         with torch.no_grad():
             ref = log_probs(reference, rollout, method.temperature)
         yield Groups(rollout, rewards, ref)

@@ -1,4 +1,4 @@
-"""RLHF by PPO: a policy, a frozen reference, a frozen reward model and a critic."""
+"""PPO: a policy, a frozen reference, a reward and a critic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .losses import gae, policy_losses, token_rewards, value_losses, whiten
-from .rewards import Reward, checked, reward_model, scored
+from .rewards import Reward, of_task, reward_model, scored
 from .rollout import Rollout, Rows, gathered, log_probs, sample, token_values
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def reward_and_critic(method: PPO, session: Session) -> tuple[Reward, PreTrained
     """
     critic = session.scorer("critic").eval()
     if method.reward == "check":
-        return partial(checked, session), critic
+        return partial(of_task, session), critic
     learned = reward_model(session, method.reward_share, method.reward_lr)
     critic.load_state_dict(learned.state_dict())
     return partial(scored, learned), critic
@@ -97,7 +97,7 @@ def experience_of(
         old = log_probs(policy, rollout, method.temperature)
     values = token_values(critic, rollout)
     ref = log_probs(reference, rollout, method.temperature)
-    rewards = token_rewards(reward(rollout, rows["answer"]), old, ref, rollout.mask, method.kl_coef)
+    rewards = token_rewards(reward(rollout, rows), old, ref, rollout.mask, method.kl_coef)
     advantages = gae(rewards, values, method.gamma, method.lam) * rollout.mask
     return Experience(rollout, old, values, whiten(advantages, rollout.mask), advantages + values)
 

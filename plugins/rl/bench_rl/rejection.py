@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from bench import Format, Skipped, token_losses
 
 from .rewards import Reward, chosen
-from .rollout import Rows, Sample, gathered, sample
+from .rollout import Rows, Sample, gathered, repeated, sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from . import RAFT, RejectionSampling
 
+CLOSE = 1e-6  # weights add up in float32
+
 
 def rejection_sampling(method: RejectionSampling, session: Session) -> PreTrainedModel:
-    """The start, trained on what it was right about; `Skipped` where that is nothing."""
+    """The start, trained on the samples it accepted; `Skipped` where that is nothing."""
     reward = chosen(method.reward, session, method.reward_share, method.reward_lr)
     kept = list(dict.fromkeys(accepted(method, session, reward)))
     if not kept:
@@ -55,9 +57,11 @@ def raft(method: RAFT, session: Session) -> PreTrainedModel:
 
 
 def accepted(method: RejectionSampling, session: Session, reward: Reward) -> Iterator[Sample]:
-    """What the start says that is right, or where a model judges, the best of what it says on each
-    prompt; with repetitions.
+    """What the start says that is right, which is what earns the most that can be earned; where a
+    model or a function judges, which know no most, the best of what it says on each prompt. With
+    repetitions.
     """
+    highest = None if method.reward == "model" else session.task.reward.highest
     model = session.model()
     spent = session.progress  # with a reward model
     with session.stage("sample", until=spent + method.sampling_share * (1 - spent)) as stage:
@@ -65,11 +69,11 @@ def accepted(method: RejectionSampling, session: Session, reward: Reward) -> Ite
             stage.rows(Format.PROMPT_ONLY), -(-method.max_prompts // session.batch_size)
         ):
             samples, rewards = _sampled(method, session, model, reward, rows)
-            if method.reward == "model":
+            if highest is None:
                 yield from best(samples, rewards, method.num_samples)
             else:
                 earned = zip(samples, rewards.tolist(), strict=True)
-                yield from (one for one, value in earned if value == 1)
+                yield from (one for one, value in earned if value >= highest - CLOSE)
 
 
 def _sampled(
@@ -89,8 +93,7 @@ def _sampled(
         max_completion_length=method.max_completion_length,
     )
     model.train()
-    answers = [answer for answer in rows["answer"] for _ in range(method.num_samples)]
-    return list(rollout.tokens()), reward(rollout, answers)
+    return list(rollout.tokens()), reward(rollout, repeated(rows, method.num_samples))
 
 
 def best(samples: Sequence[Sample], rewards: Tensor, num_samples: int) -> list[Sample]:

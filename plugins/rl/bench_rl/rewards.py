@@ -1,8 +1,8 @@
-"""What a completion earns: the task's own check, or a reward model learned from preferences."""
+"""What a completion earns: the task's own reward, or a model's that is learned from preferences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -16,31 +16,23 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-    from .rollout import Rollout
+    from .rollout import Rollout, Rows
 
 LEARNED = "reward"
 """Folder of a learned reward model."""
-Reward = Callable[["Rollout", Sequence[str]], Tensor]
-"""From n completions and the answers to their prompts to n rewards."""
+Reward = Callable[["Rollout", "Rows"], Tensor]
+"""From n completions and their n rows to n rewards."""
 
 
-def check(completion: str, answer: str) -> float:
-    """1 where a completion is the answer, space around it aside, else 0."""
-    return float(completion.strip() == answer.strip())
-
-
-def checked(session: Session, rollout: Rollout, answers: Sequence[str]) -> Tensor:
-    """The task's check of each completion, (n,)."""
-    texts = rollout.texts(session.tokenizer)
-    return torch.tensor(
-        [check(text, answer) for text, answer in zip(texts, answers, strict=True)],
-        device=session.device,
-    )
+def of_task(session: Session, rollout: Rollout, rows: Rows) -> Tensor:
+    """The task's reward of each completion, (n,)."""
+    ids = [completion for _, completion in rollout.tokens()]
+    return session.reward(rows, rollout.texts(session.tokenizer), ids)
 
 
 @torch.no_grad()
-def scored(reward_model: PreTrainedModel, rollout: Rollout, answers: Sequence[str]) -> Tensor:
-    """A reward model's score of each completion, (n,); it knows no answers."""
+def scored(reward_model: PreTrainedModel, rollout: Rollout, rows: Rows) -> Tensor:
+    """A reward model's score of each completion, (n,); it looks at no row."""
     return reward_model(**rollout.inputs()).logits.squeeze(-1).float()
 
 
@@ -80,7 +72,7 @@ def learned(session: Session) -> PreTrainedModel:
 def chosen(kind: Literal["check", "model"], session: Session, share: float, lr: float) -> Reward:
     """The reward that a method asks for; a model is trained first."""
     return (
-        partial(checked, session)
+        partial(of_task, session)
         if kind == "check"
         else partial(scored, reward_model(session, share, lr))
     )

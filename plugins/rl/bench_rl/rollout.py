@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Model = PreTrainedModel | PeftModel
 
 Rows = dict[str, list[Any]]
-"""Prompts and answers, as columns."""
+"""Prompts and what their reward needs, such as answers, as columns."""
 Sample = tuple[tuple[int, ...], tuple[int, ...]]
 """Token ids of a prompt and of a completion of it."""
 
@@ -96,7 +96,7 @@ def sample(
     """
     tokenizer = session.tokenizer
     room = min(max_completion_length, session.max_length // 2)
-    encoded = [ids[room - session.max_length :] for ids in tokenizer(list(prompts))["input_ids"]]
+    encoded = [ids[room - session.max_length :] for ids in session.prompt_ids(prompts)]
     width = max(map(len, encoded))
     ids = torch.tensor(
         [[tokenizer.pad_token_id] * (width - len(row)) + row for row in encoded],
@@ -158,8 +158,13 @@ def token_values(critic: PreTrainedModel, rollout: Rollout) -> Tensor:
     return seen[0].squeeze(-1)[:, -rollout.mask.shape[1] - 1 : -1].float() * rollout.mask
 
 
+def repeated(rows: Rows, count: int) -> Rows:
+    """Each row so many times in a row, as `sample` orders completions."""
+    return {column: [v for v in values for _ in range(count)] for column, values in rows.items()}
+
+
 def split(session: Session, size: int) -> Iterator[Rows]:
-    """Prompts and answers, `size` at a time, until the budget is spent; a whole number of them
+    """Rows of prompts, `size` at a time, until the budget is spent; a whole number of them
     fills a batch.
     """
     for rows in session.rows(Format.PROMPT_ONLY):
@@ -170,7 +175,7 @@ def split(session: Session, size: int) -> Iterator[Rows]:
 
 
 def gathered(session: Session, batches: int) -> Iterator[Rows]:
-    """Prompts and answers, several batches at a time, until the budget is spent."""
+    """Rows of prompts, several batches at a time, until the budget is spent."""
     rows = session.rows(Format.PROMPT_ONLY)
     while len(parts := list(islice(rows, batches))) == batches:
         yield {column: [value for part in parts for value in part[column]] for column in parts[0]}

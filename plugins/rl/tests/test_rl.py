@@ -5,6 +5,7 @@ it learns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import torch
 from bench_rl import GRPO, PPO, RAFT, RLOO, RejectionSampling
 from bench_rl.ppo import experience_of, reward_and_critic
 from bench_rl.rejection import accepted, best, collate, endless
-from bench_rl.rewards import checked, scored
+from bench_rl.rewards import of_task, scored
 from bench_rl.rollout import log_probs, sample
 from datasets import Dataset
 from transformers import set_seed
 
-from bench import Format, Method, Session
+from bench import Format, Method, Reward, Session
 from bench.accounting.budget import Budget
 from bench.data.tasks import Task
 from bench.testing import tiny_session
@@ -28,7 +29,9 @@ from .sampled import KNOWN, prompts_of, rollout_of
 SHORT: dict[str, Any] = {"max_completion_length": 6}
 
 
-@pytest.mark.parametrize("method", [PPO(), GRPO(reward="model"), RAFT(reward="model")])
+@pytest.mark.parametrize(
+    "method", [PPO(reward="model"), GRPO(reward="model"), RAFT(reward="model")]
+)
 def test_a_learned_reward_needs_preferences(method: Method, tmp_path: Path) -> None:
     session = tiny_session(tmp_path, task=KNOWN)
     assert method.skip(session) is None
@@ -36,6 +39,7 @@ def test_a_learned_reward_needs_preferences(method: Method, tmp_path: Path) -> N
     alone.task = _bandit("copy a ?", "a")
     assert "preference" in (method.skip(alone) or "")
     assert GRPO().skip(alone) is None
+    assert PPO().skip(alone) is None
 
 
 @pytest.mark.parametrize("kind", [GRPO, RLOO])
@@ -55,7 +59,7 @@ def test_before_the_first_update_the_ratio_is_1_and_the_divergence_0(tmp_path: P
     experience = experience_of(method, session, policy, session.reference(), critic, reward, rows)
     new = log_probs(policy, experience.rollout, 1.3)
     assert torch.allclose(torch.exp(new - experience.log_probs), torch.ones_like(new), atol=1e-5)
-    earned = checked(session, experience.rollout, rows["answer"])
+    earned = of_task(session, experience.rollout, rows)
     assert torch.allclose(
         experience.returns, earned[:, None] * experience.rollout.mask, atol=1e-3
     ), "no penalty, however dear"
@@ -64,7 +68,7 @@ def test_before_the_first_update_the_ratio_is_1_and_the_divergence_0(tmp_path: P
 @pytest.mark.slow
 def test_ppo_trains_four_models_within_its_budget(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, Budget("steps", 10), task=KNOWN)
-    model = PPO(reward_share=0.4, num_ppo_epochs=4, lr=1e-5, **SHORT).train(session)
+    model = PPO(reward="model", reward_share=0.4, num_ppo_epochs=4, lr=1e-5, **SHORT).train(session)
     assert session.ledger.steps == 10
     assert set(session.ledger.purposes) == {"reward", "critic", "rollout", "reference", "train"}
     assert session.ledger.purposes["train"].samples == 6 * 8, (
@@ -76,9 +80,9 @@ def test_ppo_trains_four_models_within_its_budget(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_critic_begins_as_the_reward_model(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, Budget("steps", 10), task=KNOWN)
-    reward, critic = reward_and_critic(PPO(reward_lr=1e-3), session)
+    reward, critic = reward_and_critic(PPO(reward="model", reward_lr=1e-3), session)
     rollout = rollout_of(session, session.model().eval())
-    assert torch.equal(reward(rollout, ()), scored(critic, rollout, ()))
+    assert torch.equal(reward(rollout, {}), scored(critic, rollout, {}))
     assert all(p.requires_grad for p in critic.parameters())
 
 
@@ -126,9 +130,7 @@ def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: P
     method = RejectionSampling(lr=1e-3, num_samples=4, max_prompts=16, **SHORT)
     session = tiny_session(tmp_path, Budget("steps", 3), task=KNOWN)
     set_seed(1)
-    right = list(
-        accepted(method, session, lambda rollout, answers: checked(session, rollout, answers))
-    )
+    right = list(accepted(method, session, lambda rollout, rows: of_task(session, rollout, rows)))
     kept = list(dict.fromkeys(right))
     assert len(right) <= 16 * 4
     assert len(kept) <= 16 < len(right), (
@@ -143,6 +145,32 @@ def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: P
         "the first loss is the start's own"
     )
     assert again.ledger.steps == 3
+
+
+@pytest.mark.parametrize("reward", [[{"exact": 0.75}, {"number": 0.5}], {"rewards.py:length": 1}])
+def test_rejection_sampling_keeps_what_is_right_or_else_the_best(
+    reward: object, tmp_path: Path
+) -> None:
+    (tmp_path / "rewards.py").write_text(
+        "def length(completions, **columns):\n    return [float(len(c)) for c in completions]\n"
+    )
+    session = tiny_session(tmp_path / "work", Budget("steps", 3), task=KNOWN)
+    session.task = replace(session.task, reward=Reward.of(reward, tmp_path))
+    method = RejectionSampling(num_samples=4, max_prompts=8, temperature=1.5, **SHORT)
+    seen: list[float] = []
+
+    def earned(rollout: Any, rows: Any) -> torch.Tensor:
+        seen.extend((found := of_task(session, rollout, rows)).tolist())
+        return found
+
+    kept = list(accepted(method, session, earned))
+    if session.task.reward.highest is None:
+        assert len(kept) == 8, "one of each prompt"
+    else:
+        assert session.task.reward.highest == 1.25
+        assert len(kept) == seen.count(1.25) > 0
+        assert set(seen) >= {0.0, 1.25}
+    session.close()
 
 
 def test_sampling_spends_its_share(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from bench_rl.rewards import check, checked, reward_model, scored
+from bench_rl.rewards import of_task, reward_model, scored
 from bench_rl.rollout import Rollout, log_probs, sample, token_values
 from torch.nn.functional import logsigmoid
 from transformers import set_seed
@@ -52,7 +52,7 @@ def test_padding_does_not_change_what_models_say(tmp_path: Path) -> None:
         together = (
             log_probs(model, rollout, 1.0),
             token_values(critic, rollout),
-            scored(critic, rollout, ()),
+            scored(critic, rollout, {}),
         )
         for number, (prompt, completion) in enumerate(rollout.tokens()):
             ids = torch.tensor([prompt + completion])
@@ -129,8 +129,7 @@ def test_what_is_sampled_is_charged_as_rollout(tmp_path: Path) -> None:
 # ── rewards ──
 
 
-def test_the_check_is_equality_but_for_space_around(tmp_path: Path) -> None:
-    assert [check(text, "7") for text in (" 7", "7 ", "7", "17", "7 7", "")] == [1, 1, 1, 0, 0, 0]
+def test_a_task_that_says_nothing_rewards_equality_but_for_space_around(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, task=KNOWN)
     rows = prompts_of(session, 16)
     rollout = sample(
@@ -145,7 +144,7 @@ def test_the_check_is_equality_but_for_space_around(tmp_path: Path) -> None:
         text.strip() == answer
         for text, answer in zip(rollout.texts(session.tokenizer), rows["answer"], strict=True)
     ]
-    assert checked(session, rollout, rows["answer"]).tolist() == right
+    assert of_task(session, rollout, rows).tolist() == right
     assert sum(right) > 8, "the base knows most of these"
 
 
@@ -180,7 +179,7 @@ def test_the_reward_that_is_learned_is_the_one_that_is_used(tmp_path: Path) -> N
             ]
         )
         model.score.weight.copy_(torch.linalg.lstsq(ends, torch.tensor([[1.2], [0.5]])).solution.T)
-        assert scored(model, rollout, ()).tolist() == pytest.approx([1.2, 0.5], abs=1e-3)
+        assert scored(model, rollout, {}).tolist() == pytest.approx([1.2, 0.5], abs=1e-3)
         loss: Any = trainer.compute_loss(model, batch)
         assert float(loss) == pytest.approx(0.4031860488854579, abs=1e-3)
     session.close()

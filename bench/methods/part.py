@@ -1,0 +1,41 @@
+"""A part of a session: a session of its own with a share of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from transformers import set_seed
+
+from bench.data.order import derive
+
+if TYPE_CHECKING:
+    from bench.methods.session import Session
+    from bench.models.start import Start
+
+
+@contextmanager
+def part_of(session: Session, name: str, until: float, start: Start | None) -> Iterator[Session]:
+    """See `Session.stage`."""
+    folder = session.folder / f"stage-{name}"
+    folder.mkdir(parents=True)
+    account = session._account
+    part = replace(
+        session,
+        budget=session.budget.part(account.share_spent, until),
+        seed=derive(session.seed, name),
+        folder=folder,
+        start=start or session.start,
+        stage_name=f"{session.stage_name}/{name}".strip("/"),
+        _data_seed=derive(session._data_seed, name),
+        _slack=account.slack,
+        _tell=lambda _: session._tell(session.progress),
+    )
+    set_seed(part.seed)
+    with account.delegated():
+        try:
+            yield part
+        finally:
+            part.close()

@@ -1,0 +1,203 @@
+"""Seconds of a run on this machine, from a few real passes of the suite's model on its data."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.data.tasks import Task
+from bench.data.tokenize import collate, token_id
+from bench.suite.forecast import Expected, Seconds
+from bench.suite.obstacles import shape
+from bench.suite.plan import drift_texts, tasks
+from bench.suite.schema import Suite
+
+if TYPE_CHECKING:
+    import torch
+
+SAMPLE = 256  # rows from which the usual length is estimated
+PATIENCE = 1.0  # seconds that a pass takes at least to be believed, unless it passes everything
+BACKWARD = 3.0  # forward and both backward passes, in forwards
+PROCESS = 0.5  # seconds until both processes of a run have started
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a method that trains all parameters once on each batch does, and how long it takes."""
+
+    parameters: int
+    tokens_per_batch: float
+    tokens: float
+    """That the budget pays for."""
+    flops: float
+    seconds: Seconds
+    """Of one run on the whole budget, scored on every task."""
+
+    @property
+    def expected(self) -> Expected:
+        return Expected(self.seconds, certain=True)
+
+
+def probe(suite: Suite, device: torch.device, dtype: torch.dtype) -> Probe:
+    """Load the model, pass a few batches through it, score a few items of every task.
+
+    Takes seconds on a small model and about half a minute on one of 135M parameters on a CPU core.
+    A task that cannot be scored here counts as nothing.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as runs have
+    try:
+        with redirect_stderr(io.StringIO()):  # the bars of the libraries
+            return _Probe(suite, device, dtype).measured()
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Probe:
+    def __init__(self, suite: Suite, device: torch.device, dtype: torch.dtype) -> None:
+        from bench.models.load import load_tokenizer
+
+        self._suite, self._device = suite, device
+        self._tokenizer = load_tokenizer(suite.start())
+        started = time.perf_counter()
+        self._model = _loaded(suite, dtype, device)
+        self._load = time.perf_counter() - started
+        self._rows = self._encoded(tasks(suite, suite.target[:1])[0])
+        self._per_row = sum(len(ids) for ids, _ in self._rows) / len(self._rows)
+
+    def measured(self) -> Probe:
+        import torch
+
+        parameters = sum(p.numel() for p in self._model.parameters())
+        per_token = 2.0 * parameters * BACKWARD
+        looking = self._speed(self._forward)
+        try:
+            learning = self._speed(self._backward)
+        except (torch.OutOfMemoryError, MemoryError):
+            learning = looking / BACKWARD
+        budget = self._suite.budget.budget()
+        tokens = {
+            "tokens": budget.amount,
+            "samples": budget.amount * self._per_row,
+            "steps": budget.amount * self._per_row * self._suite.batch.size,
+            "flops": budget.amount / per_token,
+            "seconds": budget.amount * learning,
+        }[budget.currency]
+        return Probe(
+            parameters,
+            self._per_row * self._suite.batch.size,
+            tokens,
+            tokens * per_token,
+            Seconds(
+                train=tokens / learning,
+                objective=self._objective(looking),
+                evaluate=sum(self._scoring()),
+                drift=self._drift(),
+                around=3 * self._load + PROCESS,  # loaded twice, and saved
+            ),
+        )
+
+    def _encoded(self, task: Task) -> list[Any]:
+        """Some training rows of a task as token ids, whatever its format."""
+        from bench.evaluation.agreement import first_rows
+
+        return first_rows(task, "train", SAMPLE, self._tokenizer, self._suite.batch.max_length)
+
+    def _speed(self, passes: Callable[[dict[str, Any]], None]) -> float:
+        """Tokens per second, of a batch as large as patience allows: more at once are faster."""
+        speed, rows = 0.0, self._rows
+        for count in _growing(self._suite.batch.micro or self._suite.batch.size):
+            given = (rows * (count // len(rows) + 1))[:count]
+            batch = collate(given, token_id(self._tokenizer, "pad"))
+            batch = {name: tensor.to(self._device) for name, tensor in batch.items()}
+            if count == 1:
+                passes(batch)  # the first pass of all reads the weights
+            seconds = self._seconds(lambda given=batch: passes(given))
+            speed = float(batch["attention_mask"].sum()) / seconds
+            if seconds > PATIENCE:
+                break
+        return speed
+
+    def _seconds(self, action: Callable[[], object]) -> float:
+        """Of one time, the mean over a fifth of a second."""
+        from bench.accounting.resources import stopwatch
+
+        times, spent = 0, 0.0
+        while spent < 0.2:
+            with stopwatch(self._device) as watch:
+                action()
+            times, spent = times + 1, spent + watch.seconds
+        return spent / times
+
+    def _backward(self, batch: dict[str, Any]) -> None:
+        self._model(**batch, use_cache=False).loss.backward()
+        self._model.zero_grad(set_to_none=True)
+
+    def _forward(self, batch: dict[str, Any]) -> None:
+        import torch
+
+        with torch.no_grad():
+            self._model(**batch, use_cache=False)
+
+    def _objective(self, tokens_per_second: float) -> float:
+        from bench.methods.session import MEASURED_ROWS
+
+        return 2 * MEASURED_ROWS * self._per_row / tokens_per_second + self._load
+
+    def _scoring(self) -> Iterator[float]:
+        """Seconds of each task."""
+        from bench.evaluation.lm_eval import open_model, seconds_of
+
+        size = self._suite.batch.size
+        lm = open_model(self._model, self._tokenizer, size, self._device)
+        for task in tasks(self._suite, [*self._suite.target, *self._suite.retain]):
+            with suppress(Exception):  # what is wrong with a task, its runs will tell
+                yield seconds_of(lm, task, self._suite.split, 2 * PATIENCE)
+
+    def _drift(self) -> float:
+        from bench.evaluation.drift import DRIFT_ROWS, drift
+
+        if self._suite.drift is None:
+            return 0.0
+        texts, seconds = drift_texts(self._suite)[:DRIFT_ROWS], 0.0
+        length, model = self._suite.batch.max_length, self._model
+        for count in _growing(len(texts)):
+            some = texts[:count]
+            took = self._seconds(
+                lambda some=some: drift(model, model, some, self._tokenizer, length, _nobody)
+            )
+            seconds = took * sum(map(len, texts)) / sum(map(len, some))
+            if took > PATIENCE:
+                break
+        return seconds + self._load
+
+
+def _growing(to: int) -> Iterator[int]:
+    count = 1
+    while count < to:
+        yield count
+        count *= 4
+    yield to
+
+
+def _nobody(_: float) -> None:
+    """Hears of progress."""
+
+
+def _loaded(suite: Suite, dtype: torch.dtype, device: torch.device) -> Any:
+    """The start model as runs train it; with random weights where its own are not to be had."""
+    from bench.models.load import load_model
+    from bench.models.precision import compute_in
+
+    try:
+        model = load_model(suite.start(), dtype, device)
+    except OSError:
+        model = load_model(shape(suite.start()), dtype, device)
+    compute_in(model, dtype)
+    return model.train()
