@@ -16,12 +16,10 @@ import yaml
 from bench.data.formats import Format
 from bench.suite.file import load, resolved
 from bench.suite.plan import tasks
-from bench.suite.schema import Suite
 
 from .conftest import ROOT, Bench
 
 NAMES = ("sentiment", "science", "domain", "alignment", "words", "solar")
-PLANNED = tuple(name for name in NAMES if name != "alignment" or "chat" in Suite.model_fields)
 LABELS = ("INHIBITOR", "SUBSTRATE", "AGONIST")
 
 
@@ -30,9 +28,7 @@ def _suites(folder: Path) -> Path:
     here = folder / "suites/smollm2"
     shutil.copytree(ROOT / "suites/smollm2", here)
     for name in NAMES:
-        text = (here / f"{name}.yaml").read_text().replace("# chat: true", "chat: true")
-        if "chat" not in Suite.model_fields:
-            text = text.replace("chat: true", "")
+        text = (here / f"{name}.yaml").read_text()
         (here / f"{name}.yaml").write_text(text.replace("model: smollm2", "model: tiny"))
     return here
 
@@ -103,7 +99,7 @@ def test_without_data_a_suite_says_what_is_missing_and_where_to_get_it(
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("name", PLANNED)
+@pytest.mark.parametrize("name", NAMES)
 def test_with_data_a_suite_can_be_planned(name: str, bench: Bench, suites: Path) -> None:
     result = bench("plan", suites / f"{name}.yaml", "--json")
     assert result.returncode == 0, result.stderr

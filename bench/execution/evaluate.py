@@ -27,7 +27,7 @@ def evaluate(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     suite, run = job.suite, job.run
     device = torch.device(job.device)
     whole, trained = run.purpose is Purpose.ROW, run.method is not None
-    names = list(dict.fromkeys((*suite.target, *suite.retain) if whole else suite.target))
+    names = suite.scored if whole else list(dict.fromkeys(suite.target))
     stages = len(suite.target) if whole and trained else 1
     with resources.memory(device) as memory:
         with resources.stopwatch(device) as loading:

@@ -108,7 +108,7 @@ def _with_tasks_of(suite: Suite, tasks_file: Path) -> Suite:
     start at the suite. An unknown target keeps all of them, for the hint at the right name.
     """
     place = os.path.relpath(tasks_file.parent, suite.folder)
-    named = {*suite.target, *suite.retain, suite.drift}
+    named = {*suite.scored, suite.drift}
     if any(name not in suite.tasks and "/" not in name for name in suite.target):
         named.update(suite.tasks)
     tasks = {n: spec.seen_from(place) for n, spec in suite.tasks.items() if n in named}

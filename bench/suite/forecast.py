@@ -68,7 +68,7 @@ class Expected:
         for the base.
         """
         whole, trains = run.purpose is Purpose.ROW, run.method is not None
-        tasks = len({*suite.target, *suite.retain})
+        tasks = len(suite.scored)
         looks = len(suite.target) if whole and trains else 1
         scored = 1.0 if whole else len(set(suite.target)) / tasks
         return Seconds(

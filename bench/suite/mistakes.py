@@ -41,7 +41,11 @@ def beyond_schema(suite: Suite) -> Found:
     missing = list(_missing_files(suite))
     yield from missing
     incomplete = {place[1] for place, _ in missing if place[0] == "tasks"}
-    for key, names in (("target", suite.target), ("retain", suite.retain)):
+    for key, names in (
+        ("target", suite.target),
+        ("retain", suite.retain),
+        ("measure", suite.measure),
+    ):
         for i, name in enumerate(names):
             if name not in incomplete:
                 for what in _task(suite, name, key == "target"):

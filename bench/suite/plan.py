@@ -175,7 +175,7 @@ class _Planner:
             setting=_digest(setting),
             fingerprints={
                 "model": setting["model"],
-                "tasks": dict(setting["target"] + setting["retain"]),
+                "tasks": dict(setting["target"] + setting["retain"] + setting.get("measure", [])),
                 "drift": setting["drift"],
             },
             split=setting["split"],
@@ -193,6 +193,8 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         key: [(t.name, t.fingerprint) for t in tasks(suite, names)]
         for key, names in (("target", suite.target), ("retain", suite.retain))
     }
+    if suite.measure:  # a key that came later must not change older ids
+        named["measure"] = [(t.name, t.fingerprint) for t in tasks(suite, suite.measure)]
     return {
         "schema": MEANING,
         "model": fingerprint(suite.start()),

@@ -156,7 +156,7 @@ class _Probe:
 
         size = self._suite.batch.size
         lm = open_model(self._model, self._tokenizer, size, self._device)
-        for task in tasks(self._suite, [*self._suite.target, *self._suite.retain]):
+        for task in tasks(self._suite, self._suite.scored):
             with suppress(Exception):  # what is wrong with a task, its runs will tell
                 yield seconds_of(lm, task, self._suite.split, 2 * PATIENCE)
 

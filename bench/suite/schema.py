@@ -161,6 +161,9 @@ class Suite(Strict):
     model: ModelSpec = Field(description="what every recipe starts from")
     target: Names = Field(description="the task to learn; a list is a sequence of targets")
     retain: list[str] = Field(default=[], description="tasks that should not be forgotten")
+    measure: list[str] = Field(
+        default=[], description="tasks that are scored too, neither learned nor to be kept"
+    )
     drift: str | None = Field(
         default=None, description="plain text (a .txt file or a task) on which drift is measured"
     )
@@ -231,6 +234,11 @@ class Suite(Strict):
         """
         local = name.endswith(SUFFIX) or (self.folder / name).is_dir()
         return local and name not in EMBEDDED
+
+    @property
+    def scored(self) -> list[str]:
+        """Every task that a row is scored on, each once."""
+        return list(dict.fromkeys((*self.target, *self.retain, *self.measure)))
 
     def task(self, name: str) -> Task:
         """A task that the suite names, its prompts plain or turns as the suite says."""
