@@ -34,9 +34,8 @@ def check(suite: Suite) -> Report:
     report.mistakes += drift_mistakes(suite)
     checker = _Checker(suite, tokenizer, list(_kept(evaluations(suite), report)), report)
     found = {(t.task, t.format, t.split): t for t in _kept(tables(suite), report)}
-    for (task, format, split), table in found.items():
-        if split == "train":
-            checker.look(table, found.get((task, format, "validation")))
+    for task, format in dict.fromkeys((task, format) for task, format, _ in found):
+        checker.look(*(found.get((task, format, split)) for split in ("train", "validation")))
     return report
 
 
@@ -58,12 +57,14 @@ class _Checker:
     items: list[Items]
     report: Report
 
-    def look(self, train: Table, validation: Table | None) -> None:
+    def look(self, train: Table | None, validation: Table | None) -> None:
         """Look at the training rows of a format, and at its validation rows."""
+        rows, others = list(self._seen(train)), list(self._seen(validation))
+        if train is None:
+            return
         known = [overlap.of_evaluation(items, train.format) for items in self.items]
-        rows = list(self._seen(train, {items.columns for items in known}))
         if validation is not None:
-            known.append(overlap.of_validation(validation, self._seen(validation)))
+            known.append(overlap.of_validation(validation, others))
         for items in known:
             for row in rows:
                 items.look(row)
@@ -80,12 +81,14 @@ class _Checker:
             )
         )
 
-    def _seen(self, table: Table, contents: Iterable[frozenset[str]] = ()) -> Iterator[Seen]:
+    def _seen(self, table: Table | None) -> Iterator[Seen]:
         """What overlap and lengths need of every good row; what is wrong with the others goes into
         the report.
         """
+        if table is None:
+            return
         looker, step = Looker(table, self.suite.chat), lengths.step(len(table.rows))
-        marked = frozenset(table.rows.column_names) in contents
+        marked = any(items.has(table.rows.column_names) for items in self.items)
         for number, raw, row in looker.good():
             asked, wholes = texts(table.format, row)
             content = mark(raw) if marked else None

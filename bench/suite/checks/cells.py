@@ -23,7 +23,7 @@ from bench.data.sources import BadCell, Row
 from bench.suite.checks.report import Mistake
 from bench.suite.checks.tables import Table
 
-NEVER_EMPTY = ("completion", "chosen", "answer")  # a file of plain text may have blank lines
+NEVER_EMPTY = ("completion", "chosen")  # a file of plain text may have blank lines
 SHOWN = 40  # characters of a cell
 
 

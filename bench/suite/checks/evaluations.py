@@ -4,7 +4,7 @@ answers of its items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,10 +37,14 @@ class Items:
     def name(self) -> str:
         return f"{self.split} ({self.task})"
 
+    def has(self, columns: Sequence[str]) -> bool:
+        """Whether rows with these columns may be its items as they are."""
+        return bool(self.docs) and self.docs[0].keys() == set(columns)
+
 
 def evaluations(suite: Suite) -> Iterator[Items | Mistake]:
     """The items that a suite will ask, and why some cannot be asked."""
-    for name in dict.fromkeys((*suite.target, *suite.retain)):
+    for name in suite.scored:
         task = suite.task(name)
         tuned = suite.tuning is not None and name in suite.target
         for split in dict.fromkeys((suite.split, *(("validation",) if tuned else ()))):
@@ -112,8 +116,8 @@ class _Evaluation:
             what = "it names neither test_split nor validation_split, so there is nothing to score"
             yield Mistake(f"{self._file}: {what}")
         elif self.split == "validation" and not config.get("validation_split"):
-            why = "split: validation" if self.suite.split == "validation" else "tuning"
-            yield Mistake(f"{self._file}: it names no validation_split, and {why} needs one")
+            what = "it names no validation_split, and split: validation needs one"
+            yield Mistake(f"{self._file}: {what}")
         if (origin := self._origin()) is None:
             return
         try:
@@ -168,10 +172,8 @@ class _Evaluation:
         name = self.task.name
         if name in self.suite.tasks:
             return ("tasks", name, "evaluate")
-        key, names = ("target", self.suite.target)
-        if name not in names:
-            key, names = ("retain", self.suite.retain)
-        return (key, names.index(name))
+        key = next(k for k in ("target", "retain", "measure") if name in getattr(self.suite, k))
+        return (key, getattr(self.suite, key).index(name))
 
     def _items(self, label: str, asked: Any) -> Iterator[Items | Mistake]:
         docs = list(asked.eval_docs)

@@ -42,7 +42,6 @@ class Known:
     count: int
     by_text: dict[str, list[int]] = field(default_factory=dict)
     by_content: dict[int, list[int]] = field(default_factory=dict)
-    columns: frozenset[str] = frozenset()
     found: dict[int, int] = field(default_factory=dict)
     """Numbers of items, and of the first training row that is the same."""
 
@@ -75,10 +74,8 @@ def of_evaluation(items: Items, format: Format) -> Known:
     for number, (question, answer) in enumerate(zip(items.questions, items.answers, strict=True)):
         whole = f"{question} {answer}" if answer else question
         known.add(number, question, *((whole,) if format == Format.LANGUAGE_MODELING else ()))
-    if items.docs:
-        known.columns = frozenset(items.docs[0])
-        for number, doc in enumerate(items.docs):
-            known.by_content.setdefault(mark(doc), []).append(number)
+    for number, doc in enumerate(items.docs):
+        known.by_content.setdefault(mark(doc), []).append(number)
     return known
 
 

@@ -70,14 +70,17 @@ def tables(suite: Suite) -> Iterator[Table | Mistake]:
     """What can be read of all data that the suite trains on or measures drift on, and why the rest
     cannot be.
     """
-    drift = [suite.drift] if suite.drift else []
-    for name in dict.fromkeys((*suite.target, *suite.retain, *drift)):
+    trained = dict.fromkeys((*suite.target, *suite.retain))
+    for name in trained:
         for split in get_args(Split):
             if name in suite.tasks:
                 for format, source in suite.tasks[name].sources().items():
                     yield from _declared(suite, name, format, source, split)
             elif name in suite.target:
                 yield from _offered(suite.task(name), split)
+    text = suite.tasks[suite.drift].language_modeling if suite.drift in suite.tasks else None
+    if text is not None and suite.drift is not None and suite.drift not in trained:
+        yield from _declared(suite, suite.drift, Format.LANGUAGE_MODELING, text, "validation")
 
 
 def _declared(
