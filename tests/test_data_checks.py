@@ -11,6 +11,8 @@ import pytest
 
 from bench.data.formats import Format
 from bench.data.tasks import Task, find_task
+from bench.models.load import load_tokenizer
+from bench.models.spec import ModelSpec
 from bench.suite import file as suite_file
 
 from .conftest import Bench
@@ -51,6 +53,12 @@ CHAT = """\
     prompt-completion:
       path: json
       data_files: {train: data/chat.jsonl}
+    evaluate"""
+ASKED = """\
+    prompt-only:
+      path: json
+      data_files: {train: data/asked.jsonl}
+    reward: exact
     evaluate"""
 Rows = list[dict[str, Any]]
 
@@ -112,14 +120,47 @@ def not_boolean(folder: Path) -> None:
     edit(folder / "own.yaml", "    evaluate", KTO)
 
 
-def wrong_role(folder: Path) -> None:
-    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    other = [{"role": "human", "content": "Hi"}, said[1]]
-    jsonl(folder, "chat", [{"messages": other if n == 5 else said} for n in range(9)])
-    text = (folder / "own.yaml").read_text()
-    start, end = text.index("    prompt-completion"), text.index("    evaluate")
-    (folder / "own.yaml").write_text(text[:start] + CHAT + text[end + len("    evaluate") :])
+ANSWER = {"role": "assistant", "content": "Hello"}
+
+
+def talks(*turns: dict[str, str], chat: bool = True) -> Callable[[Path], None]:
+    """Good conversations with another one in line 6."""
+
+    def break_it(folder: Path) -> None:
+        good = [{"role": "user", "content": "Hi"}, ANSWER]
+        jsonl(folder, "chat", [{"messages": turns if n == 5 else good} for n in range(9)])
+        text = (folder / "own.yaml").read_text()
+        start, end = text.index("    prompt-completion"), text.index("    evaluate")
+        (folder / "own.yaml").write_text(text[:start] + CHAT + text[end + len("    evaluate") :])
+        if chat:
+            edit(folder / "own.yaml", "seeds: 1", "seeds: 1\nchat: true")
+
+    return break_it
+
+
+def without_template(folder: Path) -> None:
+    tokenizer = load_tokenizer(ModelSpec(path="tiny"))
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder / "mute")
+    size = "hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2"
+    model = f"model: {{random: llama, {size}, tokenizer: ./mute}}"
+    edit(folder / "own.yaml", "model: tiny", model)
     edit(folder / "own.yaml", "seeds: 1", "seeds: 1\nchat: true")
+
+
+def rewarded(reward: str, answer: str | None) -> Callable[[Path], None]:
+    """Prompts with a right answer of "A 1", and another one in line 4; without any where None."""
+
+    def break_it(folder: Path) -> None:
+        right = "C" if reward == "choice" else "C 1"
+        given = [{"prompt": f"q {n}", "answer": answer if n == 3 else right} for n in range(9)]
+        if answer is None:
+            given = [{"prompt": row["prompt"]} for row in given]
+        jsonl(folder, "asked", given)
+        asked = ASKED.replace("exact", reward)
+        edit(folder / "own.yaml", "    evaluate", asked)
+
+    return break_it
 
 
 BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
@@ -169,7 +210,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         ["own.yaml, line 5: reviews", "all 20 rows", "data/train.jsonl are longer than max_length"],
     ),
     "wrong role": (
-        wrong_role,
+        talks({"role": "human", "content": "Hi"}, ANSWER),
         ["data/chat.jsonl, line 6: messages is no conversation", "turn 1 has the role 'human'"],
     ),
     "empty completion": (
@@ -190,7 +231,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "validation scores without validation items": (
         edited("own.yaml", "seeds: 1", "seeds: 1\nsplit: validation"),
-        ["reviews.yaml: it names no validation_split, and split: validation needs one"],
+        ["own.yaml, line 15: reviews: its lm-eval task names no validation_split"],
     ),
     "data that is not there": (
         edited("own.yaml", "      path: json\n", "      path: nobody/nothing\n"),
@@ -200,9 +241,33 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         edited("own.yaml", "model: tiny", "model: nobody/nothing"),
         ["own.yaml, line 2: the model nobody/nothing is not in the cache", "HF_HUB_OFFLINE"],
     ),
-    "drift without text": (
-        edited("own.yaml", "seeds: 1", "seeds: 1\ndrift: reviews"),
-        ["own.yaml, line 7: drift is measured on plain text", "no language-modeling data"],
+    "conversations without a chat": (
+        talks({"role": "user", "content": "Hi"}, ANSWER, chat=False),
+        ["own.yaml, line 10:", "messages holds conversations", "add chat: true to the suite"],
+    ),
+    "conversation without an answer": (
+        talks({"role": "user", "content": "Hi"}),
+        ["data/chat.jsonl, line 6: messages cannot be used as completion: there is no turn of the"],
+    ),
+    "conversation that nobody began": (
+        talks(ANSWER),
+        ["data/chat.jsonl, line 6: messages cannot be used as prompt: there is no turn before"],
+    ),
+    "tokenizer without a chat template": (
+        without_template,
+        ["own.yaml, line 7: the tokenizer of", "has no chat template: take an instruct model"],
+    ),
+    "reward that needs an answer": (
+        rewarded("exact", answer=None),
+        ["own.yaml, line 15: reviews, prompt-only:", "the data has no column 'answer'"],
+    ),
+    "answer without a number": (
+        rewarded("number", answer="none"),
+        ["data/asked.jsonl, line 4: reward number: the answer 'none' holds no number"],
+    ),
+    "answer that is no choice": (
+        rewarded("choice", answer="F"),
+        ["data/asked.jsonl, line 4: reward choice: the answer 'F' is none of A, B, C, D, E"],
     ),
 }
 
@@ -218,6 +283,20 @@ def test_bad_data_is_told_before_anything_trains(name: str, bench: Bench, own: P
     assert told[0] == "own.yaml has 1 mistake in its data:" and len(told) == 2, result.stderr
     for words in expected:
         assert words in told[1]
+
+
+def test_drift_needs_text(bench: Bench, own: Path) -> None:
+    edit(own / "own.yaml", "seeds: 1", "seeds: 1\ndrift: reviews")
+    told = bench("plan", "own.yaml").stderr
+    assert "line 7: drift is measured on plain text, and reviews has no language-modeling" in told
+
+
+def test_mistakes_in_a_file_of_tasks_are_told_with_its_line(bench: Bench, own: Path) -> None:
+    BAD["missing column"][0](own)
+    suite, _, tasks = (own / "own.yaml").read_text().partition("tasks:\n")
+    (own / "own.yaml").write_text(f"{suite}tasks: mine.yaml\n")
+    (own / "mine.yaml").write_text(tasks.replace("\n  ", "\n")[2:])
+    assert "mine.yaml, line 2: reviews, prompt-completion" in bench("plan", "own.yaml").stderr
 
 
 def test_every_mistake_is_told(bench: Bench, own: Path) -> None:

@@ -46,13 +46,14 @@ test_split: test
 output_type: generate_until
 doc_to_text: "{{question}}"
 doc_to_target: "{{answer}}"
-generation_kwargs: {until: ["."], max_gen_toks: 4}
+generation_kwargs: {until: ["\\n"], max_gen_toks: 12}
+filter_list: [{name: strip, filter: [{function: remove_whitespace}, {function: take_first}]}]
 metric_list: [{metric: exact_match}]
 """
 
 
 def _write(folder: Path) -> None:
-    sums = [(a, b) for a in range(1, 8) for b in range(1, 8)]
+    sums = [(a, b) for a in range(10, 80, 10) for b in range(11, 18)]
     chats = [
         {
             "messages": [

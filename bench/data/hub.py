@@ -33,11 +33,11 @@ def reachable() -> bool:
 
 
 @contextmanager
-def no_waiting() -> Iterator[None]:
-    """Where the hub does not answer, the libraries take what is cached and fail at once without
+def no_waiting(on_hub: bool) -> Iterator[None]:
+    """Where what is loaded lies on the hub, and that does not answer, the libraries take what is cached and fail at once without
     it, as if HF_HUB_OFFLINE were set.
     """
-    if offline() or reachable():
+    if not on_hub or offline() or reachable():
         yield
         return
     from datasets import config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -157,7 +156,7 @@ def division(origin: Origin, split: str, where: str | None) -> Division:
 def _everything(origin: Origin) -> DatasetDict:
     local = origin.path in BUILT_IN or Path(origin.path).exists()
     try:
-        with nullcontext() if local else no_waiting():
+        with no_waiting(not local):
             return _load(origin, None)
     except Exception as error:
         raise BadData(*_reasons(origin, error)) from error

@@ -14,7 +14,7 @@ from bench.suite.checks.cells import Looker, texts
 from bench.suite.checks.evaluations import Items, evaluations
 from bench.suite.checks.overlap import Seen, normal
 from bench.suite.checks.report import Lengths, Mistake, Report, Source
-from bench.suite.checks.start import drift_mistakes, tokenizer_of
+from bench.suite.checks.start import tokenizer_of
 from bench.suite.checks.tables import Table, tables
 from bench.suite.schema import Suite
 
@@ -31,7 +31,6 @@ def check(suite: Suite) -> Report:
     """
     report = Report()
     tokenizer = next(_kept([tokenizer_of(suite)], report), None)
-    report.mistakes += drift_mistakes(suite)
     checker = _Checker(suite, tokenizer, list(_kept(evaluations(suite), report)), report)
     found = {(t.task, t.format, t.split): t for t in _kept(tables(suite), report)}
     for task, format in dict.fromkeys((task, format) for task, format, _ in found):

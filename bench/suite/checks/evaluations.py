@@ -5,7 +5,6 @@ answers of its items.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,10 +66,10 @@ class _Evaluation:
         from bench.evaluation.lm_eval_tasks import load_tasks
 
         try:
-            with no_waiting() if isinstance(self.task.evaluation, str) else nullcontext():
+            with no_waiting(isinstance(self.task.evaluation, str)):
                 loaded = load_tasks(self.task, self.split)
         except UserError as error:
-            yield Mistake(str(error))
+            yield Mistake(str(error), self._key)
         except Exception as error:
             yield self._unloadable(error)
         else:
@@ -115,9 +114,6 @@ class _Evaluation:
         if not (config.get("test_split") or config.get("validation_split")):
             what = "it names neither test_split nor validation_split, so there is nothing to score"
             yield Mistake(f"{self._file}: {what}")
-        elif self.split == "validation" and not config.get("validation_split"):
-            what = "it names no validation_split, and split: validation needs one"
-            yield Mistake(f"{self._file}: {what}")
         if (origin := self._origin()) is None:
             return
         try:
@@ -155,16 +151,13 @@ class _Evaluation:
             return None
         for key in ("doc_to_text", "doc_to_target", "doc_to_choice"):
             if missing in str(config.get(key)):
-                has = self._columns(config)
+                origin = self._origin()
+                split = str(config.get("test_split") or config.get("validation_split"))
+                has = raw.rows(origin, split).column_names if origin else []
                 listed = f"; they have {', '.join(has)}" if has else ""
                 what = f"{key} names {missing}, which its items do not have"
                 return f"{self._at(key)}: {what}{listed}{nearest(missing, has)}"
         return None
-
-    def _columns(self, config: dict[str, Any]) -> list[str]:
-        origin = self._origin()
-        split = config.get("test_split") or config.get("validation_split")
-        return raw.rows(origin, str(split)).column_names if origin else []
 
     @property
     def _key(self) -> Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -41,21 +41,14 @@ class Known:
     items: Items | Table
     count: int
     by_text: dict[str, list[int]] = field(default_factory=dict)
-    by_content: dict[int, list[int]] = field(default_factory=dict)
+    by_content: dict[int | None, list[int]] = field(default_factory=dict)
     found: dict[int, int] = field(default_factory=dict)
     """Numbers of items, and of the first training row that is the same."""
-
-    def add(self, number: int, *texts: str) -> None:
-        for text in dict.fromkeys(normal(t) for t in texts):
-            if text:
-                self.by_text.setdefault(text, []).append(number)
 
     def look(self, row: Seen) -> None:
         """Note which items a training row is."""
         same = self.by_text.get(row.asked, []) if row.asked else []
-        if row.content is not None:
-            same = [*same, *self.by_content.get(row.content, ())]
-        for number in same:
+        for number in [*same, *self.by_content.get(row.content, ())]:
             self.found.setdefault(number, row.number)
 
     def overlap(self, table: Table) -> Overlap | None:
@@ -72,17 +65,17 @@ def of_evaluation(items: Items, format: Format) -> Known:
     """The items of an evaluation: their questions and, for plain text, questions with answers."""
     known = Known(items.name, items, len(items.questions))
     for number, (question, answer) in enumerate(zip(items.questions, items.answers, strict=True)):
-        whole = f"{question} {answer}" if answer else question
-        known.add(number, question, *((whole,) if format == Format.LANGUAGE_MODELING else ()))
+        plain = format == Format.LANGUAGE_MODELING
+        for text in {normal(question), normal(f"{question} {answer}" if plain else question)}:
+            known.by_text.setdefault(text, []).append(number)
     for number, doc in enumerate(items.docs):
         known.by_content.setdefault(mark(doc), []).append(number)
     return known
 
 
-def of_validation(table: Table, rows: Iterable[Seen]) -> Known:
+def of_validation(table: Table, rows: Sequence[Seen]) -> Known:
     """Validation rows of a table, by what is asked in them."""
-    known = Known(f"validation ({table.name})", table, 0)
+    known = Known(f"validation ({table.name})", table, len(rows))
     for row in rows:
-        known.add(row.number, row.asked)
-        known.count += 1
+        known.by_text.setdefault(row.asked, []).append(row.number)
     return known

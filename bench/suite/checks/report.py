@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.methods.entry import Place
-from bench.suite.yaml_file import Document
+from bench.suite.yaml_file import Document, read
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,20 @@ class Report:
         for mistake in dict.fromkeys(m for m in self.mistakes if to_run or not m.here):
             where = ""
             if document is not None and mistake.place is not None:
-                where = f"{document.file.name}, line {document.line(mistake.place)}: "
+                where = _where(document, mistake.place)
             lines.append(where + mistake.what)
         if lines:
             name = document.file if document else "the suite"
             count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
             raise UserError("\n  ".join([f"{name} has {count} in its data:", *lines]))
+
+
+def _where(document: Document, place: Place) -> str:
+    """File and line of a key, in the suite or in its file of tasks."""
+    tasks = document.content.get("tasks")
+    if isinstance(tasks, str) and place[0] == "tasks":
+        document, place = read(document.file.parent / tasks, "tasks"), place[1:]
+    return f"{document.file.name}, line {document.line(place)}: "
 
 
 def _share(value: float) -> str:
