@@ -127,8 +127,8 @@ def talks(*turns: dict[str, str], chat: bool = True) -> Callable[[Path], None]:
     """Good conversations with another one in line 6."""
 
     def break_it(folder: Path) -> None:
-        good = [{"role": "user", "content": "Hi"}, ANSWER]
-        jsonl(folder, "chat", [{"messages": turns if n == 5 else good} for n in range(9)])
+        good = [[{"role": "user", "content": f"Hi {n}"}, ANSWER] for n in range(9)]
+        jsonl(folder, "chat", [{"messages": turns if n == 5 else good[n]} for n in range(9)])
         text = (folder / "own.yaml").read_text()
         start, end = text.index("    prompt-completion"), text.index("    evaluate")
         (folder / "own.yaml").write_text(text[:start] + CHAT + text[end + len("    evaluate") :])
@@ -231,7 +231,7 @@ BAD: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "validation scores without validation items": (
         edited("own.yaml", "seeds: 1", "seeds: 1\nsplit: validation"),
-        ["own.yaml, line 15: reviews: its lm-eval task names no validation_split"],
+        ["own.yaml, line 16: reviews: its lm-eval task names no validation_split"],
     ),
     "data that is not there": (
         edited("own.yaml", "      path: json\n", "      path: nobody/nothing\n"),

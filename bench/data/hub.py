@@ -34,8 +34,8 @@ def reachable() -> bool:
 
 @contextmanager
 def no_waiting(on_hub: bool) -> Iterator[None]:
-    """Where what is loaded lies on the hub, and that does not answer, the libraries take what is cached and fail at once without
-    it, as if HF_HUB_OFFLINE were set.
+    """Where what is loaded lies on the hub, and that does not answer, the libraries take what is
+    cached and fail at once without it, as if HF_HUB_OFFLINE were set.
     """
     if not on_hub or offline() or reachable():
         yield

@@ -20,7 +20,7 @@ from bench.data.chat import (
 from bench.data.formats import COLUMNS, Format
 from bench.data.held_out import each_row
 from bench.data.sources import BadCell, Row
-from bench.suite.checks.report import Mistake
+from bench.suite.checks.report import Mistake, of_rows
 from bench.suite.checks.tables import Table
 
 NEVER_EMPTY = ("completion", "chosen")  # a file of plain text may have blank lines
@@ -48,9 +48,7 @@ class Looker:
                     self.mistakes.append(Mistake(what, self.table.key(error.column)))
                     return
                 wrong.setdefault(str(error).partition(" (")[0], []).append((number, str(error)))
-        for (number, what), *rest in wrong.values():
-            more = f" (and {len(rest):,} more row{'s' if len(rest) > 1 else ''})" if rest else ""
-            self.mistakes.append(Mistake(f"{self.table.place(number)}: {what}{more}"))
+        self.mistakes += of_rows(wrong, self.table.place)
 
     def _good(self, raw: Row) -> Row:
         """The row as methods get it; `BadCell` where something is wrong with it."""
@@ -139,17 +137,11 @@ def _scores(_: str, value: Any) -> str | None:
 CELLS = {"label": _label, "completions": _completions, "scores": _scores}
 
 
+KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a map"}
+
+
 def _kind(value: Any) -> str:
-    match value:
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case list():
-            return "a list"
-        case dict():
-            return "an object"
-    return type(value).__name__
+    return KINDS.get(type(value), type(value).__name__)
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,7 @@ from bench.data.tasks import Task
 from bench.data.templates import undefined
 from bench.errors import UserError, nearest
 from bench.methods.entry import Place
-from bench.suite.checks.report import Mistake
+from bench.suite.checks.report import Mistake, of_rows
 from bench.suite.schema import Suite
 
 
@@ -121,9 +121,8 @@ class _Evaluation:
         except BadData as error:
             yield from (Mistake(line) for line in error.lines)
             return
-        scored = "validation_split"
-        if self.split == "test" and config.get("test_split"):
-            scored = "test_split"
+        tested = self.split == "test" and config.get("test_split")
+        scored = "test_split" if tested else "validation_split"
         for key in (scored, "fewshot_split"):
             named = config.get(key)
             if named and named not in has:
@@ -199,18 +198,16 @@ class _Evaluation:
             items.questions.append(text)
             items.answers.append(answer if isinstance(answer, str) else "")
             if told:
-                problems.setdefault(key, []).append((item, told))
-        for key, ((item, told), *rest) in problems.items():
-            more = f" (and {len(rest):,} more)" if rest else ""
-            yield Mistake(f"{place(item)}: {told}{more} (asked by {self._at(key)})")
+                what = f"{told} (asked by {self._at(key)})"
+                problems.setdefault(key, []).append((item, what))
+        yield from of_rows(problems, place)
         yield items
 
 
 def _outside(target: Any, choices: list[Any]) -> str | None:
     """That a right answer is none of the choices."""
     for one in target if isinstance(target, list) else [target]:
-        fits = 0 <= one < len(choices) if isinstance(one, int) else one in choices
-        if not fits:
+        if not (0 <= one < len(choices) if isinstance(one, int) else one in choices):
             listed = ", ".join(str(c) for c in choices[:8]) + (", …" if len(choices) > 8 else "")
             return f"the right answer {one!r} is not among the choices {listed}"
     return None

@@ -18,11 +18,6 @@ MOST = 1000  # rows that are tokenised
 MOST_CHARACTERS = 4_000_000  # of all of them together
 
 
-def step(rows: int) -> int:
-    """From how many rows one is tokenised, so that these stand at even distance."""
-    return max(1, -(-rows // MOST))
-
-
 def measured(
     rows: Sequence[Sequence[Content]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Lengths:

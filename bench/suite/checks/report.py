@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,15 @@ class Mistake:
     """The key of the suite that is to blame, otherwise."""
     here: bool = False
     """Whether another machine may have what is missing: a plan warns of it, a run is refused."""
+
+
+def of_rows(wrong: dict[str, list[tuple[int, str]]], place: Callable[[int], str]) -> list[Mistake]:
+    """What is wrong with rows, each kind with its first row."""
+    told = []
+    for (row, what), *rest in wrong.values():
+        more = f" (and {len(rest):,} more row{'s' if len(rest) > 1 else ''})" if rest else ""
+        told.append(Mistake(f"{place(row)}: {what}{more}"))
+    return told
 
 
 @dataclass(frozen=True)
