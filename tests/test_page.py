@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vl_convert
 
 from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
@@ -95,6 +96,15 @@ def test_embedded_json_cannot_end_early() -> None:
         "nan": None,
         "infinite": [None],
     }
+
+
+def test_every_chart_is_valid_vega_lite() -> None:
+    numbers = re.search(r'id="numbers">(.*?)</script>', html(), re.S)
+    charts = json.loads(numbers[1])["charts"] if numbers else {}
+    kinds = {name.split("-")[0] for name in charts}
+    assert kinds == {"scatter", "time", "memory", "ledger", "changes", "draws", "curve"}
+    for chart in charts.values():
+        vl_convert.vegalite_to_vega(chart["spec"])
 
 
 def test_sections_without_data_do_not_appear() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from bench.analysis.columns import named
 from bench.analysis.rows import Row
 from bench.records.store import write_atomically
-from bench.report.html.charts import ASSETS, points
-from bench.report.html.families import families
+from bench.report.html import ASSETS
+from bench.report.html.charts import points
 
 NAME = "learning-forgetting"
 LIGHT = re.compile(r"--([\w-]+): light-dark\((#\w+),")
@@ -32,7 +32,7 @@ def learning_against_forgetting(rows: list[Row], folder: Path) -> list[Path]:
     shown = points.points(rows, x, y)
     if len(shown) < 2:
         return []
-    spec = points.spec(shown, families(rows), x.axis, y.axis) | SIZE
+    spec = points.spec(shown, rows, x.axis, y.axis) | SIZE
     spec["layer"] += _names([p for p in shown if p["front"] or len(shown) <= MOST_NAMES], shown)
     drawn = _in_light_colours(spec)
     svg, png = folder / f"{NAME}.svg", folder / f"{NAME}.png"

@@ -15,11 +15,12 @@ from bench.analysis import Analysis, Group, columns
 from bench.analysis.words import general
 from bench.records.schema import BASE
 from bench.report.html import facts, heat, pairs, spending, tuning
-from bench.report.html.charts import ASSETS, Chart, bars, draws, lines, points
+from bench.report.html.charts import Chart, bars, draws, lines, points
 from bench.report.html.grid import Grid, grid
 from bench.report.table import reach_of
+from bench.report.template import filled
 
-TEMPLATES = Path(__file__).parent / "templates"
+ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("table.js", "charts.js", "page.js")
 
 
@@ -73,7 +74,9 @@ def page(analysis: Analysis) -> str:
         *([_vega()] if every else []),
         *((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
     ]
-    return _template().render(
+    return filled(
+        "bench.report.html",
+        "page.html",
         analysis=analysis,
         base=BASE,
         facts=facts.facts(analysis, given),
@@ -88,6 +91,10 @@ def page(analysis: Analysis) -> str:
         scripts=scripts,
         policy=_policy(scripts),
         numbers=embedded(asdict(numbers)),
+        measured=columns.measured,
+        general=general,
+        drawn=tuning.drawn,
+        score=tuning.score,
     )
 
 
@@ -131,21 +138,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"general": general, "drawn": tuning.drawn, "score": tuning.score}
-    environment.globals |= {"measured": columns.measured, "tuning": bars.TUNING}
-    return environment.get_template("page.html")
-
-
 def _policy(scripts: list[str]) -> str:
     """A content security policy under which only the page's own scripts run, and nothing is
     fetched.
@@ -165,9 +157,8 @@ def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, from the package that also draws the
     picture for Markdown.
     """
-    import altair
     import vl_convert
 
-    version = "_".join(altair.SCHEMA_VERSION.split(".")[:2])
+    version = vl_convert.get_vegalite_versions()[-1]
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
     return "(()=>{" + bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--") + "\n})()"

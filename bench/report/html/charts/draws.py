@@ -9,24 +9,19 @@ from bench.analysis import Trial
 from bench.analysis.columns import named
 from bench.analysis.rows import Row
 from bench.analysis.words import listed
-from bench.report.html.charts import Chart, Key, limit, names, plain
+from bench.report.html.charts import Chart, Key, vega
 from bench.report.html.families import CIRCLE, SHAPES
 
 ACCURACY = "target_accuracy"
-KINDS = ("default", "tuned")
 KEYS = (Key("default", "var(--dim)", CIRCLE), Key("tuned", "var(--accent)", SHAPES[3]))
 WIDE = 20.0
 """A hyper-parameter whose greatest draw is so many times its smallest is shown on a logarithmic
 axis.
 """
-LINE = 24
-"""Pixels for one recipe."""
 
 
 def draws(trials: list[Trial], parameter: str, id: str) -> Chart | None:
     """Score over one hyper-parameter of one recipe, the chosen draw as a diamond."""
-    import altair as alt
-
     shown = [t for t in trials if t.score is not None and parameter in t.drawn]
     if not shown:
         return None
@@ -36,34 +31,16 @@ def draws(trials: list[Trial], parameter: str, id: str) -> Chart | None:
         {
             "value": value if numeric else str(value),
             "text": f"{value:.3g}" if numeric else str(value),
+            "score": 100 * (t.score or 0.0),
+            "number": t.number,
+            "chosen": t.chosen,
         }
-        | {"score": 100 * (t.score or 0.0), "number": t.number, "chosen": t.chosen}
         for t, value in zip(shown, raw, strict=True)
     ]
-    tooltip = [alt.Tooltip("number:Q", title="draw"), alt.Tooltip("text:N", title="value")]
-    chart = (
-        alt.Chart(alt.Data(values=values))
-        .mark_point(filled=True, opacity=1)
-        .encode(
-            x=_axis(parameter, raw if numeric else None),
-            y=alt.Y(
-                "score:Q",
-                title=None,
-                scale=alt.Scale(domain=[0, 100]),
-                axis=alt.Axis(values=[0, 50, 100]),
-            ),
-            color=alt.condition(
-                "datum.chosen", alt.value("var(--accent)"), alt.value("var(--dim)")
-            ),
-            size=alt.condition("datum.chosen", alt.value(110), alt.value(34)),
-            shape=alt.condition("datum.chosen", alt.value("diamond"), alt.value("circle")),
-            order=alt.Order("chosen:Q"),
-            tooltip=[*tooltip, alt.Tooltip("score:Q", title="accuracy, %", format=".1f")],
-        )
-    )
-    return Chart(
-        id, plain(chart.properties(width="container", height=110)), _told(shown, parameter)
-    )
+    kind = _axis(parameter, raw) if numeric else "names"
+    ticks = _decades(raw) if kind == "logarithmic" else []
+    spec = vega("draws", values=values, parameter=parameter, kind=kind, ticks=ticks)
+    return Chart(id, spec, _told(shown, parameter))
 
 
 def _told(shown: list[Trial], parameter: str) -> str:
@@ -78,26 +55,11 @@ def _told(shown: list[Trial], parameter: str) -> str:
     )
 
 
-def _axis(parameter: str, numbers: list[float] | None) -> Any:
-    """Logarithmic for learning rates and wide ranges; names where values are no numbers."""
-    import altair as alt
-
-    if numbers is None:
-        return alt.X("value:N", title=parameter, axis=alt.Axis(labelAngle=0, labelLimit=90))
-    if min(numbers) > 0 and (
-        parameter.rsplit(".", maxsplit=1)[-1] == "lr" or max(numbers) / min(numbers) >= WIDE
-    ):
-        axis = alt.Axis(format="~g", labelOverlap=True, values=_decades(numbers))
-        return alt.X(
-            "value:Q",
-            title=parameter,
-            scale=alt.Scale(type="log", nice=False, padding=10),
-            axis=axis,
-        )
-    axis = alt.Axis(tickCount=3, format="~f", labelOverlap=True)
-    return alt.X(
-        "value:Q", title=parameter, scale=alt.Scale(zero=False, nice=False, padding=10), axis=axis
-    )
+def _axis(parameter: str, numbers: list[float]) -> str:
+    """Logarithmic for learning rates and wide ranges."""
+    rate = parameter.rsplit(".", maxsplit=1)[-1] == "lr"
+    wide = min(numbers) > 0 and (rate or max(numbers) / min(numbers) >= WIDE)
+    return "logarithmic" if wide else "linear"
 
 
 def _decades(numbers: list[float]) -> list[float]:
@@ -113,9 +75,7 @@ def changes(rows: list[Row], id: str) -> Chart | None:
     """
     by_name = {row.recipe: row for row in rows if ACCURACY in row.means}
     pairs = [
-        (by_name[row.tuned_from], row)
-        for row in by_name.values()
-        if row.tuned_from in by_name and row.tuned_from
+        (by_name[row.tuned_from], row) for row in by_name.values() if row.tuned_from in by_name
     ]
     if not pairs:
         return None
@@ -125,63 +85,28 @@ def changes(rows: list[Row], id: str) -> Chart | None:
         f"{before.recipe} from {accuracy.value(before)} to {accuracy.value(after)}"
         for before, after in pairs
     ]
-    alt_text = (
-        f"Target accuracy in % with default and with tuned hyper-parameters: {listed(told, 12)}."
+    spec = vega(
+        "changes",
+        values=[value for pair in pairs for value in _ends(*pair)],
+        recipes=[before.recipe for before, _ in pairs],
+        keys=KEYS,
     )
-    return Chart(id, _changes(pairs), alt_text, legend=KEYS)
-
-
-def _changes(pairs: list[tuple[Row, Row]]) -> dict[str, Any]:
-    import altair as alt
-
-    data = alt.Chart(alt.Data(values=[value for pair in pairs for value in _ends(*pair)]))
-    y = alt.Y("recipe:N", sort=[before.recipe for before, _ in pairs], title=None, axis=names())
-    x = alt.X("x:Q", title="target accuracy, %", scale=alt.Scale(domain=[0, 100]))
-    colours = alt.Color(
-        "kind:N", scale=alt.Scale(domain=KINDS, range=[key.colour for key in KEYS]), legend=None
-    )
-    shapes = alt.Shape(
-        "kind:N", scale=alt.Scale(domain=KINDS, range=[key.shape for key in KEYS]), legend=None
-    )
-    tooltip = [
-        alt.Tooltip("recipe:N"),
-        alt.Tooltip("kind:N", title="hyper-parameters"),
-        alt.Tooltip("text:N", title="target accuracy"),
-    ]
-    line = data.transform_filter("datum.kind == 'tuned'").mark_rule(
-        color="var(--dim)", strokeWidth=1.5
-    )
-    layers = [
-        line.encode(x=alt.X("from:Q"), x2="to:Q", y=y),
-        data.mark_rule(opacity=0.3, strokeWidth=6).encode(
-            x=alt.X("low:Q"), x2="high:Q", y=y, color=colours
-        ),
-        data.mark_point(filled=True, size=80, opacity=1).encode(
-            x=x, y=y, color=colours, shape=shapes, tooltip=tooltip
-        ),
-    ]
-    return plain(
-        alt.layer(*layers)
-        .add_params(limit())
-        .properties(width="container", height=LINE * max(2, len(pairs)))
-    )
+    alt = f"Target accuracy in % with default and with tuned hyper-parameters: {listed(told, 12)}."
+    return Chart(id, spec, alt, legend=KEYS)
 
 
 def _ends(before: Row, after: Row) -> list[dict[str, Any]]:
     """The two points of one line."""
     accuracy = named(ACCURACY)
-    line = {
-        "recipe": before.recipe,
-        "from": 100 * before.means[ACCURACY],
-        "to": 100 * after.means[ACCURACY],
-    }
     made = []
-    for kind, row in zip(KINDS, (before, after), strict=True):
+    for key, row in zip(KEYS, (before, after), strict=True):
         low, high = accuracy.bounds(row)
         made.append(
             {
-                **line,
-                "kind": kind,
+                "recipe": before.recipe,
+                "from": 100 * before.means[ACCURACY],
+                "to": 100 * after.means[ACCURACY],
+                "kind": key.name,
                 "x": 100 * row.means[ACCURACY],
                 "low": low,
                 "high": high,
