@@ -25,7 +25,7 @@ def lines(rows: list[Row], measurements: Sequence[Column]) -> list[list[str]]:
             row.recipe,
             *([row.tie_groups or "–"] if groups else []),
             *(column.text(row) for column in measurements),
-            spent_share(row),
+            spent(row),
             str(row.seeds),
             row.status,
         ]
@@ -72,13 +72,19 @@ def reach_of(group: Group) -> str:
     )
 
 
-def spent_share(row: Row) -> str:
-    """What was spent, as a share of the budget."""
+def spent_share(row: Row) -> float | str:
+    """What was spent, as a share of the budget, or why that is not known."""
     currency, budget = row.budget
     value = row.means.get(f"spent_{currency}")
     if value is None or not budget or math.isnan(budget):
         return columns.named(f"spent_{currency}").why(row)
-    return f"{percent(value / budget)}%"
+    return value / budget
+
+
+def spent(row: Row) -> str:
+    """The same as text."""
+    share = spent_share(row)
+    return share if isinstance(share, str) else f"{percent(share)}%"
 
 
 def budget_title(rows: list[Row]) -> str:

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bench.analysis import columns
+from bench.analysis.columns import Column
 from bench.analysis.rows import Row
 from bench.analysis.words import signed
 from bench.records.schema import BASE
 
 
-@dataclass(frozen=True)
-class Shade:
-    """A cell: its text, the change against the base, and its value 0..1, if it has one."""
-
-    text: str
-    change: str = ""
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Heat:
-    """A shaded table."""
-
-    columns: list[tuple[str, str]]
-    """Name and role of each."""
-    lines: list[tuple[str, list[Shade]]]
-
-
-def tasks(rows: list[Row]) -> Heat | None:
-    """Accuracy on every task, and the change against the base; None where there is none."""
+def tasks(rows: list[Row]) -> list[tuple[str, str, Column]]:
+    """Every task with its role and the column of its scores; empty where there is none."""
     every, retained = columns.tasks(rows, "score"), columns.tasks(rows, "forgetting")
     if not every:
-        return None
+        return []
     targets = [task for task in every if task not in retained]
-    heads = [(task, "target") for task in targets] or [("target", "mean over targets")]
-    names = [f"score[{task}]" for task in targets] or ["target_accuracy"]
-    heads += [(task, "retained") for task in retained]
-    names += [f"score[{task}]" for task in retained]
-    base = next((row for row in rows if row.recipe == BASE), None)
-    return Heat(heads, [(row.recipe, [_shade(row, n, base) for n in names]) for row in rows])
+    found = [(task, "target", f"score[{task}]") for task in targets]
+    found = found or [("target", "mean over targets", "target_accuracy")]
+    found += [(task, "retained", f"score[{task}]") for task in retained]
+    return [(task, role, columns.named(name)) for task, role, name in found]
 
 
-def _shade(row: Row, name: str, base: Row | None) -> Shade:
-    column, value = columns.named(name), row.means.get(name)
-    if value is None:
-        return Shade(row.missing.get("forgetting") or column.why(row))
-    compared = base is not None and base is not row and name in base.means
-    return Shade(
-        column.value(row), signed(value - base.means[name]) if base and compared else "", value
-    )
+def change(row: Row, column: Column, rows: list[Row]) -> str:
+    """Against the base, where both have a value."""
+    base = next((other for other in rows if other.recipe == BASE), row)
+    known = base is not row and column.name in row.means and column.name in base.means
+    return signed(row.means[column.name] - base.means[column.name]) if known else ""

@@ -35,6 +35,8 @@ class Chart:
     title: str = ""
     """Shown above it, where it is one of many."""
     legend: tuple[Key, ...] = ()
+    choices: dict[str, Any] | None = None
+    """The numbers behind it, where the reader chooses what its axes show."""
 
 
 def vega(template: str, **given: Any) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from bench.report.html.charts import Chart, Key, vega
 from bench.report.html.families import colour, families, family, shape
 
 
-def scatter(rows: list[Row], id: str) -> tuple[Chart, dict[str, Any]] | None:
+def scatter(rows: list[Row], id: str) -> Chart | None:
     """A chart whose axes the reader chooses, and the numbers for it."""
     rows = [row for row in rows if row.means]
     shown = [c for c in columns.measured(rows) if sum(c.name in row.means for row in rows) > 1]
     if len(rows) < 2 or len(shown) < 2:
         return None
-    numbers = {
+    choices = {
         "metrics": [
             {
                 "name": c.name,
@@ -42,7 +42,7 @@ def scatter(rows: list[Row], id: str) -> tuple[Chart, dict[str, Any]] | None:
     alt = "Scatter plot of two measurements chosen above; the table holds the same numbers."
     several = len(set(families(rows)) - {BASE}) > 1
     legend = keys(rows) if several else ()
-    return Chart(id, spec([], rows, "@x", "@y"), alt, legend=legend), numbers
+    return Chart(id, spec([], rows, "@x", "@y"), alt, legend=legend, choices=choices)
 
 
 def _value(row: Row, column: Column) -> list[Any]:
