@@ -68,9 +68,4 @@ def _start(suite: Published) -> dict[str, Any]:
     """The start model as the suite names it; nothing where records came from elsewhere."""
     import yaml
 
-    file = suite.store.folder / "suite.yaml"
-    return (
-        (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("model", {})
-        if file.is_file()
-        else {}
-    )
+    return (yaml.safe_load(suite.analysis.suite) or {}).get("model", {})

@@ -26,6 +26,11 @@ class Published:
     def records(self) -> list[Record]:
         return self.store.planned()
 
+    @property
+    def summary(self) -> str:
+        """The table of the terminal, in Markdown."""
+        return (self.store.report / "summary.md").read_text(encoding="utf-8")
+
 
 def gather(results: Path) -> list[Published]:
     """Every suite in a folder, its report made anew. UserError as in `suites_in`."""

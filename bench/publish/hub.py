@@ -7,12 +7,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
 from bench.publish.gather import Published, copy, copy_folder
 from bench.records.store import write_atomically
+from bench.report.table import escaped
+from bench.report.template import filled
 
 ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)/?")
 TOKEN = (
@@ -125,24 +128,11 @@ def dataset_card(suites: list[Published]) -> str:
         tags=["bench", "fine-tuning", "benchmark"],
         configs=configs,
     )
-    parts = [f"---\n{data.to_yaml().strip()}\n---\n\n# Fine-tuning methods compared\n"]
-    for suite in suites:
-        summary = (suite.store.report / "summary.md").read_text(encoding="utf-8")
-        parts.append(f"## {suite.name}\n\n{_plain(suite.analysis.headline)}\n\n{summary}")
-    parts.append(
-        "Each folder is one suite: `records/` holds one JSON file per run, `items/` the outcome of"
-        " every single item, `report/` what was made from them (`report.html` is a page to read in"
-        " a browser), and `suite.yaml` what was asked for, with all defaults.\n"
+    text = filled(
+        "bench.publish",
+        "dataset.md",
+        data=data,
+        suites=suites,
+        escaped=partial(escaped, signs="["),
     )
-    return "\n".join(parts)
-
-
-def _plain(text: str) -> str:
-    """Names of methods come from plugins: none of them may act as markup."""
-    return (
-        " ".join(text.split())
-        .replace("\\", "\\\\")
-        .replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace("[", "\\[")
-    )
+    return text + "\n"

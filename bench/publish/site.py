@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,16 +13,12 @@ from urllib.parse import quote
 from bench.errors import UserError
 from bench.publish.gather import Published, copy
 from bench.records.store import write_atomically
+from bench.report.html import ASSETS
+from bench.report.template import filled
 
 SHOWN = (".md", ".csv", ".tex", ".svg", ".png")
-LONG_AGO = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # of files in an archive, so that equal records give an equal archive
+# of files in an archive, so that equal records give an equal archive
+LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
@@ -38,9 +33,8 @@ def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
             " as site"
         )
     pages = [_suite(suite, to / suite.name) for suite in suites]
-    write_atomically(
-        to / ".nojekyll", ""
-    )  # pages services would leave out names that begin with an underscore
+    # Pages services would leave out names that begin with an underscore.
+    write_atomically(to / ".nojekyll", "")
     write_atomically(to / "index.html", _index(suites))
     return [to / "index.html", *pages]
 
@@ -64,28 +58,14 @@ def _archive(records: list[Path]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in records:
-            archive.writestr(
-                zipfile.ZipInfo(f"records/{file.name}", LONG_AGO),
-                file.read_bytes(),
-                zipfile.ZIP_DEFLATED,
-            )
+            entry = zipfile.ZipInfo(f"records/{file.name}", LONG_AGO)
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
 def _index(suites: list[Published]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bench.publish", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = files("bench.report.html").joinpath("assets/page.css").read_text(encoding="utf-8")
-    return environment.get_template("index.html").render(
-        suites=[_card(suite) for suite in suites], style=style
-    )
+    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    return filled("bench.publish", "index.html", suites=list(map(_card, suites)), style=style)
 
 
 def _card(suite: Published) -> dict[str, Any]:

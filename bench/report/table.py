@@ -100,7 +100,10 @@ def grid(head: list[str], body: list[list[str]]) -> str:
     )
 
 
-def escaped(text: str) -> str:
-    """Plugins and suites choose names, so nothing in them may act as markup."""
+def escaped(text: str, signs: str = "|") -> str:
+    """Plugins and suites choose names, so nothing in them may act as markup: `signs` besides those
+    that always do.
+    """
     one_line = " ".join(text.split()).replace("\\", "\\\\")
-    return one_line.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    one_line = one_line.replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{sign}" if sign in signs else sign for sign in one_line)
