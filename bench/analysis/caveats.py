@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.analysis.groups import Member
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group, Trial
 from bench.analysis.words import listed
@@ -17,16 +16,16 @@ UNEVEN = 0.2  # standard deviation of a speed between seeds, over its mean
 OVERRUN = 1.03  # of the budget: the last batch may exceed it
 
 
-def mark(found: list[Member]) -> None:
+def mark(rows: list[Row]) -> None:
     """Put on each row, in a few words, what weakens it."""
-    for member in found:
-        row, first = member.row, member.records[0]
+    for row in rows:
+        first = row.records[0]
         if row.recipe == BASE:
             continue
         currency, amount = row.budget
         marks = {
             ONE_SEED: row.seeds == 1,
-            f"{row.seeds} of {len(member.records)} seeds": 0 < row.seeds < len(member.records),
+            f"{row.seeds} of {len(row.records)} seeds": 0 < row.seeds < len(row.records),
             UNTUNED: not row.tuned_from and not row.imported and first.tunable,
             UNVERIFIED: not row.imported and not first.verified,
             OVERSPENT: row.means.get(f"spent_{currency}", 0.0) > OVERRUN * amount,
