@@ -138,7 +138,8 @@ def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
 
 def test_a_tuned_row_has_the_settings_that_were_chosen() -> None:
     told = {
-        note.recipe: note.settings for note in facts.notes(everything(), facts.suite(everything()))
+        note["recipe"]: note["settings"]
+        for note in facts.notes(everything(), facts.suite(everything()))
     }
     assert told["method-0"] == "{sft: {lr: 0.001}}"
     assert told["method-0 (tuned)"].startswith("as method-0, with {lr: 0.00316")

@@ -13,10 +13,9 @@ from typing import Any
 from bench.analysis import Analysis, Group, columns
 from bench.analysis.words import amount, general, percent
 from bench.records.schema import BASE
-from bench.report.html import facts, heat, pairs, spending, tuning
+from bench.report.html import facts, tables, tuning
 from bench.report.html.charts import Chart, bars, draws, lines, points
 from bench.report.html.families import colour_of
-from bench.report.html.grid import grid
 from bench.report.table import reach_of, spent_share
 from bench.report.template import filled
 
@@ -24,7 +23,7 @@ ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("table.js", "charts.js", "page.js")
 WRITERS = {
     "amount": amount,
-    "change": heat.change,
+    "change": tables.change,
     "colour_of": colour_of,
     "drawn": tuning.drawn,
     "general": general,
@@ -49,7 +48,7 @@ def page(analysis: Analysis) -> str:
         "datasets": {lines.DATA: lines.points(analysis.curve)} if analysis.curve else {},
         "choosers": {chart.id: chart.choices for chart in charts if chart.choices},
         "pairs": {
-            str(part["number"]): pairs.packed(part["group"])
+            str(part["number"]): tables.pairs(part["group"])
             for part in parts
             if part["group"].pairs
         },
@@ -83,16 +82,16 @@ def page(analysis: Analysis) -> str:
 def _part(group: Group, number: int) -> dict[str, Any]:
     """One group of rows, and everything that the page shows of it."""
     rows = group.rows
-    spent = spending.spending(rows)
+    spent = tables.spending(rows)
     return {
         "number": number,
         "group": group,
-        "grid": grid(rows, number),
+        "grid": tables.grid(rows, number),
         "reach": reach_of(group),
         "scatter": points.scatter(rows, f"scatter-{number}"),
         "time": bars.time(rows, f"time-{number}"),
         "memory": bars.memory(rows, f"memory-{number}"),
-        "tasks": heat.tasks(rows),
+        "tasks": tables.tasks(rows),
         "ledger": bars.ledger(rows, spent, f"ledger-{number}") if spent else None,
         "spending": spent,
         "changes": draws.changes(rows, f"changes-{number}"),

@@ -30,14 +30,13 @@ def searches(trials: list[Trial]) -> list[Search]:
     recipes: dict[str, list[Trial]] = {}
     for trial in trials:
         recipes.setdefault(trial.recipe, []).append(trial)
-    return [_search(recipe, own, n) for n, (recipe, own) in enumerate(recipes.items())]
-
-
-def _search(recipe: str, trials: list[Trial], number: int) -> Search:
-    parameters = list(dict.fromkeys(name for t in trials for name in t.drawn))
-    made = [draws(trials, name, f"draws-{number}-{place}") for place, name in enumerate(parameters)]
-    ranked = sorted(trials, key=lambda t: (t.score is None, -(t.score or 0.0), t.number))
-    return Search(recipe, parameters, [chart for chart in made if chart], ranked)
+    made = []
+    for number, (recipe, own) in enumerate(recipes.items()):
+        names = list(dict.fromkeys(name for t in own for name in t.drawn))
+        charts = [draws(own, name, f"draws-{number}-{n}") for n, name in enumerate(names)]
+        ranked = sorted(own, key=lambda t: (t.score is None, -(t.score or 0.0), t.number))
+        made.append(Search(recipe, names, [chart for chart in charts if chart], ranked))
+    return made
 
 
 def score(trial: Trial) -> str:

@@ -10,7 +10,7 @@ from bench.analysis.columns import named
 from bench.analysis.rows import Row
 from bench.analysis.words import listed, short
 from bench.report.html.charts import Chart, Key, vega
-from bench.report.html.spending import Spending
+from bench.report.html.tables import Spending
 
 TIMES = ("load_seconds", "train_seconds", "save_seconds", "eval_seconds")
 PEAKS = ("peak_train_bytes", "peak_eval_bytes")
