@@ -20,11 +20,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the tables, the page and the picture of a results folder again, from its records."""
-    from bench import report
     from bench.cli import show_analysis
-    from bench.records.store import Store
 
-    show_analysis.show(report.write(Store(results), together), results / "report", as_json)
+    show_analysis.report(results, as_json, together)
 
 
 def merge(
@@ -43,14 +41,10 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Merge the results of one suite from several machines."""
-    from bench import report
     from bench.cli import show_analysis
     from bench.records.merge import merge as unite
-    from bench.records.store import Store
 
-    for note in unite(folders, to):
-        typer.echo(note, err=True)
-    show_analysis.show(report.write(Store(to)), to / "report", as_json)
+    show_analysis.report(to, as_json, notes=unite(folders, to))
 
 
 def diff(
