@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.publish.gather import Published, copy, copy_folder
+from bench.publish.gather import Published, copy_folder
 from bench.records.store import write_atomically
 from bench.report.table import escaped
 from bench.report.template import filled
@@ -42,15 +42,9 @@ def repository(address: str) -> str | None:
 def stage(suites: list[Published], folder: Path) -> None:
     """Lay out in a folder what the repository shall hold."""
     for suite in suites:
-        for name in ("suite.yaml", "plan.json"):
-            if (file := suite.store.folder / name).is_file():
-                copy(file, folder / suite.name / name)
+        items = [f"items/{record.id}.parquet" for record in suite.records]
+        suite.copy_to(folder / suite.name, "suite.yaml", "plan.json", *items)
         copy_folder(suite.store.report, folder / suite.name / "report")
-        for record in suite.records:
-            file = suite.store.folder / "records" / f"{record.id}.json"
-            copy(file, folder / suite.name / "records" / file.name)
-            if (items := suite.store.items_file(record.id)).is_file():
-                copy(items, folder / suite.name / "items" / items.name)
     write_atomically(folder / "README.md", dataset_card(suites))
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from bench.errors import UserError
 from bench.publish.gather import Published, copy
@@ -35,7 +33,9 @@ def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
     pages = [_suite(suite, to / suite.name) for suite in suites]
     # Pages services would leave out names that begin with an underscore.
     write_atomically(to / ".nojekyll", "")
-    write_atomically(to / "index.html", _index(suites))
+    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    index = filled("bench.publish", "index.html", suites=suites, style=style)
+    write_atomically(to / "index.html", index)
     return [to / "index.html", *pages]
 
 
@@ -45,11 +45,7 @@ def _suite(suite: Published, folder: Path) -> Path:
     for file in sorted(report.iterdir()):
         if file.suffix in SHOWN:
             copy(file, folder / file.name)
-    if (resolved := suite.store.folder / "suite.yaml").is_file():
-        copy(resolved, folder / "suite.yaml")
-    records = [suite.store.folder / "records" / f"{record.id}.json" for record in suite.records]
-    for file in records:
-        copy(file, folder / "records" / file.name)
+    records = suite.copy_to(folder, "suite.yaml")
     write_atomically(folder / "records.zip", _archive(records))
     return folder / "index.html"
 
@@ -61,27 +57,3 @@ def _archive(records: list[Path]) -> bytes:
             entry = zipfile.ZipInfo(f"records/{file.name}", LONG_AGO)
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
-
-
-def _index(suites: list[Published]) -> str:
-    style = (ASSETS / "page.css").read_text(encoding="utf-8")
-    return filled("bench.publish", "index.html", suites=list(map(_card, suites)), style=style)
-
-
-def _card(suite: Published) -> dict[str, Any]:
-    analysis = suite.analysis
-    told = {
-        "rows": str(len(analysis.rows)),
-        "runs": str(len(suite.records)),
-        "measured": analysis.provenance.get("finished", ""),
-        "commit": analysis.provenance.get("commit", ""),
-        "published by": ", ".join(
-            dict.fromkeys(row.imported for row in analysis.rows if row.imported)
-        ),
-    }
-    return {
-        "name": suite.name,
-        "link": quote(suite.name),
-        "headline": analysis.headline,
-        "facts": {k: v for k, v in told.items() if v},
-    }

@@ -24,11 +24,13 @@ SCRIPTS = ("table.js", "charts.js", "page.js")
 WRITERS = {
     "amount": amount,
     "change": tables.change,
+    "currencies": tables.currencies,
     "colour_of": colour_of,
     "drawn": tuning.drawn,
     "general": general,
     "measured": columns.measured,
     "percent": percent,
+    "purposes": tables.purposes,
     "score": tuning.score,
     "spent_share": spent_share,
 }
@@ -82,7 +84,6 @@ def page(analysis: Analysis) -> str:
 def _part(group: Group, number: int) -> dict[str, Any]:
     """One group of rows, and everything that the page shows of it."""
     rows = group.rows
-    spent = tables.spending(rows)
     return {
         "number": number,
         "group": group,
@@ -92,8 +93,8 @@ def _part(group: Group, number: int) -> dict[str, Any]:
         "time": bars.time(rows, f"time-{number}"),
         "memory": bars.memory(rows, f"memory-{number}"),
         "tasks": tables.tasks(rows),
-        "ledger": bars.ledger(rows, spent, f"ledger-{number}") if spent else None,
-        "spending": spent,
+        "ledger": bars.ledger(rows, f"ledger-{number}"),
+        "spending": tables.spending(rows),
         "changes": draws.changes(rows, f"changes-{number}"),
     }
 

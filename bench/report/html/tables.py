@@ -86,24 +86,21 @@ def change(row: Row, column: Column, rows: list[Row]) -> str:
     return signed(row.means[column.name] - base.means[column.name]) if known else ""
 
 
-@dataclass(frozen=True)
-class Spending:
-    """The ledger of a group's rows."""
-
-    currencies: list[str]
+def currencies(rows: list[Row]) -> list[str]:
     """The budget's own first."""
-    purposes: list[str]
-    lines: list[tuple[str, str, list[str], str]]
-    """Recipe, purpose, amount per currency, share of the budget."""
+    return sorted(CURRENCIES, key=lambda currency: currency != rows[0].budget[0])
 
 
-def spending(rows: list[Row]) -> Spending | None:
-    """By purpose where it is known, and in all; None where nothing was spent."""
-    own = rows[0].budget[0]
-    currencies: list[str] = sorted(CURRENCIES, key=lambda c: c != own)
-    lines = [line for row in rows for line in _lines(row, currencies)]
-    purposes = list(dict.fromkeys(purpose for row in rows for purpose in row.ledger))
-    return Spending(currencies, purposes, lines) if lines else None
+def purposes(rows: list[Row]) -> list[str]:
+    """What something was spent for."""
+    return list(dict.fromkeys(purpose for row in rows for purpose in row.ledger))
+
+
+def spending(rows: list[Row]) -> list[tuple[str, str, list[str], str]]:
+    """Recipe, purpose, amount per currency, share of the budget: by purpose where it is known, and
+    in all.
+    """
+    return [line for row in rows for line in _lines(row, currencies(rows))]
 
 
 def _lines(row: Row, currencies: list[str]) -> list[tuple[str, str, list[str], str]]:

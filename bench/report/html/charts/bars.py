@@ -10,7 +10,7 @@ from bench.analysis.columns import named
 from bench.analysis.rows import Row
 from bench.analysis.words import listed, short
 from bench.report.html.charts import Chart, Key, vega
-from bench.report.html.tables import Spending
+from bench.report.html.tables import currencies, purposes
 
 TIMES = ("load_seconds", "train_seconds", "save_seconds", "eval_seconds")
 PEAKS = ("peak_train_bytes", "peak_eval_bytes")
@@ -49,8 +49,9 @@ def _of_columns(
     return _chart("bars", id, values, [c.title for c in shown], title, title=title, stack=stack)
 
 
-def ledger(rows: list[Row], spent: Spending, id: str) -> Chart | None:
+def ledger(rows: list[Row], id: str) -> Chart | None:
     """What was spent by purpose, in every currency."""
+    parts = purposes(rows)
     values = [
         {
             "recipe": row.recipe,
@@ -58,7 +59,7 @@ def ledger(rows: list[Row], spent: Spending, id: str) -> Chart | None:
             "currency": currency,
             "amount": value,
             "text": f"{short(value)} {currency}",
-            "place": spent.purposes.index(purpose),
+            "place": parts.index(purpose),
         }
         for row in rows
         for purpose, amounts in row.ledger.items()
@@ -66,10 +67,10 @@ def ledger(rows: list[Row], spent: Spending, id: str) -> Chart | None:
     ]
     currency, budget = rows[0].budget
     given = {
-        "currency": spent.currencies[0],
+        "currency": currencies(rows)[0],
         "budget": [] if math.isnan(budget) else [{"currency": currency, "budget": budget}],
     }
-    return _chart("ledger", id, values, spent.purposes, "what was spent, by purpose", **given)
+    return _chart("ledger", id, values, parts, "what was spent, by purpose", **given)
 
 
 def _chart(
