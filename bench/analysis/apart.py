@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.records.schema import Record
@@ -43,12 +43,9 @@ def _described(record: Record) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _flat(values: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found = []
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
-        found += (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else [(prefix + name, value)]
-        )
-    return found
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

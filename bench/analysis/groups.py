@@ -61,7 +61,7 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
         if (o := answers.outcomes(row.fine, row.records[0].target)) is not None
     }
     for own, outcomes in scored.values():
-        _put(own, "target_accuracy", statistics.accuracy(outcomes, level))
+        own.intervals["target_accuracy"] = statistics.accuracy(outcomes, level).bounds
     scored.pop(BASE, None)
     asked = {
         (*row.records[0].target, answers.asked(row.fine, row.records[0].target))
@@ -73,7 +73,7 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
     compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level)
     made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
     for recipe, (own, _) in scored.items():
-        _put(own, "target_accuracy", compared.accuracies[recipe])
+        own.intervals["target_accuracy"] = compared.accuracies[recipe].bounds
         own.tie_groups = compared.letters[recipe]
     _over_seeds_and_targets(made, [own for own, _ in scored.values()], level)
 
@@ -91,7 +91,7 @@ def _over_seeds_and_targets(made: Group, trained: list[Row], level: float) -> No
         if len(table) > 1 and len(table) * len(table[0]) >= ENOUGH_FOR_IQM:
             middle = statistics.iqm(table, level)
             own.means["target_iqm"] = middle.value
-            _put(own, "target_iqm", middle)
+            own.intervals["target_iqm"] = middle.bounds
     for pair in made.pairs:
         one, other = scores[pair.one], scores[pair.other]
         if len(one) > 1 and len(other) > 1:
@@ -118,10 +118,6 @@ def _forgetting(rows: list[Row], answers: Answers, level: float) -> None:
         return
     for recipe, estimate in statistics.changes(before, after, level).items():
         alike[recipe].intervals["forgetting"] = (-estimate.high, -estimate.low)
-
-
-def _put(own: Row, column: str, estimate: statistics.Estimate) -> None:
-    own.intervals[column] = (estimate.low, estimate.high)
 
 
 def environment(record: Record) -> str:

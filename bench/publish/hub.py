@@ -101,15 +101,13 @@ def _told_to_people(repo: str) -> Iterator[None]:
 
 def _refusal(error: Any, repo: str) -> str:
     status = error.response.status_code
-    if status == 401:
-        return f"the Hub does not know the token: {TOKEN}"
-    if status == 403:
-        return (
-            f"the token may not write to {repo}: give a name of yours after hf://datasets/, or"
-            f" {TOKEN}"
-        )
-    told = error.server_message or str(error).splitlines()[0]
-    return f"the Hub refused {repo} with status {status}: {told}"
+    told = error.server_message or str(error).partition("\n")[0]
+    known = {
+        401: f"the Hub does not know the token: {TOKEN}",
+        403: f"the token may not write to {repo}: give a name of yours after hf://datasets/, or"
+        f" {TOKEN}",
+    }
+    return known.get(status, f"the Hub refused {repo} with status {status}: {told}")
 
 
 def dataset_card(suites: list[Published]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.analysis import columns
@@ -66,9 +66,13 @@ def points(rows: Iterable[Row], x: Column, y: Column) -> list[dict[str, Any]]:
     return [{"front": False} | point for point in made]
 
 
-def spec(points: list[dict[str, Any]], rows: list[Row], x: str, y: str) -> dict[str, Any]:
-    """The chart of such points, with the titles of its axes."""
-    return vega("points", points=points, keys=keys(rows), x_title=x, y_title=y)
+def spec(
+    points: list[dict[str, Any]], rows: list[Row], x: str, y: str, names: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """The chart of such points, with the titles of its axes, and names where no browser puts them
+    there.
+    """
+    return vega("points", points=points, keys=keys(rows), x_title=x, y_title=y, names=names)
 
 
 def keys(rows: list[Row]) -> tuple[Key, ...]:
