@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from bench.analysis import caveats, course, headline
 from bench.analysis.answers import Answers
-from bench.analysis.apart import what_differs
-from bench.analysis.groups import environment, group, grouped, rows_of
+from bench.analysis.groups import environment, group, grouped, rows_of, what_differs
 from bench.analysis.shape import Analysis
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import Store

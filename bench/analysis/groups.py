@@ -1,10 +1,11 @@
-"""Which rows may be compared, and what the items say of their differences."""
+"""Which rows may be compared, what keeps others apart, and what the items say of differences."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bench.analysis import columns, statistics
 from bench.analysis.answers import Answers
@@ -12,6 +13,7 @@ from bench.analysis.measure import row
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group
 from bench.records.schema import BASE, Record
+from bench.records.stages import Environment
 
 ENOUGH_FOR_IQM = 4  # scores: of fewer, the middle half is no half
 
@@ -159,3 +161,43 @@ def _moved(own: Row) -> Row:
         setattr(own, kind, {name: v for name, v in values.items() if name not in machine})
     own.marks.append("other machine")
     return apart
+
+
+def what_differs(records: Sequence[Record], others: Sequence[Record]) -> str:
+    """Each part of what must be shared in which the first records of the groups differ."""
+    here, there = _described(records[0]), _described(others[0])
+    parts = [
+        f"{name}: {here.get(name, 'unknown')} here, {there.get(name, 'unknown')} there"
+        for name in dict.fromkeys((*there, *here))
+        if here.get(name) != there.get(name)
+    ]
+    return "; ".join(parts) or "their comparison keys differ, and the records do not say why"
+
+
+def _described(record: Record) -> dict[str, str]:
+    budget, batch = record.budget, record.batch
+    environment = record.evaluation.environment if record.evaluation else Environment()
+    found: dict[str, Any] = {
+        "suite": record.suite if record.imported else None,
+        "model": record.fingerprints.model,
+        **{f"data of {name}": value for name, value in record.fingerprints.tasks.items()},
+        "drift text": record.fingerprints.drift,
+        "target": ", ".join(record.target),
+        "retained tasks": ", ".join(record.retain),
+        "split": record.split,
+        "budget": f"{budget.amount:,.10g} {budget.currency}" if budget else None,
+        "batch size": batch.size if batch else None,
+        "batch max_length": batch.max_length if batch else None,
+        "device": environment.device_kind,
+        "precision": environment.dtype,
+        **dict(_flat(record.imported.compared if record.imported else {}, "")),
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

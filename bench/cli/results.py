@@ -1,4 +1,4 @@
-"""`bench report`, `bench merge` and `bench diff`."""
+"""`bench report`, `bench merge`, `bench diff` and `bench publish`."""
 
 from __future__ import annotations
 
@@ -62,3 +62,30 @@ def diff(
     show_diff.show(found, as_json)
     if found.worse:
         raise typer.Exit(FAILED)
+
+
+def publish(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS", help="a results folder, or the folder of one suite in it"
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="FOLDER", help="a folder for a site, or hf://datasets/<org>/<name>"
+        ),
+    ],
+    adapters: Annotated[
+        bool, typer.Option("--adapters", help="include kept adapters, each with a model card")
+    ] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="create the dataset as private")
+    ] = False,
+) -> None:
+    """Build a site from results, or push them to the Hugging Face Hub."""
+    from bench.publish.send import send
+
+    for line in send(results, to, adapters, private):
+        typer.echo(line)

@@ -14,7 +14,7 @@ from bench.analysis import Analysis, Group, columns
 from bench.analysis.words import amount, general, percent
 from bench.records.schema import BASE
 from bench.report.html import facts, tables, tuning
-from bench.report.html.charts import Chart, bars, draws, lines, points
+from bench.report.html.charts import Chart, bars, lines, points
 from bench.report.html.families import colour_of
 from bench.report.table import reach_of, spent_share
 from bench.report.template import filled
@@ -95,7 +95,7 @@ def _part(group: Group, number: int) -> dict[str, Any]:
         "tasks": tables.tasks(rows),
         "ledger": bars.ledger(rows, f"ledger-{number}"),
         "spending": tables.spending(rows),
-        "changes": draws.changes(rows, f"changes-{number}"),
+        "changes": tuning.changes(rows, f"changes-{number}"),
     }
 
 
