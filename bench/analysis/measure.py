@@ -24,13 +24,19 @@ Cells = dict[str, float | str]
 
 def row(recipe: str, records: list[Record], base: Record | None, answers: Answers) -> Row:
     """All that the records of one recipe say, one per seed."""
-    fine, budget = [r for r in records if r.ok], records[0].budget
+    first, fine = records[0], [r for r in records if r.ok]
+    budget = first.budget
     made = Row(
         recipe,
         _status(records),
         next((r.reason for r in records if not r.ok), None),
         len(fine),
         (budget.currency, budget.amount) if budget else ("unknown", math.nan),
+        records,
+        family=first.family,
+        references={method.name: method.reference for method in first.methods},
+        tuned_from=first.tuned_from,
+        imported=first.imported.source if first.imported else None,
     )
     cells = [recorded(r) | _forgotten(r, base, answers) for r in fine]
     for column in dict.fromkeys(c for own in cells for c in own):

@@ -19,50 +19,55 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
+def maybe(description: str) -> Any:
+    """A field that is null where nobody measured it, or where it does not apply."""
+    return Field(default=None, description=description)
+
+
 class Memory(Part):
     """Memory of a stage, in bytes."""
 
-    baseline_bytes: int | None = Field(default=None, description="in use before the stage began")
-    peak_bytes: int | None = Field(default=None, description="the highest use during the stage")
-    reserved_bytes: int | None = Field(default=None, description="peak reserved by torch, on a GPU")
+    baseline_bytes: int | None = maybe("in use before the stage began")
+    peak_bytes: int | None = maybe("the highest use during the stage")
+    reserved_bytes: int | None = maybe("peak reserved by torch, on a GPU")
     kind: str = Field(description="what is counted, such as the resident set of the process")
 
 
 class Parameters(Part):
-    trainable: int | None = Field(default=None, description="most weights that any part trained")
-    total: int | None = Field(default=None, description="all weights of the model")
+    trainable: int | None = maybe("most weights that any part trained")
+    total: int | None = maybe("all weights of the model")
 
 
 class Environment(Part):
     """Where a stage ran, as far as its numbers may depend on it."""
 
-    python: str | None = Field(default=None, description="version of Python")
+    python: str | None = maybe("version of Python")
     libraries: dict[str, str | None] = Field(default={}, description="version of each library")
     commits: dict[str, str] = Field(
         default={}, description="commit of each library that was installed from source"
     )
-    device: str | None = Field(default=None, description="name of the processor or GPU")
-    device_kind: str | None = Field(default=None, description="cpu or cuda")
-    dtype: str | None = Field(default=None, description="precision of arithmetic, such as bfloat16")
-    threads: int | None = Field(default=None, description="CPU threads of the process")
+    device: str | None = maybe("name of the processor or GPU")
+    device_kind: str | None = maybe("cpu or cuda")
+    dtype: str | None = maybe("precision of arithmetic, such as bfloat16")
+    threads: int | None = maybe("CPU threads of the process")
 
 
 class Charge(Part):
     """What was spent for one purpose."""
 
-    tokens: float | None = Field(default=None, description="tokens passed, padding apart")
-    flops: float | None = Field(default=None, description="floating-point operations")
-    samples: float | None = Field(default=None, description="sequences passed with gradients on")
+    tokens: float | None = maybe("tokens passed, padding apart")
+    flops: float | None = maybe("floating-point operations")
+    samples: float | None = maybe("sequences passed with gradients on")
 
 
 class Spent(Part):
     """What was spent in all, in every currency."""
 
-    tokens: float | None = Field(default=None, description="tokens passed, padding apart")
-    flops: float | None = Field(default=None, description="floating-point operations")
-    seconds: float | None = Field(default=None, description="wall-clock seconds of training")
-    samples: float | None = Field(default=None, description="sequences passed with gradients on")
-    steps: float | None = Field(default=None, description="optimizer steps")
+    tokens: float | None = maybe("tokens passed, padding apart")
+    flops: float | None = maybe("floating-point operations")
+    seconds: float | None = maybe("wall-clock seconds of training")
+    samples: float | None = maybe("sequences passed with gradients on")
+    steps: float | None = maybe("optimizer steps")
 
 
 class Ledger(Part):
@@ -75,15 +80,15 @@ class Ledger(Part):
 class Loss(Part):
     """Training loss, in the unit of the method's own loss."""
 
-    first: float | None = Field(default=None, description="mean of the first five steps")
-    last: float | None = Field(default=None, description="mean of the last five steps")
+    first: float | None = maybe("mean of the first five steps")
+    last: float | None = maybe("mean of the last five steps")
 
 
 class Look(Part):
     """One measurement of what a method optimizes."""
 
     values: dict[str, float] = Field(default={}, description="by name, such as nll in nats/token")
-    reason: str | None = Field(default=None, description="why there are no values")
+    reason: str | None = maybe("why there are no values")
 
 
 class ObjectiveLook(Part):
@@ -109,11 +114,11 @@ class Seconds(Part):
 class TrainSeconds(Seconds):
     """Wall-clock seconds of each part of the training stage."""
 
-    load: float | None = Field(default=None, description="loading models")
-    measure: float | None = Field(default=None, description="measuring objectives and logits")
-    train: float | None = Field(default=None, description="training alone")
-    save: float | None = Field(default=None, description="saving the artifact")
-    other: float | None = Field(default=None, description="the rest: reading data, checking")
+    load: float | None = maybe("loading models")
+    measure: float | None = maybe("measuring objectives and logits")
+    train: float | None = maybe("training alone")
+    save: float | None = maybe("saving the artifact")
+    other: float | None = maybe("the rest: reading data, checking")
 
 
 class TrainStage(Part):
@@ -121,11 +126,11 @@ class TrainStage(Part):
 
     seconds: TrainSeconds
     memory: Memory | None = None
-    tokens_per_second: float | None = Field(
-        default=None, description="of the steps after warm-up; null where there were too few"
+    tokens_per_second: float | None = maybe(
+        "of the steps after warm-up; null where there were too few"
     )
     parameters: Parameters
-    artifact_bytes: int | None = Field(default=None, description="size of all files it saved")
+    artifact_bytes: int | None = maybe("size of all files it saved")
     ledger: Ledger
     loss: Loss
     objective: list[ObjectiveLook] = []
@@ -135,13 +140,11 @@ class TrainStage(Part):
 class EvaluationSeconds(Seconds):
     """Wall-clock seconds of each part of the evaluation stage."""
 
-    load: float | None = Field(default=None, description="loading the model")
-    evaluate: float | None = Field(default=None, description="scoring all tasks")
-    drift: float | None = Field(default=None, description="measuring drift")
-    earlier: float | None = Field(
-        default=None, description="scoring what earlier targets of a sequence left"
-    )
-    other: float | None = Field(default=None, description="the rest: reading data, checking")
+    load: float | None = maybe("loading the model")
+    evaluate: float | None = maybe("scoring all tasks")
+    drift: float | None = maybe("measuring drift")
+    earlier: float | None = maybe("scoring what earlier targets of a sequence left")
+    other: float | None = maybe("the rest: reading data, checking")
 
 
 class Score(Part):
@@ -150,7 +153,7 @@ class Score(Part):
     value: float = Field(description="in the unit of the metric; a share 0..1 for accuracies")
     metric: str = Field(description="lm-eval's name of the metric")
     higher_is_better: bool
-    items: int | None = Field(default=None, description="how many items it is the mean of")
+    items: int | None = maybe("how many items it is the mean of")
 
     @property
     def is_share(self) -> bool:
@@ -161,13 +164,11 @@ class Score(Part):
 class Drift(Part):
     """Change of the predictions on plain text, in nats per token."""
 
-    nll: float | None = Field(default=None, description="negative log-likelihood after training")
-    base_nll: float | None = Field(default=None, description="the same of the start model")
-    kl: float | None = Field(default=None, description="KL divergence from the start model")
-    tokens: int | None = Field(default=None, description="tokens of the text")
-    change: float | None = Field(
-        default=None, description="rise of the loss, where nll and base_nll were not published"
-    )
+    nll: float | None = maybe("negative log-likelihood after training")
+    base_nll: float | None = maybe("the same of the start model")
+    kl: float | None = maybe("KL divergence from the start model")
+    tokens: int | None = maybe("tokens of the text")
+    change: float | None = maybe("rise of the loss, where nll and base_nll were not published")
 
     @property
     def rise(self) -> float | None:
@@ -209,8 +210,8 @@ class EvaluationStage(Part):
     drift: Drift | None = None
     agreement: Agreement | None = None
     decode: Decode | None = None
-    generation_config: dict[str, Any] | None = Field(
-        default=None, description="how answers were generated, as transformers resolved it"
+    generation_config: dict[str, Any] | None = maybe(
+        "how answers were generated, as transformers resolved it"
     )
     parameters: Parameters
     environment: Environment
