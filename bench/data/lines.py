@@ -26,21 +26,12 @@ def trouble(loader: str, file: Path, error: Exception) -> str | None:
     return None
 
 
-def line_of(file: Path, row: int) -> int | None:
-    """The line, from 1, of a row, from 0, of a file of JSON lines; None in other files."""
+def of_rows(file: Path) -> list[int]:
+    """The line, from 1, of each row of a file of JSON lines; none of other files."""
     if file.suffix not in LINES or _is_array(file):
-        return None
+        return []
     with file.open("rb") as stream:
-        full = (number for number, line in enumerate(stream, 1) if line.strip())
-        return next((line for i, line in enumerate(full) if i == row), None)
-
-
-def rows_in(file: Path) -> int | None:
-    """How many rows a file of JSON lines has; None for other files."""
-    if file.suffix not in LINES or _is_array(file):
-        return None
-    with file.open("rb") as stream:
-        return sum(bool(line.strip()) for line in stream)
+        return [number for number, line in enumerate(stream, 1) if line.strip()]
 
 
 def _is_array(file: Path) -> bool:

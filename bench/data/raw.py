@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,24 +43,20 @@ class Origin:
     name: str | None
     revision: str | None
     data_dir: str | None
-    data_files: str
-    """JSON, paths made absolute."""
+    data_files: tuple[tuple[str, tuple[str, ...]], ...]
+    """Names by split, paths made absolute."""
     folder: Path
     """Where relative paths start; files in it are told by their relative path."""
-    stamps: tuple[tuple[int, int], ...]
+    stamps: tuple[tuple[int, int], ...] = ()
 
     def files(self, split: str) -> list[Path]:
         """The local files of a split, in their order."""
-        given = json.loads(self.data_files)
-        group = given.get(split, []) if isinstance(given, dict) else given
-        if not isinstance(given, dict) and split != "train":
-            return []
-        names = [group] if isinstance(group, str) else group or []
+        names = dict(self.data_files).get(split, ())
         return [Path(name) for name in names if "://" not in name]
 
     def all_files(self) -> list[Path]:
-        given = json.loads(self.data_files)
-        return [f for s in (given if isinstance(given, dict) else ["train"]) for f in self.files(s)]
+        """The local files, which need not exist."""
+        return [file for split, _ in self.data_files for file in self.files(split)]
 
     def shown(self, file: Path) -> str:
         """A file as the suite would name it."""
@@ -72,9 +67,10 @@ class Origin:
         """Where a row (from 0) of a split stands, for people: "data/train.jsonl, line 8"."""
         files, first = self.files(split), 0
         for file in files:
-            if (line := lines.line_of(file, row - first)) is not None:
-                return f"{self.shown(file)}, line {line}"
-            first += lines.rows_in(file) or 0
+            found = lines.of_rows(file)
+            if row - first < len(found):
+                return f"{self.shown(file)}, line {found[row - first]}"
+            first += len(found)
         return f"{self.where(split)}, row {row + 1}{' of all' if len(files) > 1 else ''}"
 
     def where(self, split: str) -> str:
@@ -92,11 +88,14 @@ def origin(
     folder: Path,
 ) -> Origin:
     """The origin of data; relative files start at `folder`."""
-    located = json.dumps(each_file(data_files, lambda name: str((folder / name).resolve())))
-    made = Origin(path, name, revision, data_dir, located, folder.resolve(), ())
+    located = each_file(data_files, lambda name: str((folder / name).resolve()))
+    groups = located if isinstance(located, dict) else {"train": located} if located else {}
+    files = (
+        (s, (names,) if isinstance(names, str) else tuple(names)) for s, names in groups.items()
+    )
+    made = Origin(path, name, revision, data_dir, tuple(files), folder.resolve())
     known = [f.stat() for f in made.all_files() if f.is_file()]
-    stamps = tuple((s.st_size, s.st_mtime_ns) for s in known)
-    return Origin(path, name, revision, data_dir, located, folder.resolve(), stamps)
+    return replace(made, stamps=tuple((s.st_size, s.st_mtime_ns) for s in known))
 
 
 def each_file(files: Any, change: Callable[[str], Any]) -> Any:
@@ -174,7 +173,7 @@ def _load(origin: Origin, split: str | None) -> Any:
             name=origin.name,
             revision=origin.revision,
             data_dir=origin.data_dir,
-            data_files=json.loads(origin.data_files),
+            data_files={split: list(names) for split, names in origin.data_files} or None,
             split=split,
         )
     finally:

@@ -73,12 +73,6 @@ class SourceSpec(BaseModel):
         default=None, description="column or expression with a list of scores"
     )
 
-    def files(self, folder: Path) -> list[Path]:
-        """The local data files, which need not exist."""
-        found: list[Path] = []
-        each_file(self.data_files, lambda name: found.append(folder / name))
-        return found
-
     def seen_from(self, place: str) -> SourceSpec:
         """The same source for a reader who has to take the relative way `place` to its folder."""
         moved = each_file(self.data_files, lambda name: relocated(place, name))

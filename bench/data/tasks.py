@@ -161,7 +161,7 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
     reward = spec.reward_of(folder)
     digest = hashlib.sha256(spec.model_dump_json().encode())
     for source in spec.sources().values():
-        for file in source.files(folder):
+        for file in source.origin(folder).all_files():
             if not file.is_file():
                 raise NoFile(f"task {name}: there is no data file {file}")
             digest.update(file.read_bytes())

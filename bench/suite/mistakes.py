@@ -117,7 +117,7 @@ def _missing_files(suite: Suite) -> Found:
     here = suite.folder
     for name, spec in suite.tasks.items():
         for format, source in spec.sources().items():
-            for file in source.files(here):
+            for file in source.origin(here).all_files():
                 if not file.is_file():
                     place = ("tasks", name, format.value, "data_files")
                     yield place, f"there is no data file {file}{_where_from(here)}"

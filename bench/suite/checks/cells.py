@@ -24,7 +24,6 @@ from bench.suite.checks.report import Mistake, of_rows
 from bench.suite.checks.tables import Table
 
 NEVER_EMPTY = ("completion", "chosen")  # a file of plain text may have blank lines
-SHOWN = 40  # characters of a cell
 
 
 @dataclass
@@ -115,23 +114,23 @@ def _text(column: str, value: Any, needed: str = "text") -> str | None:
         wrong = misplaced(column, value)
         return f"cannot be used as {column}: {wrong}" if wrong else None
     if not isinstance(value, str) or needed != "text":
-        return f"is {_kind(value)} ({_short(value)}), where {needed} is needed"
+        return f"is {_kind(value)} ({value!r:.40}), where {needed} is needed"
     return "is empty" if column in NEVER_EMPTY and not value.strip() else None
 
 
 def _label(_: str, value: Any) -> str | None:
-    return None if isinstance(value, bool) else f"must be true or false (it is {_short(value)})"
+    return None if isinstance(value, bool) else f"must be true or false (it is {value!r:.40})"
 
 
 def _completions(column: str, value: Any) -> str | None:
     if not isinstance(value, list) or not value:
-        return f"must be a list of completions (it is {_short(value)})"
+        return f"must be a list of completions (it is {value!r:.40})"
     return next((wrong for one in value if (wrong := _text(column, one))), None)
 
 
 def _scores(_: str, value: Any) -> str | None:
     numbers = isinstance(value, list) and all(_kind(v) == "a number" for v in value)
-    return None if numbers and value else f"must be a list of numbers (it is {_short(value)})"
+    return None if numbers and value else f"must be a list of numbers (it is {value!r:.40})"
 
 
 CELLS = {"label": _label, "completions": _completions, "scores": _scores}
@@ -142,8 +141,3 @@ KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a lis
 
 def _kind(value: Any) -> str:
     return KINDS.get(type(value), type(value).__name__)
-
-
-def _short(value: Any) -> str:
-    shown = "nothing" if value is None else repr(value)
-    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"

@@ -192,7 +192,8 @@ class _Evaluation:
                     key = "doc_to_target"
                     strict = asked.OUTPUT_TYPE == "multiple_choice"
                     told = _outside(answer, offered) if strict else None
-                    answer = _chosen(answer, offered)
+                    if isinstance(answer, int) and 0 <= answer < len(offered):
+                        answer = offered[answer]
             except Exception as error:  # a template, or a function of the user's
                 told = f"{key} cannot be filled in: {one_line(error)}"
             items.questions.append(text)
@@ -211,8 +212,3 @@ def _outside(target: Any, choices: list[Any]) -> str | None:
             listed = ", ".join(str(c) for c in choices[:8]) + (", …" if len(choices) > 8 else "")
             return f"the right answer {one!r} is not among the choices {listed}"
     return None
-
-
-def _chosen(target: Any, choices: list[Any]) -> Any:
-    fits = isinstance(target, int) and 0 <= target < len(choices)
-    return choices[target] if fits else target
