@@ -27,6 +27,7 @@ def markdown(analysis: Analysis, pictures: list[str]) -> str:
         reach_of=table.reach_of,
         tasks=columns.tasks,
         kept=_kept,
+        others=_others,
         objectives=_objectives,
         trials=_trials,
         curve=_curve,
@@ -78,6 +79,14 @@ def _stages(sequence: Sequence) -> list[list[str]]:
 
 def _kept(rows: list[Row], retained: list[str]) -> list[list[str]]:
     return [[row.recipe, *(_kept_of(row, task) for task in retained)] for row in rows]
+
+
+def _others(rows: list[Row], tasks: list[str]) -> list[list[str]]:
+    found = [columns.named(f"measured[{task}]") for task in tasks]
+    return [
+        [row.recipe, *(c.value(row) if c.name in row.means else c.why(row) for c in found)]
+        for row in rows
+    ]
 
 
 def _kept_of(row: Row, task: str) -> str:

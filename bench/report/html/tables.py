@@ -70,12 +70,13 @@ def _ordered(rows: list[Row], pairs: dict[str, str]) -> list[Row]:
 def tasks(rows: list[Row]) -> list[tuple[str, str, Column]]:
     """Every task with its role and the column of its scores; empty where there is none."""
     every, retained = columns.tasks(rows, "score"), columns.tasks(rows, "forgetting")
-    if not every:
+    if not every and not columns.tasks(rows, "measured"):
         return []
     targets = [task for task in every if task not in retained]
     found = [(task, "target", f"score[{task}]") for task in targets]
     found = found or [("target", "mean over targets", "target_accuracy")]
     found += [(task, "retained", f"score[{task}]") for task in retained]
+    found += [(t, "measured too", f"measured[{t}]") for t in columns.tasks(rows, "measured")]
     return [(task, role, columns.named(name)) for task, role, name in found]
 
 
