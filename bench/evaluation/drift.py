@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -15,9 +20,12 @@ from bench.data.tokenize import collate, encode, token_id
 from bench.evaluation.lm_eval import Model
 
 DRIFT_ROWS = 1024
-
-
 LOGITS_AT_ONCE = 1 << 25  # entries of a logits tensor
+IN_CACHE = (
+    1 << 19
+)  # entries that a core's cache holds: a CPU compares several times faster in parts
+NEAR = 1.0  # nats: log-probabilities nearer than this are compared by a series
+Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,62 +42,124 @@ class Drift:
 def drift(
     base: Model,
     tuned: Model,
-    texts: list[str],
+    texts: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     tell: Callable[[float], None],
+    folder: Path | None = None,
 ) -> Drift:
     """NLL of both models and KL(base ‖ tuned), averaged over all predicted tokens of at most the
     first 1024 texts.
+
+    What the base says is the same in every run of a suite. Its last hidden states are kept in
+    `folder`, which stands for the base and its precision; its head makes the logits from them.
     """
-    encoded = encode({"text": texts[:DRIFT_ROWS]}, Format.LANGUAGE_MODELING, tokenizer, max_length)
-    encoded = sorted(encoded, key=lambda e: len(e[0]))
+    rows = {"text": list(texts[:DRIFT_ROWS])}
+    encoded = sorted(
+        encode(rows, Format.LANGUAGE_MODELING, tokenizer, max_length), key=lambda e: len(e[0])
+    )
+    batches = list(_text_batches(encoded, token_id(tokenizer, "pad"), base))
     totals, count = torch.zeros(3, dtype=torch.float64), 0
-    for done, batch in _text_batches(encoded, token_id(tokenizer, "pad"), base):
-        with torch.no_grad():
-            before, after = _log_probabilities(base, batch), _log_probabilities(tuned, batch)
-        targets, real = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:].bool()
-        nll_before = -before.gather(-1, targets[..., None])[..., 0]
-        nll_after = -after.gather(-1, targets[..., None])[..., 0]
-        divergence = (before.exp() * (before - after)).sum(-1)
-        totals += torch.stack([x[real].sum() for x in (nll_after, nll_before, divergence)]).cpu()
-        count += int(real.sum())
-        tell(done / len(encoded))
+    with torch.no_grad():
+        known = _base_logits(base, batches, folder)
+        for done, (batch, before) in enumerate(zip(batches, known, strict=True), 1):
+            targets = batch["input_ids"][:, 1:][_predicted(batch)]
+            after = _predictions(tuned(**batch, use_cache=False).logits, batch)
+            totals += _compared(before, after, targets)
+            count += len(targets)
+            tell(done / len(batches))
     nll, base_nll, kl = (totals / max(count, 1)).tolist()
     return Drift(nll, base_nll, kl, count)
 
 
-def _text_batches(
-    encoded: list[Any], pad: int, model: Model
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
+def _text_batches(encoded: list[Any], pad: int, model: Model) -> Iterator[Batch]:
     """Rows of similar length, as many at once as their logits leave room for."""
     vocabulary = model.config.get_text_config().vocab_size
     start = 0
     while start < len(encoded):
-        size = max(
-            1,
-            min(
-                64,
-                LOGITS_AT_ONCE // (vocabulary * len(encoded[min(start + 63, len(encoded) - 1)][0])),
-            ),
-        )
+        longest = len(encoded[min(start + 63, len(encoded) - 1)][0])
+        size = max(1, min(64, LOGITS_AT_ONCE // (vocabulary * longest)))
         batch = collate(encoded[start : start + size], pad)
         start += size
-        yield (
-            min(start, len(encoded)),
-            {name: tensor.to(model.device) for name, tensor in batch.items()},
-        )
+        yield {n: batch[n].to(model.device) for n in ("input_ids", "attention_mask")}
 
 
-def _log_probabilities(model: Model, batch: dict[str, Tensor]) -> Tensor:
-    """Of every token after the first, shape (rows, length - 1, vocabulary). Soft prompts put logits
-    of their own in front.
+def _predicted(batch: Batch) -> Tensor:
+    """Which tokens after the first are predicted and no padding, of shape (rows, length - 1)."""
+    return batch["attention_mask"][:, 1:].bool()
 
-    In float64: a divergence is a small sum of large terms of both signs, and in float32 that of
-    near models would be their rounding.
+
+def _predictions(values: Tensor, batch: Batch) -> Tensor:
+    """What stands before every predicted token, of shape (tokens, …). Soft prompts put entries of
+    their own in front.
     """
     width = batch["input_ids"].shape[1]
-    logits = model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-    ).logits
-    return torch.log_softmax(logits[:, -width:-1].double(), dim=-1)
+    return values[:, -width:-1][_predicted(batch)]
+
+
+def _compared(before: Tensor, after: Tensor, targets: Tensor) -> Tensor:
+    """See `_sums`; a few tokens at a time."""
+    entries = IN_CACHE if before.device.type == "cpu" else LOGITS_AT_ONCE
+    parts = (x.split(max(1, entries // before.shape[-1])) for x in (before, after, targets))
+    return torch.stack([_sums(*part) for part in zip(*parts, strict=True)]).sum(0)
+
+
+def _sums(before: Tensor, after: Tensor, targets: Tensor) -> Tensor:
+    """Sums over tokens of both NLLs, the tuned model's first, and of the divergence, in float64.
+
+    KL(p ‖ q) = Σ q - p + p·d with d = log p - log q, as both sum to 1. No term is negative, and
+    where d is small the term is p·(exp(-d) - 1 + d): so the rounding of float32 enters squared.
+    """
+    log_p, log_q = before.float().log_softmax(-1), after.float().log_softmax(-1)
+    p, d = log_p.exp(), log_p - log_q
+    terms = torch.where(d.abs() < NEAR, p * (torch.expm1(-d) + d), log_q.exp() - p + p * d)
+    nll = [-of.gather(-1, targets[:, None]) for of in (log_q, log_p)]
+    return torch.stack([x.double().sum() for x in (*nll, terms.sum(-1))]).cpu()
+
+
+def _base_logits(base: Model, batches: list[Batch], folder: Path | None) -> Iterator[Tensor]:
+    """The base's logits before every predicted token, for each batch."""
+    head = base.get_output_embeddings()
+    states = None if folder is None else _kept(base, batches, folder)
+    for number, batch in enumerate(batches):
+        if states is None or head is None:
+            yield _predictions(base(**batch, use_cache=False).logits, batch)
+        else:
+            yield head(states[str(number)].to(base.device))
+
+
+def _kept(base: Model, batches: list[Batch], folder: Path) -> dict[str, Tensor] | None:
+    """Last hidden states of the base before every predicted token, by number of the batch: from the
+    folder, or computed and put there. None where more than a head makes logits from them.
+    """
+    digest = hashlib.sha256()
+    for batch in batches:
+        for name in ("input_ids", "attention_mask"):
+            digest.update(batch[name].cpu().numpy().tobytes())
+    file = folder / f"drift-{digest.hexdigest()[:16]}.safetensors"
+    if not file.is_file():
+        if not _head_alone(base, batches[0]):
+            return None
+        _write(file, {str(i): _predictions(_states(base, b), b) for i, b in enumerate(batches)})
+    return load_file(file)
+
+
+def _states(base: Model, batch: Batch) -> Tensor:
+    return base.base_model(**batch, use_cache=False)[0]  # pyright: ignore[reportCallIssue]
+
+
+def _head_alone(base: Model, batch: Batch) -> bool:
+    """Whether the head makes the logits from the last hidden states and nothing comes after it."""
+    head = base.get_output_embeddings()
+    if head is None:
+        return False
+    return torch.equal(head(_states(base, batch)), base(**batch, use_cache=False).logits)
+
+
+def _write(file: Path, tensors: dict[str, Tensor]) -> None:
+    """Whole or not at all, also when two runs write at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=file.parent, prefix=".writing-") as place:
+        made = Path(place) / file.name
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, made)
+        os.replace(made, file)

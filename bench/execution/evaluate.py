@@ -146,7 +146,10 @@ def _drift(
 
     from bench.evaluation.drift import drift
     from bench.models.load import load_model
+    from bench.models.start import folder_of_start
 
-    suite = job.suite
-    base = load_model(suite.start(), precision(suite, job.device), torch.device(job.device)).eval()
-    return asdict(drift(base, model, drift_texts(suite), tokenizer, suite.batch.max_length, report))
+    suite, dtype, device = job.suite, precision(job.suite, job.device), torch.device(job.device)
+    base = load_model(suite.start(), dtype, device).eval()
+    known = folder_of_start(suite.start(), dtype, device)
+    length = suite.batch.max_length
+    return asdict(drift(base, model, drift_texts(suite), tokenizer, length, report, known))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cache import cache_folder
 from bench.errors import Skipped
 from bench.models import load
-from bench.models.spec import ModelSpec
+from bench.models.spec import ModelSpec, fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +48,18 @@ class Start:
 
     def with_attached(self, attached: Attached) -> Start:
         return replace(self, attached=(*self.attached, attached))
+
+
+def folder_of_start(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Path:
+    """Where that lies what a start model says, computed once for all runs: in the cache, by model,
+    precision, kind of device and libraries.
+    """
+    import torch
+    import transformers
+
+    libraries = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    name = f"{fingerprint(spec)} {dtype} {device.type} {libraries}"
+    return cache_folder() / "starts" / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def load_start(start: Start, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
