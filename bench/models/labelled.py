@@ -19,7 +19,7 @@ from transformers.utils.generic import ModelOutput
 
 from bench.accounting.metering import computed_again
 
-LOGITS_AT_ONCE = 1 << 26
+LOGITS_AT_ONCE = 1 << 25
 """Entries of a logits tensor. Where labels need more, the logits are made piece by piece, and anew
 in the backward pass."""
 
