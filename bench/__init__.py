@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
     from bench.execution.notebook import run
-    from bench.methods.learning import token_losses
+    from bench.methods.learning import token_log_probs, token_losses
     from bench.methods.method import Merger, Method, Weights
     from bench.methods.schedule import Diverged
     from bench.methods.search_space import Choice, LogRange, Range
@@ -44,6 +44,7 @@ __all__ = [
     "decoder_layers",
     "load",
     "run",
+    "token_log_probs",
     "token_losses",
 ]
 
@@ -68,6 +69,7 @@ _HOMES = {
     "decoder_layers": "models.load",
     "load": "analysis.results",
     "run": "execution.notebook",
+    "token_log_probs": "methods.learning",
     "token_losses": "methods.learning",
 }
 

@@ -23,9 +23,11 @@ from peft import (
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from bench import token_losses
 from bench.accounting.budget import Budget
 from bench.accounting.ledger import Account, BudgetSpent, Ledger
 from bench.accounting.metering import Meter
+from bench.models import labelled
 
 aten = torch.ops.aten
 
@@ -130,6 +132,29 @@ def test_training_flops_are_within_5_percent_of_torch(kind: str, length: int) ->
         assert ledger.spent("flops") - before == pytest.approx(counter.get_total_flops(), rel=0.05)
     assert ledger.spent("tokens") == 2 * 4 * length
     assert ledger.spent("samples") == 8
+
+
+@pytest.mark.parametrize("kind", ADAPTED)
+def test_the_head_is_charged_for_labelled_tokens_alone(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = _llama()
+    ledger = _metered(base)
+    model = ADAPTED[kind](base)
+    batch = {"input_ids": torch.randint(3, 320, (4, 64))}
+    batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+    batch["labels"] = batch["input_ids"].where(torch.arange(64) >= 60, -100)
+    said = 0.0
+    for _ in range(2):
+        before = ledger.spent("flops")
+        with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+            token_losses(model, batch).sum().backward()
+        said = ledger.spent("flops") - before
+        assert said == pytest.approx(counter.get_total_flops(), rel=0.03)
+    monkeypatch.setattr(labelled, "LOGITS_AT_ONCE", 5 * 320)
+    before = ledger.spent("flops")
+    token_losses(model, batch).sum().backward()
+    assert ledger.spent("flops") - before == said, "what is computed anew is charged once"
 
 
 def test_layers_of_gpt2_are_charged_though_they_are_no_linear_layers() -> None:

@@ -19,6 +19,9 @@ needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
 
@@ -34,6 +37,19 @@ NO_GRADIENTS = -1
 
 
 MATRICES = (nn.Linear, Conv1D)  # GPT-2 and its kin have the second
+_again = ContextVar("again", default=False)
+
+
+@contextmanager
+def computed_again() -> Iterator[None]:
+    """Charge no head in here: a backward pass computes anew what was charged before. What a run
+    spends does not depend on how it saves memory.
+    """
+    token = _again.set(True)
+    try:
+        yield
+    finally:
+        _again.reset(token)
 
 
 class Meter:
@@ -145,9 +161,9 @@ class Meter:
 
     def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
         """A head that is called is charged for what it really gets: generation may pass it the last
-        position only.
+        position only, and a loss the labelled ones.
         """
-        if self.account.ledger.suspended:
+        if self.account.ledger.suspended or _again.get():
             return
         rows = args[0].shape[:-1].numel()
         tokens = rows - self._padding * (rows == self._positions)

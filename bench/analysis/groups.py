@@ -188,6 +188,7 @@ def _described(record: Record) -> dict[str, str]:
         "budget": f"{budget.amount:,.10g} {budget.currency}" if budget else None,
         "batch size": batch.size if batch else None,
         "batch max_length": batch.max_length if batch else None,
+        "batch group_by_length": (batch.group_by_length or None) if batch else None,
         "device": environment.device_kind,
         "precision": environment.dtype,
         **dict(_flat(record.imported.compared if record.imported else {}, "")),

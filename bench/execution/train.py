@@ -138,6 +138,7 @@ class _Training:
             max_length=suite.batch.max_length,
             micro=suite.batch.micro,
             checkpointing=suite.batch.checkpointing,
+            group_by_length=suite.batch.group_by_length,
             ledger=self.ledger,
             start=start,
             stage_name=self.targets[number].name if count > 1 else "",

@@ -20,15 +20,37 @@ def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """Negative log-likelihood in nats of every labelled token: float32, shape (labelled tokens,).
 
     `batch` is as a session gives it: labels of shape (rows, length), and what the model takes.
+    Logits are computed for labelled tokens alone, a bounded number at once.
     """
-    from torch.nn.functional import cross_entropy  # plugins import this module when listed
+    return _losses(model, batch, _labelled(batch), 1.0)
+
+
+def token_log_probs(model: Any, batch: Mapping[str, Tensor], temperature: float = 1.0) -> Tensor:
+    """Log-probability in nats of every labelled token but the first of a row: float32, shape (rows,
+    length - 1), 0 where nothing is labelled. The sum over a row is the log-likelihood of its
+    completion.
+
+    `batch` is as for `token_losses`. Logits are divided by `temperature`.
+    """
+    labelled = _labelled(batch)
+    losses = _losses(model, batch, labelled, temperature)
+    return losses.new_zeros(labelled[:, 1:].shape).masked_scatter(labelled[:, 1:], -losses)
+
+
+def _labelled(batch: Mapping[str, Tensor]) -> Tensor:
+    """Which tokens are to be predicted, (rows, length): nothing stands before the first."""
+    labelled = batch["labels"] != IGNORED
+    labelled[:, 0] = False
+    return labelled
+
+
+def _losses(
+    model: Any, batch: Mapping[str, Tensor], labelled: Tensor, temperature: float
+) -> Tensor:
+    from bench.models.labelled import negative_log_likelihoods  # plugins import this when listed
 
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    width = batch["labels"].shape[1]
-    following = batch["labels"][:, 1:]
-    logits = model(**inputs).logits[:, -width:-1]  # soft prompts put logits of their own in front
-    learned = following != IGNORED
-    return cross_entropy(logits[learned].float(), following[learned], reduction="none")
+    return negative_log_likelihoods(model, inputs, batch["labels"], labelled, temperature)
 
 
 def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Optimizer) -> float:

@@ -26,12 +26,13 @@ from bench.accounting.metering import Meter
 from bench.data import tokenize
 from bench.data.chat import Content, opened
 from bench.data.formats import Format
-from bench.data.order import interleaved, order
+from bench.data.order import interleaved
 from bench.data.sources import Split
 from bench.data.tasks import Task
 from bench.methods import rewards, trainer
 from bench.methods.learning import backward, trained
 from bench.methods.part import part_of
+from bench.methods.row_order import row_numbers
 from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP, Diverged, anneal
 from bench.models.artifact import save_model
@@ -68,6 +69,8 @@ class Session:
     """Rows of a batch that pass the model at once; all of them where None."""
     checkpointing: bool = False
     """Compute activations anew in the backward pass rather than keep them."""
+    group_by_length: bool = False
+    """Put rows of similar length in one batch."""
     stage_name: str = ""
     """Where in its recipe this session stands: empty, or `0`, `1/0`, …"""
     old: tuple[Task, ...] = ()
@@ -103,9 +106,7 @@ class Session:
         return self._handed_out(load_start, "reference").requires_grad_(False).eval()
 
     def scorer(self, purpose: str) -> PreTrainedModel:
-        """The start model with a new head of one output per token
-        (`AutoModelForSequenceClassification`): a reward model or a critic.
-        """
+        """The start model with a new head of one output per token: a reward model or a critic."""
         scorer = self._handed_out(load_scorer, purpose).train()
         scorer.config.pad_token_id = self.tokenizer.pad_token_id
         return scorer
@@ -154,14 +155,14 @@ class Session:
         lists of turns, as TRL's trainers take them.
         """
         data = self.task.load(format, self._split)
-        return data.select(list(islice(order(len(data), self._data_seed), len(data))))
+        return data.select(list(row_numbers(self, data, format, len(data))))
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         """Batches of `batch_size` rows as columns, in the order that all recipes share; ends when
         the budget is spent. Prompts and completions are text or `Conversation`s.
         """
         data = self.task.load(format, self._split)
-        numbers = order(len(data), self._data_seed)
+        numbers = row_numbers(self, data, format)
         while self._account.open_batch():
             yield opened(data[list(islice(numbers, self.batch_size))])
 
@@ -265,9 +266,7 @@ class Session:
 
     @contextmanager
     def unmetered(self) -> Iterator[None]:
-        """For the harness: passes in here are charged to nobody, the clock stands, and memory is
-        not looked at.
-        """
+        """For the harness: here nobody is charged, the clock stands, memory is not looked at."""
         self.log.memory.note(self.device)
         with self.ledger.suspend(), resources.stopwatch(self.device) as watch:
             yield

@@ -79,6 +79,9 @@ class Batch(Part):
     checkpointing: bool = Field(
         default=False, description="whether activations are recomputed in the backward pass"
     )
+    group_by_length: bool = Field(
+        default=False, description="whether rows of similar length shared a batch"
+    )
 
 
 class Git(Part):

@@ -201,12 +201,18 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         **named,
         "drift": _drift_fingerprint(suite),
         "budget": suite.budget.model_dump(exclude_none=True),
-        "batch": suite.batch.model_dump(include={"size", "max_length"}),
+        "batch": _batch(suite),
         "dtype": suite.dtype,
         "split": suite.split,
         "device": device,
         **_chat(suite),
     }
+
+
+def _batch(suite: Suite) -> dict[str, Any]:
+    """What of the batch decides an outcome."""
+    said = {"group_by_length"} if suite.batch.group_by_length else set()
+    return suite.batch.model_dump(include={"size", "max_length"} | said)
 
 
 def _chat(suite: Suite) -> dict[str, Any]:

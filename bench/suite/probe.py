@@ -140,14 +140,18 @@ class _Probe:
         return spent / times
 
     def _backward(self, batch: dict[str, Any]) -> None:
-        self._model(**batch, use_cache=False).loss.backward()
+        from bench.methods.learning import token_losses
+
+        token_losses(self._model, batch).mean().backward()
         self._model.zero_grad(set_to_none=True)
 
     def _forward(self, batch: dict[str, Any]) -> None:
         import torch
 
+        from bench.methods.learning import token_losses
+
         with torch.no_grad():
-            self._model(**batch, use_cache=False)
+            token_losses(self._model, batch)
 
     def _objective(self, tokens_per_second: float) -> float:
         from bench.methods.session import MEASURED_ROWS
@@ -221,5 +225,6 @@ def _loaded(suite: Suite, dtype: torch.dtype, device: torch.device, parameters: 
         model = load_model(suite.start(), dtype, device)
     except OSError:
         model = load_model(shape(suite.start()), dtype, device)
+    model.config.use_cache = False
     compute_in(model, dtype)
     return model.train()

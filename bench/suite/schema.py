@@ -99,6 +99,11 @@ class BatchSpec(Strict):
         default=False, description="recompute activations in the backward pass to save memory"
     )
 
+    group_by_length: bool = Field(
+        default=False,
+        description="put rows of similar length in one batch, so that less of it is padding",
+    )
+
     @model_validator(mode="after")
     def _micro_divides(self) -> BatchSpec:
         if self.micro is not None and self.size % self.micro:

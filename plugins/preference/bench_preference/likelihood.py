@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+
+from bench import token_log_probs
 
 if TYPE_CHECKING:
     from bench import Session
@@ -41,19 +42,8 @@ def likelihoods(
 ) -> Likelihoods:
     """Log-probability of each completion after its prompt, in one forward pass."""
     batch = session.encode(prompts, completions)
-    labels = batch.pop("labels")
-    return of_labels(model(**batch).logits, labels)
-
-
-def of_labels(logits: Tensor, labels: Tensor) -> Likelihoods:
-    """From logits of shape (rows, tokens, vocabulary) and labels of (rows, tokens), negative where
-    nothing is to be predicted.
-    """
-    following = labels[:, 1:]
-    nll = cross_entropy(
-        logits[:, :-1].float().transpose(1, 2), following, ignore_index=-100, reduction="none"
-    )
-    return Likelihoods(-nll.sum(1), (following >= 0).sum(1))
+    said = token_log_probs(model, batch)
+    return Likelihoods(said.sum(1), (batch["labels"][:, 1:] >= 0).sum(1))
 
 
 def paired(

@@ -8,10 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from bench import Format
+from bench import Format, token_log_probs
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -67,6 +66,12 @@ class Rollout:
             "attention_mask": self.attention_mask,
             "position_ids": positions,
         }
+
+    def labels(self) -> Tensor:
+        """(n, p + t): the completions' tokens, and -100 elsewhere."""
+        said = self.completion_ids.masked_fill(self.mask == 0, -100)
+        prompts = self.input_ids[:, : -self.mask.shape[1]]
+        return torch.cat([torch.full_like(prompts, -100), said], dim=1)
 
     def tokens(self) -> Iterator[Sample]:
         """Each prompt and its completion without padding."""
@@ -134,14 +139,8 @@ def log_probs(model: Model, rollout: Rollout, temperature: float) -> Tensor:
     """Log-probability in nats of each token of the completions under a model sampled at
     `temperature`, (n, t); 0 behind a completion.
     """
-    logits = (
-        model(**rollout.inputs(), logits_to_keep=rollout.mask.shape[1] + 1).logits[:, :-1].float()
-        / temperature
-    )
-    return (
-        -F.cross_entropy(logits.transpose(1, 2), rollout.completion_ids, reduction="none")
-        * rollout.mask
-    )
+    batch = rollout.inputs() | {"labels": rollout.labels()}
+    return token_log_probs(model, batch, temperature)[:, -rollout.mask.shape[1] :]
 
 
 def token_values(critic: PreTrainedModel, rollout: Rollout) -> Tensor:
