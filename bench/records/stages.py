@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,13 +19,33 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
-class Memory(Part):
+class Grown(Part):
+    """A part that got fields later: records from before are written as they were read."""
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _as_read(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in write(self).items() if k not in self.later or v not in (None, [])}
+
+
+class Memory(Grown):
     """Memory of a stage, in bytes."""
+
+    later = frozenset({"weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes"})
 
     baseline_bytes: int | None = Field(default=None, description="in use before the stage began")
     peak_bytes: int | None = Field(default=None, description="the highest use during the stage")
     reserved_bytes: int | None = Field(default=None, description="peak reserved by torch, on a GPU")
     kind: str = Field(description="what is counted, such as the resident set of the process")
+    weights_bytes: int | None = Field(
+        default=None, description="of all models of the training, references too"
+    )
+    gradients_bytes: int | None = Field(default=None, description="of all trained weights")
+    optimizer_bytes: int | None = Field(default=None, description="state of the optimizer")
+    activations_bytes: int | None = Field(
+        default=None, description="the rest of the peak: what passes leave; on a GPU only"
+    )
 
 
 class Parameters(Part):
@@ -33,8 +53,10 @@ class Parameters(Part):
     total: int | None = Field(default=None, description="all weights of the model")
 
 
-class Environment(Part):
+class Environment(Grown):
     """Where a stage ran, as far as its numbers may depend on it."""
+
+    later = frozenset({"attention", "tf32", "matmul_precision", "deterministic"})
 
     python: str | None = Field(default=None, description="version of Python")
     libraries: dict[str, str | None] = Field(default={}, description="version of each library")
@@ -45,6 +67,29 @@ class Environment(Part):
     device_kind: str | None = Field(default=None, description="cpu or cuda")
     dtype: str | None = Field(default=None, description="precision of arithmetic, such as bfloat16")
     threads: int | None = Field(default=None, description="CPU threads of the process")
+    attention: str | None = Field(
+        default=None, description="how attention was computed, where the suite says it"
+    )
+    tf32: bool | None = Field(
+        default=None, description="whether float32 products may be TF32; on a GPU only"
+    )
+    matmul_precision: str | None = Field(
+        default=None, description="torch's float32 matmul precision; on a GPU only"
+    )
+    deterministic: bool | None = Field(
+        default=None, description="whether only deterministic kernels ran; on a GPU only"
+    )
+
+
+class Device(Part):
+    """What NVML says of the whole GPU during training, other processes included."""
+
+    uuid: str | None = Field(default=None, description="of the GPU or of its MIG part")
+    used_bytes: int | None = Field(default=None, description="in use at the end of training")
+    energy_joules: float | None = Field(default=None, description="of training, loading included")
+    other_processes: int | None = Field(
+        default=None, description="other processes that computed on it at the end of training"
+    )
 
 
 class Charge(Part):
@@ -97,13 +142,10 @@ class ObjectiveLook(Part):
     after: Look
 
 
-class Seconds(Part):
+class Seconds(Grown):
     """Wall-clock seconds of a stage."""
 
-    @model_serializer(mode="wrap")
-    def _as_read(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Records from before `other` was measured are written as they were read."""
-        return {k: v for k, v in write(self).items() if k != "other" or v is not None}
+    later = frozenset({"other"})
 
 
 class TrainSeconds(Seconds):
@@ -116,14 +158,26 @@ class TrainSeconds(Seconds):
     other: float | None = Field(default=None, description="the rest: reading data, checking")
 
 
-class TrainStage(Part):
+class TrainStage(Grown):
     """A training that ended well."""
+
+    later = frozenset({"mfu", "gpu", "warnings"})
 
     seconds: TrainSeconds
     memory: Memory | None = None
     tokens_per_second: float | None = Field(
         default=None, description="of the steps after warm-up; null where there were too few"
     )
+    mfu: float | None = Field(
+        default=None,
+        description=(
+            "FLOPs of the ledger as a share of what the GPU could have done in the seconds of"
+            " training, at its peak for dense bfloat16; null for other precisions and GPUs without"
+            " a known peak"
+        ),
+    )
+    gpu: Device | None = Field(default=None, description="null on a CPU")
+    warnings: list[str] = Field(default=[], description="what to know of its speed and memory")
     parameters: Parameters
     artifact_bytes: int | None = Field(default=None, description="size of all files it saved")
     ledger: Ledger

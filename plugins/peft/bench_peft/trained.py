@@ -232,7 +232,12 @@ class LoraPlus(Lora):
         from torch.optim import AdamW
 
         return create_loraplus_optimizer(
-            model, AdamW, lr=self.lr, loraplus_lr_ratio=self.loraplus_lr_ratio, weight_decay=0.0
+            model,
+            AdamW,
+            lr=self.lr,
+            loraplus_lr_ratio=self.loraplus_lr_ratio,
+            weight_decay=0.0,
+            fused=session.device.type == "cuda" or None,
         )
 
 
