@@ -231,14 +231,9 @@ class LoraPlus(Lora):
         from peft.optimizers import create_loraplus_optimizer
         from torch.optim import AdamW
 
-        return create_loraplus_optimizer(
-            model,
-            AdamW,
-            lr=self.lr,
-            loraplus_lr_ratio=self.loraplus_lr_ratio,
-            weight_decay=0.0,
-            fused=session.device.type == "cuda" or None,
-        )
+        given = {"lr": self.lr, "weight_decay": 0.0, "fused": session.device.type == "cuda" or None}
+        ratio = self.loraplus_lr_ratio
+        return create_loraplus_optimizer(model, AdamW, loraplus_lr_ratio=ratio, **given)
 
 
 class LoraFa(Lora):
