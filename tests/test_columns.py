@@ -11,13 +11,12 @@ import pytest
 
 from bench.analysis import analyze, columns
 from bench.analysis.rows import frame
-from bench.analysis.words import seconds
 from bench.records.store import Store
 
 from .conftest import ROOT, Bench
 
 NEW = columns.Column(
-    *("measure_seconds", "measuring time", "s", seconds, "lower", "measuring\ns"),
+    *("measure_seconds", "measuring time", "s", "lower", "measuring\ns"),
     source="train.seconds.measure",
     average=max,
     machine=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vl_convert
 
 from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
@@ -97,6 +98,15 @@ def test_embedded_json_cannot_end_early() -> None:
     }
 
 
+def test_every_chart_is_valid_vega_lite() -> None:
+    numbers = re.search(r'id="numbers">(.*?)</script>', html(), re.S)
+    charts = json.loads(numbers[1])["charts"] if numbers else {}
+    kinds = {name.split("-")[0] for name in charts}
+    assert kinds == {"scatter", "time", "memory", "ledger", "changes", "draws", "curve"}
+    for chart in charts.values():
+        vl_convert.vegalite_to_vega(chart["spec"])
+
+
 def test_sections_without_data_do_not_appear() -> None:
     bare = page(
         Analysis(
@@ -128,7 +138,8 @@ def test_speed_from_elsewhere_and_the_chance_to_win_are_told() -> None:
 
 def test_a_tuned_row_has_the_settings_that_were_chosen() -> None:
     told = {
-        note.recipe: note.settings for note in facts.notes(everything(), facts.suite(everything()))
+        note["recipe"]: note["settings"]
+        for note in facts.notes(everything(), facts.suite(everything()))
     }
     assert told["method-0"] == "{sft: {lr: 0.001}}"
     assert told["method-0 (tuned)"].startswith("as method-0, with {lr: 0.00316")

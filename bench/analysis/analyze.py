@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from bench.analysis import caveats, course, headline
 from bench.analysis.answers import Answers
-from bench.analysis.apart import what_differs
-from bench.analysis.groups import environment, group, grouped, members
+from bench.analysis.groups import environment, group, grouped, rows_of, what_differs
 from bench.analysis.shape import Analysis
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import Store
@@ -30,7 +29,7 @@ def analyze(store: Store, together: bool = False) -> Analysis:
     parts = grouped(rows, together)
     groups = []
     for part in parts:
-        found = members(part, answers)
+        found = rows_of(part, answers)
         caveats.mark(found)
         groups.append(
             group(found, answers, LEVEL, "" if part is parts[0] else what_differs(part, parts[0]))

@@ -1,4 +1,4 @@
-"""The columns: everything that is known about each measurement, one entry each.
+"""The columns: everything that is known about each measurement, one entry each in columns.yaml.
 
 Records are read, averaged and compared, and CSV, Markdown, LaTeX, terminal, page and charts are
 written from this list alone, so a new measurement is one new entry.
@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
+import yaml
+
 from bench.accounting.budget import CURRENCIES
-from bench.analysis.words import general, mebibytes, minus, nats, percent, seconds, short, whole
+from bench.analysis.words import general, mebibytes, minus, percent, short, whole
 
 if TYPE_CHECKING:
     from bench.analysis.rows import Row
 
-SCALES = {"%": 100.0, "points": 100.0, "MiB": 2.0**-20}
-"""From the value in a record to the value on an axis, by unit."""
+UNITS: dict[str | None, tuple[float, Callable[[float], str]]] = {
+    "%": (100.0, percent),
+    "points": (100.0, percent),
+    "items": (1.0, whole),
+    "nats/token": (1.0, "{:.3f}".format),
+    "MiB": (2.0**-20, mebibytes),
+    "tokens/s": (1.0, whole),
+    "s": (1.0, "{:,.1f}".format),
+    "": (1.0, whole),
+    None: (1.0, general),
+}
+"""Scale from the value in a record to the value on an axis, and how it is written, by unit."""
+AMOUNT = (1.0, short)
+"""The same of a currency."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +43,8 @@ class Column:
     name: str
     """In the CSV file and in `Row.means`; `score[task]` for one task."""
     title: str
-    unit: str
-    write: Callable[[float], str]
+    unit: str | None = ""
+    """None where nothing is known of it."""
     better: Literal["higher", "lower"] | None = None
     head: str = ""
     """Two short lines for the terminal. Columns with a head are also in the paper's tables and
@@ -53,7 +67,11 @@ class Column:
 
     @property
     def scale(self) -> float:
-        return SCALES.get(self.unit, 1.0)
+        return UNITS.get(self.unit, AMOUNT)[0]
+
+    def write(self, value: float) -> str:
+        """A value as text, without its unit."""
+        return minus(UNITS.get(self.unit, AMOUNT)[1](value))
 
     @property
     def title_and_unit(self) -> str:
@@ -66,17 +84,17 @@ class Column:
 
     def value(self, row: Row) -> str:
         """The mean alone."""
-        return minus(self.write(row.means[self.name]))
+        return self.write(row.means[self.name])
 
     def quantity(self, value: float) -> str:
         """A value with its unit, for a sentence."""
-        text = minus(self.write(value))
-        return f"{text}%" if self.unit == "%" else f"{text} {self.unit}".rstrip()
+        text = self.write(value)
+        return f"{text}%" if self.unit == "%" else f"{text} {self.unit or ''}".rstrip()
 
     def ends(self, row: Row) -> tuple[str, str] | None:
         """Both bounds of the confidence interval, where there is one."""
         interval = row.intervals.get(self.name)
-        return interval and (minus(self.write(interval[0])), minus(self.write(interval[1])))
+        return interval and (self.write(interval[0]), self.write(interval[1]))
 
     def extent(self, row: Row) -> str:
         """The interval where there is one, else the deviation over seeds, else nothing."""
@@ -104,94 +122,21 @@ class Column:
         return low * self.scale, high * self.scale
 
 
-_quality = partial(Column, about="quality")
-_machine = partial(Column, machine=True)
-COLUMNS: tuple[Column, ...] = (
-    _quality(
-        *("target_accuracy", "target accuracy", "%", percent, "higher", "target\n%"),
-        source="target_accuracy",
-    ),
-    _quality("forgetting", "forgetting", "points", percent, "lower", "forgetting\npoints"),
-    _quality("items_lost", "right→wrong", "items", whole, "lower", "right→\nwrong"),
-    _quality("items_gained", "wrong→right", "items", whole, "higher", "wrong→\nright"),
-    _quality(
-        *("drift_nll", "drift NLL", "nats/token", nats, "lower"),
-        source="evaluation.drift.rise",
-        otherwise="no drift text",
-    ),
-    _quality(
-        *("drift_kl", "drift KL", "nats/token", nats, "lower", "drift KL\nnats"),
-        source="evaluation.drift.kl",
-        otherwise="no drift text",
-    ),
-    _machine(
-        *("peak_train_bytes", "peak memory in training", "MiB", mebibytes, "lower", "peak\nMiB"),
-        source="train.memory.peak_bytes",
-    ),
-    _machine(
-        *("peak_eval_bytes", "peak memory in evaluation", "MiB", mebibytes, "lower"),
-        source="evaluation.memory.peak_bytes",
-    ),
-    _machine(
-        *("train_tokens_per_second", "training speed", "tokens/s", whole, "higher", "tokens/s"),
-        source="train.tokens_per_second",
-        otherwise="too few steps",
-    ),
-    _machine(
-        *("decode_tokens_per_second", "decoding speed", "tokens/s", whole, "higher"),
-        source="evaluation.decode.tokens_per_second",
-        otherwise="no generation",
-    ),
-    Column(
-        *("trainable_parameters", "trainable parameters", "", whole, None, "trainable"),
-        source="train.parameters.trainable",
-    ),
-    Column(
-        *("total_parameters", "total parameters", "", whole),
-        source="evaluation.parameters.total",
-        detail=True,
-    ),
-    Column(
-        *("artifact_bytes", "artifact", "MiB", mebibytes, "lower", "artifact\nMiB"),
-        source="train.artifact_bytes",
-    ),
-    _machine(
-        *("load_seconds", "loading time", "s", seconds, "lower"),
-        source="train.seconds.load",
-        detail=True,
-    ),
-    _machine(
-        *("train_seconds", "training time", "s", seconds, "lower", "training\ns"),
-        source="train.seconds.train",
-    ),
-    _machine(
-        *("save_seconds", "saving time", "s", seconds, "lower"),
-        source="train.seconds.save",
-        detail=True,
-    ),
-    _machine(
-        *("eval_seconds", "evaluation time", "s", seconds, "lower"),
-        source="evaluation.seconds.evaluate",
-        detail=True,
-    ),
+_ENTRIES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+COLUMNS, DERIVED = (
+    tuple(Column(**entry) for entry in _ENTRIES[name]) for name in ("measured", "derived")
 )
 SPENT = tuple(
     Column(
-        *(f"spent_{currency}", "spent", currency, short),
+        f"spent_{currency}",
+        "spent",
+        currency,
         source=f"train.ledger.spent.{currency}",
         machine=currency == "seconds",
         detail=True,
     )
     for currency in CURRENCIES
 )
-DERIVED = (
-    _quality("score", "accuracy", "%", percent, "higher"),
-    _quality("target_iqm", "target accuracy, IQM", "%", percent, "higher"),
-    _quality("average_accuracy", "average accuracy", "%", percent, "higher"),
-    _quality("backward_transfer", "backward transfer", "points", percent, "higher"),
-    _quality("forward_transfer", "forward transfer", "points", percent, "higher"),
-)
-"""Of one task, over seeds and targets, and of a sequence of targets."""
 
 
 def every() -> dict[str, Column]:
@@ -202,7 +147,7 @@ def every() -> dict[str, Column]:
 def named(name: str) -> Column:
     """What is known of a column in `Row.means`; an unknown one keeps its own name."""
     plain, _, task = name.removesuffix("]").partition("[")
-    found = every().get(plain) or Column(plain, plain.replace("_", " "), "", general)
+    found = every().get(plain) or Column(plain, plain.replace("_", " "), None)
     if not task:
         return found
     return replace(found, name=name, title=f"{found.title}: {task}", head="", task=task)

@@ -18,12 +18,7 @@ from bench.metrics.continual_learning.sequence import (
 )
 from bench.records.schema import BASE, Purpose, Record
 
-METRICS = {
-    "average_accuracy": average_accuracy,
-    "backward_transfer": backward_transfer,
-    "forward_transfer": forward_transfer,
-    "forgetting": forgetting,
-}
+METRICS = (average_accuracy, backward_transfer, forward_transfer, forgetting)
 
 
 def trials(records: List[Record]) -> list[Trial]:
@@ -98,8 +93,8 @@ def _sequence(recipe: str, records: list[Record], base: Record) -> Sequence:
     ]
     on_targets = [[row[: len(targets)] for row in matrix] for matrix in matrices]
     metrics = {
-        name: statistics.fmean(metric(matrix) for matrix in on_targets)
-        for name, metric in METRICS.items()
+        metric.__name__: statistics.fmean(metric(matrix) for matrix in on_targets)
+        for metric in METRICS
     }
     return Sequence(recipe, tasks, mean, metrics)
 

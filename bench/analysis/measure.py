@@ -24,15 +24,21 @@ Cells = dict[str, float | str]
 
 def row(recipe: str, records: list[Record], base: Record | None, answers: Answers) -> Row:
     """All that the records of one recipe say, one per seed."""
-    fine, budget = [r for r in records if r.ok], records[0].budget
+    first, fine = records[0], [r for r in records if r.ok]
+    budget = first.budget
     made = Row(
         recipe,
         _status(records),
         next((r.reason for r in records if not r.ok), None),
         len(fine),
         (budget.currency, budget.amount) if budget else ("unknown", math.nan),
+        records,
+        family=first.family,
+        references={method.name: method.reference for method in first.methods},
+        tuned_from=first.tuned_from,
+        imported=first.imported.source if first.imported else None,
     )
-    cells = [recorded(r) | _forgotten(r, base, answers) for r in fine]
+    cells = [recorded(r) | _forgotten(r, base, answers) | _measured_too(r) for r in fine]
     for column in dict.fromkeys(c for own in cells for c in own):
         found = [float(v) for own in cells if not isinstance(v := own.get(column, ""), str)]
         if found:
@@ -101,6 +107,12 @@ def _objectives(looks: list[ObjectiveLook]) -> list[Objective]:
         Objective(*key, *(statistics.fmean(column) for column in zip(*pairs, strict=True)))
         for key, pairs in sorted(found.items(), key=str)
     ]
+
+
+def _measured_too(record: Record) -> Cells:
+    """Scores on tasks that were neither learned nor to be kept."""
+    others = record.scores.keys() - {*record.target, *record.retain}
+    return {f"measured[{task}]": record.scores[task].value for task in sorted(others)}
 
 
 def _forgotten(record: Record, base: Record | None, answers: Answers) -> Cells:

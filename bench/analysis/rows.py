@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import columns
+from bench.records.schema import Record
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Row:
     reason: str | None
     seeds: int
     budget: tuple[str, float]
+    records: list[Record] = field(default_factory=list)
+    """What it is made from, one per seed."""
     family: str = ""
     references: dict[str, str] = field(default_factory=dict)
     """The paper or implementation that each method in the recipe follows."""
@@ -60,6 +63,11 @@ class Row:
     currency; a mean over seeds.
     """
     objectives: list[Objective] = field(default_factory=list)
+
+    @property
+    def fine(self) -> list[Record]:
+        """Its records with a result."""
+        return [record for record in self.records if record.ok]
 
 
 def frame(found: list[Row]) -> pd.DataFrame:

@@ -34,6 +34,10 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.high
+
 
 @dataclass(frozen=True)
 class Pair:

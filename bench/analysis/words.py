@@ -16,16 +16,8 @@ def whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def nats(value: float) -> str:
-    return f"{value:.3f}"
-
-
 def mebibytes(value: float) -> str:
     return f"{value / 2**20:,.0f}" if value >= 100 * 2**20 else f"{value / 2**20:,.2f}"
-
-
-def seconds(value: float) -> str:
-    return f"{value:,.1f}"
 
 
 def general(value: float) -> str:

@@ -27,6 +27,7 @@ def peft_method_comparison(
     as_json: Json = False,
 ) -> None:
     """Import the results of PEFT's method comparison on MetaMathQA."""
+    from bench.cli import show_analysis
     from bench.records.importers import peft_comparison
     from bench.records.importers.incoming import keep
     from bench.records.store import Store
@@ -34,7 +35,7 @@ def peft_method_comparison(
     records = peft_comparison.read_folder(folder)
     store = Store(results / peft_comparison.SUITE)
     notes = keep(store, [(record, Path()) for record in records])
-    _report(store.folder, notes, as_json)
+    show_analysis.report(store.folder, as_json, notes=notes)
 
 
 @app.command()
@@ -72,6 +73,7 @@ def lm_eval(
     as_json: Json = False,
 ) -> None:
     """Import the scores of one lm-eval run as one row."""
+    from bench.cli import show_analysis
     from bench.records.importers import lm_eval
     from bench.records.importers.incoming import keep
     from bench.records.store import Store
@@ -84,14 +86,4 @@ def lm_eval(
     with lm_eval.read(file, suite, recipe, seed, target or []) as (record, items):
         store = Store(results / suite)
         notes = keep(store, [(record, items)])
-    _report(store.folder, notes, as_json)
-
-
-def _report(folder: Path, notes: list[str], as_json: bool) -> None:
-    from bench import report
-    from bench.cli import show_analysis
-    from bench.records.store import Store
-
-    for note in notes:
-        typer.echo(note, err=True)
-    show_analysis.show(report.write(Store(folder)), folder / "report", as_json)
+    show_analysis.report(store.folder, as_json, notes=notes)

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from bench.cli import importing, methods, publish, results, run, schema, tiny
+from bench.cli import importing, methods, results, run, schema, tiny
 from bench.cli.options import USER_ERROR, Version
 from bench.errors import UserError
 
@@ -25,8 +25,7 @@ app = typer.Typer(
 for command in (
     *(run.run, run.plan),
     *(methods.methods, methods.check, methods.new_method),
-    *(results.report, results.merge, results.diff),
-    publish.publish,
+    *(results.report, results.merge, results.diff, results.publish),
     schema.schema,
 ):
     app.command()(command)

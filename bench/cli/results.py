@@ -1,4 +1,4 @@
-"""`bench report`, `bench merge` and `bench diff`."""
+"""`bench report`, `bench merge`, `bench diff` and `bench publish`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the tables, the page and the picture of a results folder again, from its records."""
-    from bench import report
     from bench.cli import show_analysis
-    from bench.records.store import Store
 
-    show_analysis.show(report.write(Store(results), together), results / "report", as_json)
+    show_analysis.report(results, as_json, together)
 
 
 def merge(
@@ -43,14 +41,10 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Merge the results of one suite from several machines."""
-    from bench import report
     from bench.cli import show_analysis
     from bench.records.merge import merge as unite
-    from bench.records.store import Store
 
-    for note in unite(folders, to):
-        typer.echo(note, err=True)
-    show_analysis.show(report.write(Store(to)), to / "report", as_json)
+    show_analysis.report(to, as_json, notes=unite(folders, to))
 
 
 def diff(
@@ -68,3 +62,30 @@ def diff(
     show_diff.show(found, as_json)
     if found.worse:
         raise typer.Exit(FAILED)
+
+
+def publish(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS", help="a results folder, or the folder of one suite in it"
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="FOLDER", help="a folder for a site, or hf://datasets/<org>/<name>"
+        ),
+    ],
+    adapters: Annotated[
+        bool, typer.Option("--adapters", help="include kept adapters, each with a model card")
+    ] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="create the dataset as private")
+    ] = False,
+) -> None:
+    """Build a site from results, or push them to the Hugging Face Hub."""
+    from bench.publish.send import send
+
+    for line in send(results, to, adapters, private):
+        typer.echo(line)

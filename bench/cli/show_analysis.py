@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,10 +14,19 @@ from rich.table import Table
 from bench.analysis import Analysis
 from bench.analysis.rows import Row, frame
 from bench.records.schema import BASE
-from bench.report import table
+from bench.records.store import Store
+from bench.report import table, write
 
 WIDE = 190
 """Columns of characters for the table where there is no terminal to fit."""
+
+
+def report(folder: Path, as_json: bool, together: bool = False, notes: Iterable[str] = ()) -> None:
+    """Tell what was noted, write the report of a results folder from its records, and show it."""
+    for note in notes:
+        typer.echo(note, err=True)
+    store = Store(folder)
+    show(write(store, together), store.report, as_json)
 
 
 def show(analysis: Analysis, folder: Path, as_json: bool) -> None:

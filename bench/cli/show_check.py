@@ -33,37 +33,22 @@ def show(name: str, as_json: bool) -> bool:
     if issubclass(plugin.method, Recipe):
         raise UserError(f"{name} is composed of other methods: check those")
     quieten()
-    console = Console(quiet=as_json)
-    console.print(
-        f"[bold]{escape(name)}[/] from {escape(plugin.origin)}, on the embedded model",
-        highlight=False,
-    )
+    console = Console(quiet=as_json, highlight=False)
+    console.print(f"[bold]{escape(name)}[/] from {escape(plugin.origin)}, on the embedded model")
     findings: list[Finding] = []
-    skipped = None
+    skipped, kind = None, plugin.method
     with tempfile.TemporaryDirectory() as folder:
         try:
-            kind = plugin.method
             found = check_merger(kind) if issubclass(kind, Merger) else check(kind, Path(folder))
             findings.extend(_printed(found, console))
         except Skipped as reason:
             skipped = str(reason)
-            console.print(
-                f"  [yellow]–[/] cannot run here: {escape(skipped)}",
-                highlight=False,
-            )
+            console.print(f"  [yellow]–[/] cannot run here: {escape(skipped)}")
     ok = all(finding.ok for finding in findings)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "method": name,
-                    "ok": ok,
-                    "skipped": skipped,
-                    "checks": [vars(f) for f in findings],
-                },
-                indent=1,
-            )
-        )
+        checks = [vars(finding) for finding in findings]
+        told = {"method": name, "ok": ok, "skipped": skipped, "checks": checks}
+        print(json.dumps(told, indent=1))
     return ok
 
 
@@ -76,5 +61,5 @@ def _printed(findings: Iterator[Finding], console: Console) -> Iterator[Finding]
             return
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
         detail = f" [dim]({escape(finding.detail)})[/]" if finding.detail else ""
-        console.print(f"  {mark} {escape(finding.what)}{detail}", highlight=False)
+        console.print(f"  {mark} {escape(finding.what)}{detail}")
         yield finding

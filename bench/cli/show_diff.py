@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bench.analysis import columns
 from bench.analysis.diff.shape import ACCURACY, FORGETTING, Change, Diff, RecipeDiff
+from bench.analysis.words import percent
 
 TITLE = 14  # characters in a line of a head
 COLOURS = {"worse": "red", "better": "green"}
@@ -20,28 +21,21 @@ def show(found: Diff, as_json: bool) -> None:
     """Print a table, or JSON with every number."""
     if as_json:
         recipes = [{**asdict(recipe), "worse": recipe.worse} for recipe in found.recipes]
-        print(
-            json.dumps(
-                {**asdict(found), "recipes": recipes, "worse": found.worse},
-                indent=1,
-                ensure_ascii=False,
-            )
-        )
+        told = {**asdict(found), "recipes": recipes, "worse": found.worse}
+        print(json.dumps(told, indent=1, ensure_ascii=False))
         return
-    console = Console()
+    console = Console(highlight=False)
     wide = console if console.is_terminal else Console(width=max(console.width, 170))
-    console.print(f"A {escape(found.a)}\nB {escape(found.b)}", highlight=False)
+    console.print(f"A {escape(found.a)}\nB {escape(found.b)}")
     wide.print(_scores(found))
-    share = f"{found.level:.0%}"
     console.print(
-        f"In points, with {share} intervals; p after Holm's correction. A change is worse or better"
-        f" if p is at most {1 - found.level:.2g}.",
-        highlight=False,
+        f"In points, with {found.level:.0%} intervals; p after Holm's correction. A change is worse"
+        f" or better if p is at most {1 - found.level:.2g}."
     )
     if any(recipe.ratios for recipe in found.recipes):
         wide.print(_costs(found))
     for line in _remarks(found):
-        console.print(line, highlight=False)
+        console.print(line)
 
 
 def _scores(found: Diff) -> Table:
@@ -67,21 +61,11 @@ def _cells(change: Change | None) -> list[str]:
     if change is None:
         return ["–"] * 4
     low, high = 100 * change.low, 100 * change.high
-    difference = f"{100 * change.difference:+.1f} [{low:+.1f}, {high:+.1f}]".replace(
-        "[", "\\["
-    ).replace("-", "−")
+    difference = rf"{100 * change.difference:+.1f} \[{low:+.1f}, {high:+.1f}]".replace("-", "−")
     if change.verdict:
         difference = f"[{COLOURS[change.verdict]}]{difference}[/]"
-    return [
-        f"{100 * change.a:.1f}",
-        f"{100 * change.b:.1f}",
-        difference,
-        _probability(change.adjusted),
-    ]
-
-
-def _probability(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    p = "<0.001" if change.adjusted < 0.001 else f"{change.adjusted:.3f}"
+    return [percent(change.a), percent(change.b), difference, p]
 
 
 def _verdict(recipe: RecipeDiff) -> str:
@@ -106,15 +90,10 @@ def _costs(found: Diff) -> Table:
     shown = [column for column in columns.COLUMNS if column.name in known]
     for column in shown:
         grid.add_column(column.title, justify="right", max_width=TITLE)
-    for recipe in found.recipes:
-        if recipe.ratios:
-            grid.add_row(
-                escape(recipe.recipe),
-                *(
-                    f"{recipe.ratios[c.name]:.2f}" if c.name in recipe.ratios else "–"
-                    for c in shown
-                ),
-            )
+    for recipe in (recipe for recipe in found.recipes if recipe.ratios):
+        ratios = (recipe.ratios.get(column.name) for column in shown)
+        cells = ("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
+        grid.add_row(escape(recipe.recipe), *cells)
     return grid
 
 

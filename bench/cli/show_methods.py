@@ -22,21 +22,17 @@ MERGERS, UNUSABLE = "mergers (by:)", "cannot be used"
 
 def show(name: str | None, as_json: bool) -> None:
     """Every plugin by family, or one of them in full."""
-    found = _all() if name is None else [_find(name)]
+    mergers = registry.mergers()
+    if name is None:
+        found = [*registry.plugins().values(), *mergers.values()]
+    else:
+        found = [mergers[name] if name in mergers else registry.find(name)]
     if as_json:
         print(json.dumps([_data(plugin) for plugin in found], indent=1, ensure_ascii=False))
     elif name is None:
         _print_all(found)
     else:
         _print_one(found[0])
-
-
-def _all() -> list[Plugin[Any]]:
-    return [*registry.plugins().values(), *registry.mergers().values()]
-
-
-def _find(name: str) -> Plugin[Any]:
-    return registry.mergers()[name] if name in registry.mergers() else registry.find(name)
 
 
 def _family(plugin: Plugin[Any]) -> str:
@@ -52,23 +48,18 @@ def _learns_from(method: type[Method] | type[Merger]) -> str:
 
 
 def _data(plugin: Plugin[Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "name": plugin.name,
-        "package": plugin.package,
-        "version": plugin.version,
-        "problem": plugin.problem,
-    }
+    told = {key: getattr(plugin, key) for key in ("name", "package", "version", "problem")}
     if (method := plugin.method) is None:
         return told
-    parameters = [
-        {**vars(h), "range": str(h.range) if h.range else None} for h in hyperparameters(method)
-    ]
-    told |= {
+    return told | {
         "family": _family(plugin),
         "formats": list(getattr(method, "formats", ())),
         "reference": method.reference,
+        "description": inspect.getdoc(method),
+        "hyperparameters": [
+            {**vars(h), "range": str(h.range) if h.range else None} for h in hyperparameters(method)
+        ],
     }
-    return told | {"description": inspect.getdoc(method), "hyperparameters": parameters}
 
 
 def _print_all(found: list[Plugin[Any]]) -> None:
@@ -103,27 +94,22 @@ def _print_all(found: list[Plugin[Any]]) -> None:
 
 
 def _print_one(plugin: Plugin[Any]) -> None:
-    console = Console()
-    console.print(f"[bold]{escape(plugin.name)}[/] from {escape(plugin.origin)}", highlight=False)
-    if plugin.method is None:
-        console.print(f"cannot be used: {escape(plugin.problem or '')}", highlight=False)
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(plugin.name)}[/] from {escape(plugin.origin)}")
+    if (method := plugin.method) is None:
+        console.print(f"cannot be used: {escape(plugin.problem or '')}")
         return
-    console.print(escape(inspect.getdoc(plugin.method) or ""), highlight=False)
-    told = (
-        f"Family: {_family(plugin)}\nFollows: {plugin.method.reference}\nLearns from:"
-        f" {_learns_from(plugin.method)}"
-    )
-    told += (
-        f"\nVerified: {plugin.method.verified or 'not documented'}"
-        if issubclass(plugin.method, Method)
-        else ""
-    )
-    console.print(escape(told), highlight=False)
+    told = [
+        inspect.getdoc(method) or "",
+        f"Family: {_family(plugin)}",
+        f"Follows: {method.reference}",
+        f"Learns from: {_learns_from(method)}",
+    ]
+    if issubclass(method, Method):
+        told.append(f"Verified: {method.verified or 'not documented'}")
+    console.print(escape("\n".join(told)))
     grid = Table("hyper-parameter", "default", "search range", "", header_style="bold")
-    for h in hyperparameters(plugin.method):
-        default, searched = (
-            "required" if h.required else str(h.default),
-            str(h.range or "not searched"),
-        )
-        grid.add_row(*map(escape, (h.name, default, searched, h.description)))
+    for h in hyperparameters(method):
+        default = "required" if h.required else str(h.default)
+        grid.add_row(*map(escape, (h.name, default, str(h.range or "not searched"), h.description)))
     console.print(grid)

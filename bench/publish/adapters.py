@@ -13,6 +13,7 @@ from bench.publish.card import card, is_place, without_places
 from bench.publish.gather import Published, copy_folder
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import write_atomically
+from bench.report.html import facts
 
 CONFIG, MANIFEST = "adapter_config.json", "artifact.json"
 
@@ -24,11 +25,12 @@ def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
     Those of trials and of failed runs stay where they are, and so do models trained in full.
     """
     base = next((r for r in suite.records if r.recipe == BASE and r.ok), None)
+    start = facts.suite(suite.analysis).get("model", {})
     gone_along = []
     for record in suite.records:
         artifact = cache / record.suite / record.id / "artifact"
         if record.ok and record.purpose is Purpose.ROW and _is_adapter(artifact):
-            _copy(record, base, artifact, to / record.id, _start(suite))
+            _copy(record, base, artifact, to / record.id, start)
             gone_along.append(record.id)
     return gone_along
 
@@ -62,15 +64,3 @@ def _named(start: dict[str, Any]) -> tuple[str, str | None]:
         return smollm2.ABOUT, smollm2.HUB_ID
     local = is_place(given) or "/" not in given or given.endswith(".gguf")
     return str(without_places(given)), None if local else given
-
-
-def _start(suite: Published) -> dict[str, Any]:
-    """The start model as the suite names it; nothing where records came from elsewhere."""
-    import yaml
-
-    file = suite.store.folder / "suite.yaml"
-    return (
-        (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("model", {})
-        if file.is_file()
-        else {}
-    )

@@ -5,10 +5,13 @@ cost, and how it scored.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
 from bench.records.schema import Record
+from bench.report.table import escaped
+from bench.report.template import filled
 
 
 def card(record: Record, base: Record | None, model: str, hub_id: str | None) -> str:
@@ -44,67 +47,18 @@ def card(record: Record, base: Record | None, model: str, hub_id: str | None) ->
             for task, score in scores.items()
         ],
     )
-    return f"---\n{data.to_yaml().strip()}\n---\n\n{_text(record, base, model, name)}"
-
-
-def _text(record: Record, base: Record | None, model: str, name: str) -> str:
-    facts = {
-        "start model": model,
-        "method": f"{record.method} ({record.origin})",
-        "suite": record.suite,
-        **_training(record),
-        "seed": str(record.seed),
-        "record": f"{record.id}.json",
-    }
-    lines = [
-        f"# {_plain(name)}",
-        "",
-        "One run of a comparison of fine-tuning methods on equal budgets.",
-        "",
-    ]
-    lines += [f"- {key}: {_plain(text)}" for key, text in facts.items()]
-    lines += [
-        "",
-        "## Scores",
-        "",
-        f"On the {record.split} split, of this adapter and of the start model.",
-        "",
-    ]
-    lines += [
-        "| task | | metric | start | adapter | items |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
-    ]
-    for task, score in record.scores.items():
-        before = base.scores.get(task) if base else None
-        start = f"{before.value:.4f}" if before else "not measured"
-        role = "target" if task in record.target else "retained"
-        lines.append(
-            f"| {_plain(task)} | {role} | {score.metric} | {start} | {score.value:.4f} |"
-            f" {score.items} |"
-        )
-    parameters = json.dumps(without_places(record.parameters), indent=1, ensure_ascii=False)
-    lines += ["", "## Hyper-parameters", "", *(f"    {line}" for line in parameters.splitlines())]
-    return "\n".join(lines) + "\n"
-
-
-def _training(record: Record) -> dict[str, str]:
-    """What the training was given and what it took."""
-    budget, batch, train = record.budget, record.batch, record.train
-    assert budget and batch and train
-    unit = "FLOPs" if budget.currency == "flops" else budget.currency
-    spent = getattr(train.ledger.spent, budget.currency)
-    return {
-        "budget": f"{budget.amount:,.10g} {unit}"
-        + (f", of which {spent:,.10g} were spent" if spent is not None else ""),
-        "batch": f"{batch.size} sequences of at most {batch.max_length} tokens",
-        "trainable parameters": f"{train.parameters.trainable:,}",
-        "training": (
-            f"{train.seconds.train:,.1f} s on {train.environment.device}, {train.environment.dtype}"
-        ),
-        "libraries": ", ".join(
-            f"{library} {version}" for library, version in train.environment.libraries.items()
-        ),
-    }
+    text = filled(
+        "bench.publish",
+        "card.md",
+        data=data,
+        title=name,
+        model=model,
+        record=record,
+        base=base,
+        parameters=json.dumps(without_places(record.parameters), indent=1, ensure_ascii=False),
+        escaped=partial(escaped, signs="|[`"),
+    )
+    return text + "\n"
 
 
 def without_places(value: Any) -> Any:
@@ -121,15 +75,3 @@ def without_places(value: Any) -> Any:
 def is_place(name: str) -> bool:
     """Whether a name is a path of this machine rather than a name that others know."""
     return PurePath(name).is_absolute() or name.startswith(("~", "./", "../"))
-
-
-def _plain(text: str) -> str:
-    """Names come from suites and plugins: none of them may act as markup."""
-    one_line = " ".join(text.split()).replace("\\", "\\\\")
-    return (
-        one_line.replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace("|", "\\|")
-        .replace("[", "\\[")
-        .replace("`", "\\`")
-    )

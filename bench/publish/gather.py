@@ -26,6 +26,19 @@ class Published:
     def records(self) -> list[Record]:
         return self.store.planned()
 
+    def copy_to(self, folder: Path, *names: str) -> list[Path]:
+        """Copy the records, and of the files named those that are there; gives the records."""
+        records = [Path("records", f"{record.id}.json") for record in self.records]
+        for file in (*map(Path, names), *records):
+            if (self.store.folder / file).is_file():
+                copy(self.store.folder / file, folder / file)
+        return [folder / file for file in records]
+
+    @property
+    def summary(self) -> str:
+        """The table of the terminal, in Markdown."""
+        return (self.store.report / "summary.md").read_text(encoding="utf-8")
+
 
 def gather(results: Path) -> list[Published]:
     """Every suite in a folder, its report made anew. UserError as in `suites_in`."""

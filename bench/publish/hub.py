@@ -7,12 +7,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.publish.gather import Published, copy, copy_folder
+from bench.publish.gather import Published, copy_folder
 from bench.records.store import write_atomically
+from bench.report.table import escaped
+from bench.report.template import filled
 
 ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)/?")
 TOKEN = (
@@ -39,15 +42,9 @@ def repository(address: str) -> str | None:
 def stage(suites: list[Published], folder: Path) -> None:
     """Lay out in a folder what the repository shall hold."""
     for suite in suites:
-        for name in ("suite.yaml", "plan.json"):
-            if (file := suite.store.folder / name).is_file():
-                copy(file, folder / suite.name / name)
+        items = [f"items/{record.id}.parquet" for record in suite.records]
+        suite.copy_to(folder / suite.name, "suite.yaml", "plan.json", *items)
         copy_folder(suite.store.report, folder / suite.name / "report")
-        for record in suite.records:
-            file = suite.store.folder / "records" / f"{record.id}.json"
-            copy(file, folder / suite.name / "records" / file.name)
-            if (items := suite.store.items_file(record.id)).is_file():
-                copy(items, folder / suite.name / "items" / items.name)
     write_atomically(folder / "README.md", dataset_card(suites))
 
 
@@ -104,15 +101,13 @@ def _told_to_people(repo: str) -> Iterator[None]:
 
 def _refusal(error: Any, repo: str) -> str:
     status = error.response.status_code
-    if status == 401:
-        return f"the Hub does not know the token: {TOKEN}"
-    if status == 403:
-        return (
-            f"the token may not write to {repo}: give a name of yours after hf://datasets/, or"
-            f" {TOKEN}"
-        )
-    told = error.server_message or str(error).splitlines()[0]
-    return f"the Hub refused {repo} with status {status}: {told}"
+    told = error.server_message or str(error).partition("\n")[0]
+    known = {
+        401: f"the Hub does not know the token: {TOKEN}",
+        403: f"the token may not write to {repo}: give a name of yours after hf://datasets/, or"
+        f" {TOKEN}",
+    }
+    return known.get(status, f"the Hub refused {repo} with status {status}: {told}")
 
 
 def dataset_card(suites: list[Published]) -> str:
@@ -125,24 +120,11 @@ def dataset_card(suites: list[Published]) -> str:
         tags=["bench", "fine-tuning", "benchmark"],
         configs=configs,
     )
-    parts = [f"---\n{data.to_yaml().strip()}\n---\n\n# Fine-tuning methods compared\n"]
-    for suite in suites:
-        summary = (suite.store.report / "summary.md").read_text(encoding="utf-8")
-        parts.append(f"## {suite.name}\n\n{_plain(suite.analysis.headline)}\n\n{summary}")
-    parts.append(
-        "Each folder is one suite: `records/` holds one JSON file per run, `items/` the outcome of"
-        " every single item, `report/` what was made from them (`report.html` is a page to read in"
-        " a browser), and `suite.yaml` what was asked for, with all defaults.\n"
+    text = filled(
+        "bench.publish",
+        "dataset.md",
+        data=data,
+        suites=suites,
+        escaped=partial(escaped, signs="["),
     )
-    return "\n".join(parts)
-
-
-def _plain(text: str) -> str:
-    """Names of methods come from plugins: none of them may act as markup."""
-    return (
-        " ".join(text.split())
-        .replace("\\", "\\\\")
-        .replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace("[", "\\[")
-    )
+    return text + "\n"

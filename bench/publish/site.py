@@ -6,24 +6,17 @@ from __future__ import annotations
 
 import io
 import zipfile
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from bench.errors import UserError
 from bench.publish.gather import Published, copy
 from bench.records.store import write_atomically
+from bench.report.html import ASSETS
+from bench.report.template import filled
 
 SHOWN = (".md", ".csv", ".tex", ".svg", ".png")
-LONG_AGO = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # of files in an archive, so that equal records give an equal archive
+# of files in an archive, so that equal records give an equal archive
+LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
@@ -38,10 +31,11 @@ def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
             " as site"
         )
     pages = [_suite(suite, to / suite.name) for suite in suites]
-    write_atomically(
-        to / ".nojekyll", ""
-    )  # pages services would leave out names that begin with an underscore
-    write_atomically(to / "index.html", _index(suites))
+    # Pages services would leave out names that begin with an underscore.
+    write_atomically(to / ".nojekyll", "")
+    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    index = filled("bench.publish", "index.html", suites=suites, style=style)
+    write_atomically(to / "index.html", index)
     return [to / "index.html", *pages]
 
 
@@ -51,11 +45,7 @@ def _suite(suite: Published, folder: Path) -> Path:
     for file in sorted(report.iterdir()):
         if file.suffix in SHOWN:
             copy(file, folder / file.name)
-    if (resolved := suite.store.folder / "suite.yaml").is_file():
-        copy(resolved, folder / "suite.yaml")
-    records = [suite.store.folder / "records" / f"{record.id}.json" for record in suite.records]
-    for file in records:
-        copy(file, folder / "records" / file.name)
+    records = suite.copy_to(folder, "suite.yaml")
     write_atomically(folder / "records.zip", _archive(records))
     return folder / "index.html"
 
@@ -64,44 +54,6 @@ def _archive(records: list[Path]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in records:
-            archive.writestr(
-                zipfile.ZipInfo(f"records/{file.name}", LONG_AGO),
-                file.read_bytes(),
-                zipfile.ZIP_DEFLATED,
-            )
+            entry = zipfile.ZipInfo(f"records/{file.name}", LONG_AGO)
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
-
-
-def _index(suites: list[Published]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bench.publish", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = files("bench.report.html").joinpath("assets/page.css").read_text(encoding="utf-8")
-    return environment.get_template("index.html").render(
-        suites=[_card(suite) for suite in suites], style=style
-    )
-
-
-def _card(suite: Published) -> dict[str, Any]:
-    analysis = suite.analysis
-    told = {
-        "rows": str(len(analysis.rows)),
-        "runs": str(len(suite.records)),
-        "measured": analysis.provenance.get("finished", ""),
-        "commit": analysis.provenance.get("commit", ""),
-        "published by": ", ".join(
-            dict.fromkeys(row.imported for row in analysis.rows if row.imported)
-        ),
-    }
-    return {
-        "name": suite.name,
-        "link": quote(suite.name),
-        "headline": analysis.headline,
-        "facts": {k: v for k, v in told.items() if v},
-    }

@@ -11,15 +11,8 @@ from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store, write_atomically
 
-MEASURED = {
-    "seconds",
-    "memory",
-    "tokens_per_second",
-    "decode",
-    "environment",
-    "ledger",
-    "agreement",
-}
+SPEED = {"seconds", "memory", "tokens_per_second", "decode"}
+MEASURED = {*SPEED, "environment", "ledger", "agreement"}
 """Parts of a stage that differ between two honest runs of the same thing: how fast and where."""
 ELSEWHERE = {"git", "concurrent_runs", "log", "finished_at"}
 """Parts of a record that do so."""
@@ -95,27 +88,19 @@ def _difference(first: Record, other: Record) -> str:
     """In what a record that was not taken differs from the one that was."""
     if first.status != other.status:
         return f"is {other.status}"
-    if _content(first) == _content(other):
+    # Without what only says how fast and where they ran.
+    left_out = {**dict.fromkeys(ELSEWHERE, True), "train": MEASURED, "evaluation": MEASURED}
+    if first.model_dump(exclude=left_out) == other.model_dump(exclude=left_out):
         return "differs in timing, memory or machine only"
-    one, two = _scores(first), _scores(other)
-    if one != two:
-        told = ", ".join(
-            f"{task} {one.get(task)} and {two.get(task)}"
-            for task in {**one, **two}
-            if one.get(task) != two.get(task)
-        )
-        return f"has other scores: {told}"
+    one, two = ({task: s.value for task, s in r.scores.items()} for r in (first, other))
+    told = [
+        f"{task} {one.get(task)} and {two.get(task)}"
+        for task in {**one, **two}
+        if one.get(task) != two.get(task)
+    ]
+    if told:
+        return f"has other scores: {', '.join(told)}"
     return "differs in content, though not in scores"
-
-
-def _content(record: Record) -> dict[str, object]:
-    """A record without what only says how fast and where it ran."""
-    stages = {"train": MEASURED, "evaluation": MEASURED}
-    return record.model_dump(exclude={**dict.fromkeys(ELSEWHERE, True), **stages})
-
-
-def _scores(record: Record) -> dict[str, float]:
-    return {task: score.value for task, score in record.scores.items()}
 
 
 def _suites(stores: list[Store], target: Store) -> list[str]:
@@ -127,17 +112,12 @@ def _suites(stores: list[Store], target: Store) -> list[str]:
     write_atomically(target.folder / "suite.yaml", kept)
     notes = []
     for file in files[1:]:
-        if (other := file.read_text(encoding="utf-8")) != kept:
-            told = list(
-                difflib.unified_diff(kept.splitlines(), other.splitlines(), n=0, lineterm="")
-            )[2:]
-            lines = [line for line in told if not line.startswith("@@")]
-            more = (
-                f"\n  and {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
-            )
-            notes.append(
-                f"{file} differs from {files[0]}, which was kept:\n  "
-                + "\n  ".join(lines[:SHOWN_LINES])
-                + more
-            )
+        other = file.read_text(encoding="utf-8")
+        told = list(difflib.unified_diff(kept.splitlines(), other.splitlines(), n=0, lineterm=""))
+        lines = [line for line in told[2:] if not line.startswith("@@")]
+        if len(lines) > SHOWN_LINES:
+            lines[SHOWN_LINES:] = [f"and {len(lines) - SHOWN_LINES} more lines"]
+        if other != kept:
+            what = f"{file} differs from {files[0]}, which was kept:"
+            notes.append("\n  ".join([what, *lines]))
     return notes

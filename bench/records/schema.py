@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from bench.records.stages import Environment, EvaluationStage, Part, Score, TrainStage
+from bench.records.stages import Environment, EvaluationStage, Part, Score, TrainStage, maybe
 
 BASE = "base"
 """The recipe of the start model itself, which is evaluated and never trained."""
@@ -48,9 +48,9 @@ FAILURES = (*RETRIED, Status.DIVERGED, Status.OVER_BUDGET, Status.TIMED_OUT)
 class Fingerprints(Part):
     """Hashes of what a run starts from and reads."""
 
-    model: str | None = Field(default=None, description="of the start model")
+    model: str | None = maybe("of the start model")
     tasks: dict[str, str | None] = Field(default={}, description="of the data of each task")
-    drift: str | None = Field(default=None, description="of the text that drift is measured on")
+    drift: str | None = maybe("of the text that drift is measured on")
 
 
 class MethodFacts(Part):
@@ -75,12 +75,9 @@ class Budget(Part):
 class Batch(Part):
     size: int = Field(description="sequences per optimizer step, and per batch of evaluation")
     max_length: int = Field(description="tokens per sequence at most")
-    micro: int | None = Field(
-        default=None,
-        description=(
-            "sequences that pass the model at once, as settled where the suite says auto; null: all"
-            " of size"
-        ),
+    micro: int | None = maybe(
+        "sequences that pass the model at once, as settled where the suite says auto; null: all of"
+        " size"
     )
     checkpointing: bool = Field(
         default=False, description="whether activations are recomputed in the backward pass"
@@ -99,7 +96,7 @@ class Imported(Part):
 
     source: str = Field(description="lm-eval, or peft-method-comparison")
     file: str = Field(description="name of the file it was read from")
-    created_at: str | None = Field(default=None, description="ISO 8601")
+    created_at: str | None = maybe("ISO 8601")
     compared: dict[str, Any] = Field(
         default={}, description="all that rows must share to be compared; hashed: comparison_key"
     )
@@ -115,7 +112,7 @@ class Record(Part):
     comparison_key: str = Field(description="hash of all that rows must share to be compared")
     fingerprints: Fingerprints = Fingerprints()
     recipe: str = Field(description="the label of the row")
-    method: str | None = Field(default=None, description="null for the base and for scores alone")
+    method: str | None = maybe("null for the base and for scores alone")
     methods: list[MethodFacts] = Field(
         default=[], description="every method in the recipe; empty where nobody wrote it down"
     )
@@ -124,18 +121,12 @@ class Record(Part):
     seed: int
     purpose: Purpose = Purpose.ROW
     share: float = Field(default=1.0, description="of the suite's budget, 0..1")
-    trial: int | None = Field(
-        default=None, description="number of the draw that gave the hyper-parameters"
-    )
-    drawn: dict[str, Any] | None = Field(
-        default=None, description="hyper-parameters that were drawn, by dotted name"
-    )
-    tuned_from: str | None = Field(
-        default=None, description="the recipe whose trials gave the hyper-parameters"
-    )
+    trial: int | None = maybe("number of the draw that gave the hyper-parameters")
+    drawn: dict[str, Any] | None = maybe("hyper-parameters that were drawn, by dotted name")
+    tuned_from: str | None = maybe("the recipe whose trials gave the hyper-parameters")
     status: Status
-    reason: str | None = Field(default=None, description="why it is not ok")
-    log: str | None = Field(default=None, description="the end of the worker's log, on failure")
+    reason: str | None = maybe("why it is not ok")
+    log: str | None = maybe("the end of the worker's log, on failure")
     target: list[str] = Field(description="the tasks that were learned, in order")
     retain: list[str] = Field(default=[], description="the tasks that should not be forgotten")
     split: str = Field(default="test", description="what the scores are of: test or validation")
@@ -143,10 +134,8 @@ class Record(Part):
     batch: Batch | None = None
     train: TrainStage | None = None
     evaluation: EvaluationStage | None = None
-    concurrent_runs: int | None = Field(
-        default=None, description="runs that shared the machine; their speed depends on it"
-    )
-    finished_at: str | None = Field(default=None, description="ISO 8601, UTC")
+    concurrent_runs: int | None = maybe("runs that shared the machine; their speed depends on it")
+    finished_at: str | None = maybe("ISO 8601, UTC")
     git: Git | None = None
     imported: Imported | None = None
 

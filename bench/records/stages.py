@@ -19,6 +19,11 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
+def maybe(description: str) -> Any:
+    """A field that is null where nobody measured it, or where it does not apply."""
+    return Field(default=None, description=description)
+
+
 class Grown(Part):
     """A part that got fields later: records from before are written as they were read."""
 
@@ -34,23 +39,19 @@ class Memory(Grown):
 
     later = frozenset({"weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes"})
 
-    baseline_bytes: int | None = Field(default=None, description="in use before the stage began")
-    peak_bytes: int | None = Field(default=None, description="the highest use during the stage")
-    reserved_bytes: int | None = Field(default=None, description="peak reserved by torch, on a GPU")
+    baseline_bytes: int | None = maybe("in use before the stage began")
+    peak_bytes: int | None = maybe("the highest use during the stage")
+    reserved_bytes: int | None = maybe("peak reserved by torch, on a GPU")
     kind: str = Field(description="what is counted, such as the resident set of the process")
-    weights_bytes: int | None = Field(
-        default=None, description="of all models of the training, references too"
-    )
-    gradients_bytes: int | None = Field(default=None, description="of all trained weights")
-    optimizer_bytes: int | None = Field(default=None, description="state of the optimizer")
-    activations_bytes: int | None = Field(
-        default=None, description="the rest of the peak: what passes leave; on a GPU only"
-    )
+    weights_bytes: int | None = maybe("of all models of the training, references too")
+    gradients_bytes: int | None = maybe("of all trained weights")
+    optimizer_bytes: int | None = maybe("state of the optimizer")
+    activations_bytes: int | None = maybe("the rest of the peak: what passes leave; on a GPU only")
 
 
 class Parameters(Part):
-    trainable: int | None = Field(default=None, description="most weights that any part trained")
-    total: int | None = Field(default=None, description="all weights of the model")
+    trainable: int | None = maybe("most weights that any part trained")
+    total: int | None = maybe("all weights of the model")
 
 
 class Environment(Grown):
@@ -58,56 +59,46 @@ class Environment(Grown):
 
     later = frozenset({"attention", "tf32", "matmul_precision", "deterministic"})
 
-    python: str | None = Field(default=None, description="version of Python")
+    python: str | None = maybe("version of Python")
     libraries: dict[str, str | None] = Field(default={}, description="version of each library")
     commits: dict[str, str] = Field(
         default={}, description="commit of each library that was installed from source"
     )
-    device: str | None = Field(default=None, description="name of the processor or GPU")
-    device_kind: str | None = Field(default=None, description="cpu or cuda")
-    dtype: str | None = Field(default=None, description="precision of arithmetic, such as bfloat16")
-    threads: int | None = Field(default=None, description="CPU threads of the process")
-    attention: str | None = Field(
-        default=None, description="how attention was computed, where the suite says it"
-    )
-    tf32: bool | None = Field(
-        default=None, description="whether float32 products may be TF32; on a GPU only"
-    )
-    matmul_precision: str | None = Field(
-        default=None, description="torch's float32 matmul precision; on a GPU only"
-    )
-    deterministic: bool | None = Field(
-        default=None, description="whether only deterministic kernels ran; on a GPU only"
-    )
+    device: str | None = maybe("name of the processor or GPU")
+    device_kind: str | None = maybe("cpu or cuda")
+    dtype: str | None = maybe("precision of arithmetic, such as bfloat16")
+    threads: int | None = maybe("CPU threads of the process")
+    attention: str | None = maybe("how attention was computed, where the suite says it")
+    tf32: bool | None = maybe("whether float32 products may be TF32; on a GPU only")
+    matmul_precision: str | None = maybe("torch's float32 matmul precision; on a GPU only")
+    deterministic: bool | None = maybe("whether only deterministic kernels ran; on a GPU only")
 
 
 class Device(Part):
     """What NVML says of the whole GPU during training, other processes included."""
 
-    uuid: str | None = Field(default=None, description="of the GPU or of its MIG part")
-    used_bytes: int | None = Field(default=None, description="in use at the end of training")
-    energy_joules: float | None = Field(default=None, description="of training, loading included")
-    other_processes: int | None = Field(
-        default=None, description="other processes that computed on it at the end of training"
-    )
+    uuid: str | None = maybe("of the GPU")
+    used_bytes: int | None = maybe("in use at the end of training")
+    energy_joules: float | None = maybe("of training, loading included")
+    other_processes: int | None = maybe("that computed on it too at the end of training")
 
 
 class Charge(Part):
     """What was spent for one purpose."""
 
-    tokens: float | None = Field(default=None, description="tokens passed, padding apart")
-    flops: float | None = Field(default=None, description="floating-point operations")
-    samples: float | None = Field(default=None, description="sequences passed with gradients on")
+    tokens: float | None = maybe("tokens passed, padding apart")
+    flops: float | None = maybe("floating-point operations")
+    samples: float | None = maybe("sequences passed with gradients on")
 
 
 class Spent(Part):
     """What was spent in all, in every currency."""
 
-    tokens: float | None = Field(default=None, description="tokens passed, padding apart")
-    flops: float | None = Field(default=None, description="floating-point operations")
-    seconds: float | None = Field(default=None, description="wall-clock seconds of training")
-    samples: float | None = Field(default=None, description="sequences passed with gradients on")
-    steps: float | None = Field(default=None, description="optimizer steps")
+    tokens: float | None = maybe("tokens passed, padding apart")
+    flops: float | None = maybe("floating-point operations")
+    seconds: float | None = maybe("wall-clock seconds of training")
+    samples: float | None = maybe("sequences passed with gradients on")
+    steps: float | None = maybe("optimizer steps")
 
 
 class Ledger(Part):
@@ -120,15 +111,15 @@ class Ledger(Part):
 class Loss(Part):
     """Training loss, in the unit of the method's own loss."""
 
-    first: float | None = Field(default=None, description="mean of the first five steps")
-    last: float | None = Field(default=None, description="mean of the last five steps")
+    first: float | None = maybe("mean of the first five steps")
+    last: float | None = maybe("mean of the last five steps")
 
 
 class Look(Part):
     """One measurement of what a method optimizes."""
 
     values: dict[str, float] = Field(default={}, description="by name, such as nll in nats/token")
-    reason: str | None = Field(default=None, description="why there are no values")
+    reason: str | None = maybe("why there are no values")
 
 
 class ObjectiveLook(Part):
@@ -151,11 +142,11 @@ class Seconds(Grown):
 class TrainSeconds(Seconds):
     """Wall-clock seconds of each part of the training stage."""
 
-    load: float | None = Field(default=None, description="loading models")
-    measure: float | None = Field(default=None, description="measuring objectives and logits")
-    train: float | None = Field(default=None, description="training alone")
-    save: float | None = Field(default=None, description="saving the artifact")
-    other: float | None = Field(default=None, description="the rest: reading data, checking")
+    load: float | None = maybe("loading models")
+    measure: float | None = maybe("measuring objectives and logits")
+    train: float | None = maybe("training alone")
+    save: float | None = maybe("saving the artifact")
+    other: float | None = maybe("the rest: reading data, checking")
 
 
 class TrainStage(Grown):
@@ -165,21 +156,17 @@ class TrainStage(Grown):
 
     seconds: TrainSeconds
     memory: Memory | None = None
-    tokens_per_second: float | None = Field(
-        default=None, description="of the steps after warm-up; null where there were too few"
+    tokens_per_second: float | None = maybe(
+        "of the steps after warm-up; null where there were too few"
     )
-    mfu: float | None = Field(
-        default=None,
-        description=(
-            "FLOPs of the ledger as a share of what the GPU could have done in the seconds of"
-            " training, at its peak for dense bfloat16; null for other precisions and GPUs without"
-            " a known peak"
-        ),
+    mfu: float | None = maybe(
+        "FLOPs of the ledger as a share of what the GPU could have done in the seconds of training,"
+        " at its peak for dense bfloat16; null in float32 and on GPUs whose peak is not known"
     )
-    gpu: Device | None = Field(default=None, description="null on a CPU")
+    gpu: Device | None = maybe("null on a CPU")
     warnings: list[str] = Field(default=[], description="what to know of its speed and memory")
     parameters: Parameters
-    artifact_bytes: int | None = Field(default=None, description="size of all files it saved")
+    artifact_bytes: int | None = maybe("size of all files it saved")
     ledger: Ledger
     loss: Loss
     objective: list[ObjectiveLook] = []
@@ -189,13 +176,11 @@ class TrainStage(Grown):
 class EvaluationSeconds(Seconds):
     """Wall-clock seconds of each part of the evaluation stage."""
 
-    load: float | None = Field(default=None, description="loading the model")
-    evaluate: float | None = Field(default=None, description="scoring all tasks")
-    drift: float | None = Field(default=None, description="measuring drift")
-    earlier: float | None = Field(
-        default=None, description="scoring what earlier targets of a sequence left"
-    )
-    other: float | None = Field(default=None, description="the rest: reading data, checking")
+    load: float | None = maybe("loading the model")
+    evaluate: float | None = maybe("scoring all tasks")
+    drift: float | None = maybe("measuring drift")
+    earlier: float | None = maybe("scoring what earlier targets of a sequence left")
+    other: float | None = maybe("the rest: reading data, checking")
 
 
 class Score(Part):
@@ -204,7 +189,7 @@ class Score(Part):
     value: float = Field(description="in the unit of the metric; a share 0..1 for accuracies")
     metric: str = Field(description="lm-eval's name of the metric")
     higher_is_better: bool
-    items: int | None = Field(default=None, description="how many items it is the mean of")
+    items: int | None = maybe("how many items it is the mean of")
 
     @property
     def is_share(self) -> bool:
@@ -215,13 +200,11 @@ class Score(Part):
 class Drift(Part):
     """Change of the predictions on plain text, in nats per token."""
 
-    nll: float | None = Field(default=None, description="negative log-likelihood after training")
-    base_nll: float | None = Field(default=None, description="the same of the start model")
-    kl: float | None = Field(default=None, description="KL divergence from the start model")
-    tokens: int | None = Field(default=None, description="tokens of the text")
-    change: float | None = Field(
-        default=None, description="rise of the loss, where nll and base_nll were not published"
-    )
+    nll: float | None = maybe("negative log-likelihood after training")
+    base_nll: float | None = maybe("the same of the start model")
+    kl: float | None = maybe("KL divergence from the start model")
+    tokens: int | None = maybe("tokens of the text")
+    change: float | None = maybe("rise of the loss, where nll and base_nll were not published")
 
     @property
     def rise(self) -> float | None:
@@ -263,8 +246,8 @@ class EvaluationStage(Part):
     drift: Drift | None = None
     agreement: Agreement | None = None
     decode: Decode | None = None
-    generation_config: dict[str, Any] | None = Field(
-        default=None, description="how answers were generated, as transformers resolved it"
+    generation_config: dict[str, Any] | None = maybe(
+        "how answers were generated, as transformers resolved it"
     )
     parameters: Parameters
     environment: Environment

@@ -112,7 +112,7 @@ def _table(group: Group, columns: Sequence[Column], caption: str, label: str, ki
             *(_cell(row, c) for c in columns),
         ]
         if kind == "cost":
-            cells += [escaped(table.spent_share(row)), str(row.seeds)]
+            cells += [escaped(table.spent(row)), str(row.seeds)]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 

@@ -10,8 +10,8 @@ from typing import Any
 from bench.analysis.columns import named
 from bench.analysis.rows import Row
 from bench.records.store import write_atomically
-from bench.report.html.charts import ASSETS, points
-from bench.report.html.families import families
+from bench.report.html import ASSETS
+from bench.report.html.charts import points
 
 NAME = "learning-forgetting"
 LIGHT = re.compile(r"--([\w-]+): light-dark\((#\w+),")
@@ -32,17 +32,20 @@ def learning_against_forgetting(rows: list[Row], folder: Path) -> list[Path]:
     shown = points.points(rows, x, y)
     if len(shown) < 2:
         return []
-    spec = points.spec(shown, families(rows), x.axis, y.axis) | SIZE
-    spec["layer"] += _names([p for p in shown if p["front"] or len(shown) <= MOST_NAMES], shown)
-    drawn = _in_light_colours(spec)
+    names = _names([p for p in shown if p["front"] or len(shown) <= MOST_NAMES], shown)
+    drawn = _in_light_colours(points.spec(shown, rows, x.axis, y.axis, names) | SIZE)
     svg, png = folder / f"{NAME}.svg", folder / f"{NAME}.png"
     write_atomically(svg, vl_convert.vegalite_to_svg(drawn))
     write_atomically(png, vl_convert.vegalite_to_png(drawn, scale=2))
     return [svg, png]
 
 
-def _names(named_points: list[dict[str, Any]], shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A layer of names on either side of the points: the page's labels need a browser."""
+def _names(
+    named_points: list[dict[str, Any]], shown: list[dict[str, Any]]
+) -> list[tuple[bool, list[dict[str, Any]]]]:
+    """Names on either side of the points, those to the left first: the page's labels need a
+    browser.
+    """
     middle = (min(p["x"] for p in shown) + max(p["x"] for p in shown)) / 2
     sides: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for point in sorted(named_points, key=lambda p: -p["y"]):
@@ -52,18 +55,7 @@ def _names(named_points: list[dict[str, Any]], shown: list[dict[str, Any]]) -> l
             near = abs(other["x"] - point["x"]) < ROOM[0] and abs(other["y"] - height) < ROOM[1]
             height = other["y"] - ROOM[1] if near else height
         placed.append({"recipe": point["recipe"], "x": point["x"], "y": height})
-    return [
-        {
-            "data": {"values": placed},
-            "mark": {"type": "text", "align": "right" if left else "left", "dx": -9 if left else 9},
-            "encoding": {
-                "x": {"field": "x", "type": "quantitative"},
-                "y": {"field": "y", "type": "quantitative"},
-                "text": {"field": "recipe"},
-            },
-        }
-        for left, placed in sides.items()
-    ]
+    return list(sides.items())
 
 
 def _in_light_colours(spec: dict[str, Any]) -> str:

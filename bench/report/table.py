@@ -25,7 +25,7 @@ def lines(rows: list[Row], measurements: Sequence[Column]) -> list[list[str]]:
             row.recipe,
             *([row.tie_groups or "–"] if groups else []),
             *(column.text(row) for column in measurements),
-            spent_share(row),
+            spent(row),
             str(row.seeds),
             row.status,
         ]
@@ -72,13 +72,19 @@ def reach_of(group: Group) -> str:
     )
 
 
-def spent_share(row: Row) -> str:
-    """What was spent, as a share of the budget."""
+def spent_share(row: Row) -> float | str:
+    """What was spent, as a share of the budget, or why that is not known."""
     currency, budget = row.budget
     value = row.means.get(f"spent_{currency}")
     if value is None or not budget or math.isnan(budget):
         return columns.named(f"spent_{currency}").why(row)
-    return f"{percent(value / budget)}%"
+    return value / budget
+
+
+def spent(row: Row) -> str:
+    """The same as text."""
+    share = spent_share(row)
+    return share if isinstance(share, str) else f"{percent(share)}%"
 
 
 def budget_title(rows: list[Row]) -> str:
@@ -94,7 +100,10 @@ def grid(head: list[str], body: list[list[str]]) -> str:
     )
 
 
-def escaped(text: str) -> str:
-    """Plugins and suites choose names, so nothing in them may act as markup."""
+def escaped(text: str, signs: str = "|") -> str:
+    """Plugins and suites choose names, so nothing in them may act as markup: `signs` besides those
+    that always do.
+    """
     one_line = " ".join(text.split()).replace("\\", "\\\\")
-    return one_line.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    one_line = one_line.replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{sign}" if sign in signs else sign for sign in one_line)

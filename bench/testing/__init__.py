@@ -10,6 +10,7 @@ def test_my_method(tmp_path):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,42 +79,29 @@ def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
     yield _counts(done)
     yield _reload(done, opened)
     yield from _seeds(done, attempt, folder)
-    again = fingerprint(load_model(start, torch.float32, CPU))
-    yield Finding(
-        "the start model is as it was for the next run",
-        again == untouched,
-        "" if again == untouched else "its files have changed",
-    )
+    same = fingerprint(load_model(start, torch.float32, CPU)) == untouched
+    what = "the start model is as it was for the next run"
+    yield Finding(what, same, "" if same else "its files have changed")
 
 
 def check_merger(kind: type[Merger]) -> Iterator[Finding]:
     """The checklist of a merger, on small random weights."""
     yield sound_hyperparameters(kind)
-    start, one, other = ({name: torch.randn(4, 3) for name in ("a", "b")} for _ in range(3))
-    given = [
-        {name: tensor.clone() for name, tensor in weights.items()}
-        for weights in (start, one, other)
-    ]
+    given = [{name: torch.randn(4, 3) for name in ("a", "b")} for _ in range(3)]
+    start, one, other = deepcopy(given)
     made, again = (kind().merge(start, [one, other]) for _ in range(2))
-    yield Finding("gives a finite tensor of the same shape for each name", _alike(made, start))
-    kept = all(
-        torch.equal(a[name], b[name])
-        for a, b in zip(given, (start, one, other), strict=True)
-        for name in a
-    )
-    yield Finding("leaves the weights that it is given as they are", kept)
-    yield Finding(
-        "gives the same result twice", all(torch.equal(made[name], again[name]) for name in made)
-    )
-    yield Finding(
-        "the parts decide", not all(torch.equal(made[name], start[name]) for name in made)
-    )
-
-
-def _alike(made: Weights, start: Weights) -> bool:
-    return made.keys() == start.keys() and all(
+    alike = made.keys() == start.keys() and all(
         t.shape == start[n].shape and bool(t.isfinite().all()) for n, t in made.items()
     )
+    yield Finding("gives a finite tensor of the same shape for each name", alike)
+    kept = all(map(_equal, given, (start, one, other)))
+    yield Finding("leaves the weights that it is given as they are", kept)
+    yield Finding("gives the same result twice", _equal(made, again))
+    yield Finding("the parts decide", not _equal(made, start))
+
+
+def _equal(one: Weights, other: Weights) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 @dataclass(frozen=True)
@@ -125,6 +113,9 @@ class Attempt:
     tokens: float
     note: str = ""
 
+    def made(self, folder: Path, seed: int) -> Trial:
+        return trial(self.method, folder, self.start, self.tokens, seed)
+
 
 def _learning(attempts: Iterator[Attempt], folder: Path) -> tuple[Trial, Finding, Attempt]:
     """Train until one attempt shows that the method learns, or none is left."""
@@ -133,9 +124,7 @@ def _learning(attempts: Iterator[Attempt], folder: Path) -> tuple[Trial, Finding
     last: tuple[Trial, Attempt] | None = None
     for number, attempt in enumerate(attempts):
         try:
-            done = trial(
-                attempt.method, folder / f"learning-{number}", attempt.start, attempt.tokens, SEED
-            )
+            done = attempt.made(folder / f"learning-{number}", SEED)
         except Skipped as reason:
             tried.append(f"{reason}{attempt.note}")
             continue
@@ -164,13 +153,9 @@ def _attempts(kind: type[Method], start: ModelSpec) -> Iterator[Attempt]:
             kind.model_validate({"lr": min(found.range.high, found.default * factor)})
             for factor in (30, 300)
         )
-        yield Attempt(some, start, TOKENS, " at 30 times the default learning rate")
-        yield Attempt(
-            most,
-            more,
-            5 * TOKENS,
-            " at 300 times the default learning rate from a half-trained start",
-        )
+        note = " at {} times the default learning rate"
+        yield Attempt(some, start, TOKENS, note.format(30))
+        yield Attempt(most, more, 5 * TOKENS, note.format(300) + " from a half-trained start")
 
 
 def _better(attempt: Attempt, done: Trial) -> tuple[bool, str]:
@@ -186,9 +171,8 @@ def _better(attempt: Attempt, done: Trial) -> tuple[bool, str]:
         for look in measured(method, done.session, Start(attempt.start), done.model)
     )
     if before is not None and after is not None:
-        return (after < before) == (
-            direction == "lower"
-        ) and after != before, f"{name} {before:.4g} → {after:.4g}"
+        better = after < before if direction == "lower" else after > before
+        return better, f"{name} {before:.4g} → {after:.4g}"
     if not method.formats:
         return True, "learns from no data"
     losses = done.session.log.losses
@@ -202,12 +186,9 @@ def _budget(done: Trial, learns: bool) -> Finding:
     if done.overran:
         return Finding(what, False, done.overran)
     fine = done.spent <= SLACK and (done.spent >= 1 / SLACK or not learns)
-    return Finding(
-        what,
-        fine,
-        f"{100 * done.spent:.0f}% of {done.session.budget.amount:,.0f}"
-        f" {done.session.budget.currency}",
-    )
+    budget = done.session.budget
+    told = f"{100 * done.spent:.0f}% of {budget.amount:,.0f} {budget.currency}"
+    return Finding(what, fine, told)
 
 
 def _data(done: Trial) -> Finding:
@@ -227,20 +208,17 @@ def _counts(done: Trial) -> Finding:
         id(p): (name, p.numel()) for name, p in done.model.named_parameters() if p.requires_grad
     }
     inside = {id(p) for p in done.model.parameters()} & done.stepped.keys()
+    what = "trains the parameters that it declares"
     told = f"{sum(n for _, n in declared.values()):,} trainable"
     if not inside:
-        return Finding(
-            "trains the parameters that it declares",
-            True,
-            told + ", put together from what was trained",
-        )
+        return Finding(what, True, told + ", put together from what was trained")
     idle = [name for key, (name, _) in declared.items() if key not in inside]
     extra = len(inside - declared.keys())
     if extra:
         told += f"; {extra} tensors were trained that are declared frozen"
     if idle:
         told += f"; no gradient ever reached {', '.join(idle[:3])}"
-    return Finding("trains the parameters that it declares", not idle and not extra, told)
+    return Finding(what, not idle and not extra, told)
 
 
 def _reopened(done: Trial, artifact: Path) -> Any:
@@ -252,22 +230,14 @@ def _reopened(done: Trial, artifact: Path) -> Any:
 
 def _reload(done: Trial, opened: Any) -> Finding:
     off = float((done.said - logits(opened, done.session)).abs().max() / done.said.abs().max())
-    return Finding(
-        "what is saved and loaded gives the same logits",
-        off <= CLOSE,
-        f"largest difference {off:.1g} of the largest logit",
-    )
+    what = "what is saved and loaded gives the same logits"
+    return Finding(what, off <= CLOSE, f"largest difference {off:.1g} of the largest logit")
 
 
 def _seeds(done: Trial, attempt: Attempt, folder: Path) -> Iterator[Finding]:
     """The training that showed that the method learns, once more and with another seed."""
-
-    def said(name: str, seed: int) -> torch.Tensor:
-        return trial(attempt.method, folder / name, attempt.start, attempt.tokens, seed).said
-
-    yield Finding("the same seed gives the same result", torch.equal(done.said, said("same", SEED)))
+    same = torch.equal(done.said, attempt.made(folder / "same", SEED).said)
+    yield Finding("the same seed gives the same result", same)
     if attempt.method.formats:
-        yield Finding(
-            "another seed gives another result",
-            not torch.equal(done.said, said("other", OTHER_SEED)),
-        )
+        same = torch.equal(done.said, attempt.made(folder / "other", OTHER_SEED).said)
+        yield Finding("another seed gives another result", not same)

@@ -23,27 +23,23 @@ class Finding:
 
 def sound_hyperparameters(kind: type[Method] | type[Merger]) -> Finding:
     """Defaults lie in their ranges, and nonsense is refused."""
-    wrong = [f"{h.name} has no default" for h in hyperparameters(kind) if h.required]
+    every = hyperparameters(kind)
+    numeric = [h for h in every if isinstance(h.range, LogRange | Range)]
+    wrong = [f"{h.name} has no default" for h in every if h.required]
     wrong += [
         f"{h.name} = {h.default} lies outside of {h.range}"
-        for h in hyperparameters(kind)
-        if not _inside(h.range, h.default)
+        for h in every
+        if isinstance(h.range, LogRange | Range)
+        and h.default is not None
+        and not h.range.low <= h.default <= h.range.high
     ]
     nonsense: list[dict[str, Any]] = [{"no_such_parameter": 1}]
-    nonsense += [
-        {h.name: math.nan} for h in hyperparameters(kind) if isinstance(h.range, LogRange | Range)
-    ]
-    nonsense += [{h.name: -1.0} for h in hyperparameters(kind) if isinstance(h.range, LogRange)]
+    nonsense += [{h.name: math.nan} for h in numeric]
+    nonsense += [{h.name: -1.0} for h in numeric if isinstance(h.range, LogRange)]
     wrong += [f"{given} is accepted" for given in nonsense if _accepts(kind, given)]
     return Finding(
         "hyper-parameters have sound defaults and are validated", not wrong, "; ".join(wrong)
     )
-
-
-def _inside(limits: Any, value: Any) -> bool:
-    if value is None or not isinstance(limits, LogRange | Range):
-        return True
-    return limits.low <= value <= limits.high
 
 
 def _accepts(kind: type[Method] | type[Merger], given: dict[str, Any]) -> bool:

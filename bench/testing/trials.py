@@ -39,16 +39,8 @@ CPU = torch.device("cpu")
 TASK, OLD_TASKS = "tiny/swap", ("tiny/people", "tiny/last")
 TINY = ModelSpec(path="tiny")
 ROWS = 512  # of training data: some trainers tokenise all there is before they begin
-WITH_BIASES = ModelSpec.model_validate(
-    {
-        "random": "gpt2",
-        "tokenizer": "tiny",
-        "vocab_size": 300,
-        "n_embd": 64,
-        "n_layer": 2,
-        "n_head": 2,
-    }
-)
+GPT2 = {"vocab_size": 300, "n_embd": 64, "n_layer": 2, "n_head": 2}
+WITH_BIASES = ModelSpec.model_validate({"random": "gpt2", "tokenizer": "tiny", **GPT2})
 """For methods that need what the embedded model has not."""
 
 
@@ -131,15 +123,12 @@ def trial(method: Method, folder: Path, start: ModelSpec, tokens: float, seed: i
 
 
 def _watched(task: Task, asked: set[tuple[Format, Split]]) -> dict[Format, Callable[[Split], Any]]:
-    def watched(format: Format) -> Callable[[Split], Any]:
-        def load(split: Split) -> Any:
-            asked.add((format, split))
-            data = task.load(format, split)
-            return data.select(range(min(ROWS, len(data))))
+    def load(format: Format, split: Split) -> Any:
+        asked.add((format, split))
+        data = task.load(format, split)
+        return data.select(range(min(ROWS, len(data))))
 
-        return load
-
-    return {format: watched(format) for format in task.formats}
+    return {format: functools.partial(load, format) for format in task.formats}
 
 
 @contextmanager
@@ -147,14 +136,8 @@ def _optimizers_watched() -> Iterator[dict[int, Any]]:
     stepped: dict[int, Any] = {}
 
     def look(optimizer: Optimizer, *_: Any) -> None:
-        stepped.update(
-            {
-                id(p): p
-                for group in optimizer.param_groups
-                for p in group["params"]
-                if p.grad is not None
-            }
-        )
+        for group in optimizer.param_groups:
+            stepped.update((id(p), p) for p in group["params"] if p.grad is not None)
 
     hook = register_optimizer_step_pre_hook(look)
     try:
@@ -226,9 +209,8 @@ def changed_frozen(done: Trial, opened: Any) -> tuple[int, list[str]]:
         if bare is None or tensor.requires_grad or tensor.shape != start[bare].shape:
             continue
         count += 1
-        if not torch.equal(tensor, start[bare]) and not (
-            name in remade and torch.equal(tensor, remade[name])
-        ):
+        known = [start[bare], *([remade[name]] if name in remade else [])]
+        if not any(torch.equal(tensor, other) for other in known):
             changed.append(bare)
     return count, changed
 
@@ -236,18 +218,8 @@ def changed_frozen(done: Trial, opened: Any) -> tuple[int, list[str]]:
 def _in_start(name: str, start: dict[str, Any]) -> str | None:
     """The name that a parameter has in the start, without PEFT around it."""
     bare = name.replace(".base_layer", "").replace(".original_module", "")
-    return next(
-        (
-            n
-            for n in (
-                bare,
-                bare.removeprefix("base_model.model."),
-                bare.removeprefix("base_model."),
-            )
-            if n in start
-        ),
-        None,
-    )
+    wraps = ("", "base_model.model.", "base_model.")
+    return next((n for wrap in wraps if (n := bare.removeprefix(wrap)) in start), None)
 
 
 def fingerprint(model: Any) -> str:

@@ -50,13 +50,11 @@ def diff(a: Path, b: Path, level: float = 0.95) -> Diff:
     """What changed from A to B. UserError where one holds no results, or they have no target in
     common.
     """
-    sides = {"a": _Folder(a), "b": _Folder(b)}
-    one, two = sides["a"], sides["b"]
+    one, two = _Folder(a), _Folder(b)
     if one.any.target != two.any.target:
-        targets = ", ".join(one.any.target), ", ".join(two.any.target)
         raise UserError(
-            f"{a} is about {targets[0]} and {b} about {targets[1]}: give two results of the same"
-            " suite"
+            f"{a} is about {', '.join(one.any.target)} and {b} about {', '.join(two.any.target)}:"
+            " give two results of the same suite"
         )
     shared = [recipe for recipe in one.records if recipe in two.records]
     if not shared:
@@ -68,34 +66,23 @@ def diff(a: Path, b: Path, level: float = 0.95) -> Diff:
         str(a),
         str(b),
         level,
-        [],
-        _missing(one, two),
-        _missing(two, one),
-        list(_asked_otherwise(one, two)),
+        recipes=[RecipeDiff(r, (one.status(r), two.status(r))) for r in shared],
+        only_a=[recipe for recipe in one.records if recipe not in two.records],
+        only_b=[recipe for recipe in two.records if recipe not in one.records],
+        notes=list(_asked_otherwise(one, two)),
     )
+    sides = {"a": one, "b": two}
     changes = [*_accuracies(sides, shared, found), *_forgettings(sides, shared, found)]
     raised = statistics.holm([change.p for _, change in changes])
-    judged = [
-        (recipe, _judged(change, p, level))
-        for (recipe, change), p in zip(changes, raised, strict=True)
-    ]
-    for recipe in shared:
-        entry = RecipeDiff(
-            recipe,
-            (one.status(recipe), two.status(recipe)),
-            [change for name, change in judged if name == recipe],
-        )
+    entries = {entry.recipe: entry for entry in found.recipes}
+    for (recipe, change), p in zip(changes, raised, strict=True):
+        entries[recipe].changes.append(_judged(change, p, level))
+    for entry in found.recipes:
         if entry.status == ("ok", "ok"):
-            entry.not_comparable = machines(one.fine(recipe), two.fine(recipe))
-            entry.ratios = (
-                {} if entry.not_comparable else ratios(one.fine(recipe), two.fine(recipe))
-            )
-        found.recipes.append(entry)
+            both = one.fine(entry.recipe), two.fine(entry.recipe)
+            entry.not_comparable = machines(*both)
+            entry.ratios = {} if entry.not_comparable else ratios(*both)
     return found
-
-
-def _missing(here: _Folder, there: _Folder) -> list[str]:
-    return [recipe for recipe in here.records if recipe not in there.records]
 
 
 def _asked_otherwise(one: _Folder, two: _Folder) -> Iterator[str]:
@@ -108,14 +95,12 @@ def _asked_otherwise(one: _Folder, two: _Folder) -> Iterator[str]:
         yield "the start model differs"
     for recipe in (name for name in one.records if name in two.records):
         first, second = (folder.records[recipe][0].parameters for folder in (one, two))
-        changed = [
-            key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)
-        ]
-        if changed:
-            both = ", ".join(
-                f"{key} {_plain(first.get(key))} in A and {_plain(second.get(key))} in B"
-                for key in changed
-            )
+        both = ", ".join(
+            f"{key} {_plain(first.get(key))} in A and {_plain(second.get(key))} in B"
+            for key in dict.fromkeys([*first, *second])
+            if first.get(key) != second.get(key)
+        )
+        if both:
             yield f"hyper-parameters of {recipe} differ: {both}"
 
 
@@ -125,13 +110,9 @@ def _plain(value: Any) -> str:
         value = value.model_dump(exclude_none=True)
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
-    return (
-        (", ".join(map(_plain, value)) or "none")
-        if isinstance(value, list)
-        else "none"
-        if value is None
-        else str(value)
-    )
+    if isinstance(value, list):
+        value = ", ".join(map(_plain, value)) or None
+    return "none" if value is None else str(value)
 
 
 def _accuracies(
@@ -192,13 +173,10 @@ def _compare(
     }
     comparison = statistics.compare(outcomes, found.level)
     pairs = {frozenset((pair.one, pair.other)): pair for pair in comparison.pairs}
+    names = [(recipe, f"a {recipe}", f"b {recipe}") for recipe in both]
     return {
-        r: (
-            outcomes[f"a {r}"].value,
-            outcomes[f"b {r}"].value,
-            pairs[frozenset((f"a {r}", f"b {r}"))],
-        )
-        for r in both
+        recipe: (outcomes[a].value, outcomes[b].value, pairs[frozenset((a, b))])
+        for recipe, a, b in names
     }
 
 
@@ -229,32 +207,21 @@ def _paired(
     """The items by task that every record has an outcome for; none where records cannot be paired
     on items.
     """
-    prints = {
-        (f.any.split, *(f.any.fingerprints.tasks.get(task) for task in tasks))
-        for f in sides.values()
-    }
-    if len(prints) > 1:
+    both = [side.any for side in sides.values()]
+    if len({(r.split, *(r.fingerprints.tasks.get(task) for task in tasks)) for r in both}) > 1:
         found.notes.append(f"{what} is not paired on items: the data are not known to be the same")
         return {}
-    told = [
-        sides[side].answers.by_task(record)
-        for (side, _), group in records.items()
-        for record in group
-    ]
-    known = {task: [set(items.get(task, ())) for items in told if items] for task in tasks}
-    keys = {
-        task: sorted(set.intersection(*asked)) if asked else [] for task, asked in known.items()
-    }
+    answers = [sides[side].answers.by_task(r) for (side, _), own in records.items() for r in own]
+    asked = {task: [set(items.get(task, ())) for items in answers if items] for task in tasks}
+    keys = {task: sorted(set.intersection(*sets)) if sets else [] for task, sets in asked.items()}
     if not all(keys.values()):
         found.notes.append(
             f"{what} is not paired on items: outcomes by item are not there, or have no items in"
             " common"
         )
         return {}
-    used, there = (
-        sum(map(len, keys.values())),
-        sum(len(set.union(*asked)) for asked in known.values()),
-    )
+    used = sum(map(len, keys.values()))
+    there = sum(len(set.union(*sets)) for sets in asked.values())
     if used < there:
         found.notes.append(f"{what} is compared on the {used} items that every run has, of {there}")
     return keys

@@ -143,31 +143,25 @@ def _evaluation(content: dict[str, Any], scores: dict[str, Score]) -> Evaluation
 
 def _compared(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """All that two models must share for their scores to be compared."""
-    config = content.get("config", {})
+    config, configs = content.get("config", {}), content["configs"]
     leaves = [leaf for name in names for leaf in _leaves(content, name)]
+    by_leaf = ("versions", "n-shot", "task_hashes")
+    of_prompts = ("system_instruction_sha", "chat_template_sha", "fewshot_as_multiturn")
     return {
         "tasks": {
-            leaf: {k: v for k, v in content["configs"].get(leaf, {}).items() if k not in MACHINE}
+            leaf: {k: v for k, v in configs.get(leaf, {}).items() if k not in MACHINE}
             for leaf in leaves
         },
-        **{
-            key: {leaf: content.get(key, {}).get(leaf) for leaf in leaves}
-            for key in ("versions", "n-shot", "task_hashes")
-        },
+        **{key: {leaf: content.get(key, {}).get(leaf) for leaf in leaves} for key in by_leaf},
         **{key: config.get(key) for key in ("limit", "gen_kwargs", "fewshot_seed")},
-        **{
-            key: content.get(key)
-            for key in ("system_instruction_sha", "chat_template_sha", "fewshot_as_multiturn")
-        },
+        **{key: content.get(key) for key in of_prompts},
     }
 
 
 def _score(content: dict[str, Any], name: str, items: dict[tuple[str, int], float]) -> Score:
     metric, filter_name = _metric(content, name, content["results"][name]) or ("", "")
-    counts = [
-        content.get("n-samples", {}).get(leaf, {}).get("effective")
-        for leaf in _leaves(content, name)
-    ]
+    known = content.get("n-samples", {})
+    counts = [known.get(leaf, {}).get("effective") for leaf in _leaves(content, name)]
     return Score(
         value=content["results"][name][f"{metric},{filter_name}"],
         metric=metric,
@@ -206,9 +200,8 @@ def _write(found: dict[str, dict[tuple[str, int], float]], items: Path) -> None:
         for (leaf, number), score in scores.items()
     ]
     if rows:
-        pd.DataFrame(rows, columns=["task", "part", "doc_id", "score"]).to_parquet(
-            items, index=False
-        )
+        columns = ["task", "part", "doc_id", "score"]
+        pd.DataFrame(rows, columns=columns).to_parquet(items, index=False)
 
 
 def _model(content: dict[str, Any]) -> str:

@@ -58,17 +58,16 @@ def read_folder(folder: Path) -> list[Record]:
             f"{folder} holds no result files (*.json); give the folder"
             " method_comparison/MetaMathQA/results of PEFT"
         )
-    records = [read(file) for file in files]
-    seen: dict[str, str] = {}
-    for record in records:
-        file = record.imported.file if record.imported else ""
+    seen: dict[str, tuple[Record, Path]] = {}
+    for file in files:
+        record = read(file)
         if record.id in seen:
             raise UserError(
-                f"{folder}: {seen[record.id]} and {file} are of the same experiment"
+                f"{folder}: {seen[record.id][1].name} and {file.name} are of the same experiment"
                 f" {record.recipe}; keep one of them"
             )
-        seen[record.id] = file
-    return records
+        seen[record.id] = record, file
+    return [record for record, _ in seen.values()]
 
 
 def read(file: Path) -> Record:
@@ -110,7 +109,7 @@ def _record(content: dict[str, Any], file: str) -> Record:
         parameters=parameters,
         seed=given["seed"],
         status=Status.OK if fine else Status.FAILED,
-        reason=_reason(run["error_msg"], trained["status"]),
+        reason=None if fine else run["error_msg"] or f"published with status {trained['status']}",
         target=[TARGET],
         budget=Budget(currency="steps", amount=float(given["max_steps"])),
         batch=Batch(size=given["batch_size"], max_length=given["max_seq_length"]),
@@ -123,11 +122,6 @@ def _record(content: dict[str, Any], file: str) -> Record:
     )
 
 
-def _reason(message: str, status: str) -> str | None:
-    """Why a result is not ok."""
-    return None if status == "success" else message or f"published with status {status}"
-
-
 def _method(config: dict[str, Any] | None, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Its name and settings; without a PEFT configuration all weights were trained."""
     optimizer = {"optimizer": given["optimizer_type"], **given["optimizer_kwargs"]}
@@ -135,14 +129,10 @@ def _method(config: dict[str, Any] | None, given: dict[str, Any]) -> tuple[str, 
         optimizer["init_kv_cache_prefix"] = prefix
     if config is None:
         return "full-finetuning", optimizer
-    found = (
-        {"rank_pattern"} if config["peft_type"] == "ADALORA" else set()
-    )  # AdaLoRA writes the ranks that it came to in there
-    own = {
-        key: value
-        for key, value in config.items()
-        if value is not None and key not in {"peft_type", "peft_version", *found}
-    }
+    left_out = {"peft_type", "peft_version"}
+    if config["peft_type"] == "ADALORA":
+        left_out.add("rank_pattern")  # the ranks that it came to
+    own = {k: value for k, value in config.items() if value is not None and k not in left_out}
     return config["peft_type"].lower().replace("_", "-"), {**optimizer, **own}
 
 
@@ -194,17 +184,13 @@ def _evaluated(
 
 def _environment(meta: dict[str, Any], given: dict[str, Any]) -> Environment:
     packages, device = meta["package_info"], meta["system_info"]["accelerator"]
+    versions, commits = (
+        {k.removesuffix(end): value for k, value in packages.items() if k.endswith(end)}
+        for end in ("-version", "-commit-hash")
+    )
     return Environment(
-        libraries={
-            key.removesuffix("-version"): value
-            for key, value in packages.items()
-            if key.endswith("-version")
-        },
-        commits={
-            key.removesuffix("-commit-hash"): value
-            for key, value in packages.items()
-            if key.endswith("-commit-hash") and value
-        },
+        libraries=versions,
+        commits={name: commit for name, commit in commits.items() if commit},
         device=device,
         device_kind="cuda" if device.startswith("NVIDIA") else None,
         dtype=given["dtype"],

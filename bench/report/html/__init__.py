@@ -6,74 +6,63 @@ import base64
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.analysis import Analysis, Group, columns
-from bench.analysis.words import general
+from bench.analysis.words import amount, general, percent
 from bench.records.schema import BASE
-from bench.report.html import facts, heat, pairs, spending, tuning
-from bench.report.html.charts import ASSETS, Chart, bars, draws, lines, points
-from bench.report.html.grid import Grid, grid
-from bench.report.table import reach_of
+from bench.report.html import facts, tables, tuning
+from bench.report.html.charts import Chart, bars, lines, points
+from bench.report.html.families import colour_of
+from bench.report.table import reach_of, spent_share
+from bench.report.template import filled
 
-TEMPLATES = Path(__file__).parent / "templates"
+ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("table.js", "charts.js", "page.js")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One group of rows, and everything that the page shows of it."""
-
-    number: int
-    group: Group
-    grid: Grid
-    reach: str
-    """What the comparison could not have found."""
-    scatter: Chart | None
-    time: Chart | None
-    memory: Chart | None
-    tasks: heat.Heat | None
-    ledger: Chart | None
-    spending: spending.Spending | None
-    changes: Chart | None
-
-    @property
-    def charts(self) -> list[Chart]:
-        every = (self.scatter, self.time, self.memory, self.ledger, self.changes)
-        return [chart for chart in every if chart]
-
-
-@dataclass
-class _Numbers:
-    """What the page's own script reads: charts, numbers that several of them share, those of the
-    scatter plot's axes, and every pair of recipes.
-    """
-
-    charts: dict[str, Any] = field(default_factory=dict)
-    datasets: dict[str, Any] = field(default_factory=dict)
-    choosers: dict[str, Any] = field(default_factory=dict)
-    pairs: dict[str, Any] = field(default_factory=dict)
+WRITERS = {
+    "amount": amount,
+    "change": tables.change,
+    "currencies": tables.currencies,
+    "colour_of": colour_of,
+    "drawn": tuning.drawn,
+    "general": general,
+    "measured": columns.measured,
+    "percent": percent,
+    "purposes": tables.purposes,
+    "score": tuning.score,
+    "spent_share": spent_share,
+}
+"""What the templates write numbers with."""
 
 
 def page(analysis: Analysis) -> str:
     """The report as one self-contained HTML file."""
-    numbers = _Numbers()
-    parts = [_part(group, number, numbers) for number, group in enumerate(analysis.groups)]
+    parts = [_part(group, number) for number, group in enumerate(analysis.groups)]
     curves = lines.curves(analysis.curve)
     searches = tuning.searches(analysis.trials)
-    if analysis.curve:
-        numbers.datasets[lines.DATA] = lines.points(analysis.curve)
-    every = [c for part in (*parts, *searches) for c in part.charts] + curves
-    numbers.charts |= {chart.id: {"spec": chart.spec, "alt": chart.alt} for chart in every}
+    charts = [thing for part in parts for thing in part.values() if isinstance(thing, Chart)]
+    charts += [chart for search in searches for chart in search.charts] + curves
+    # What the page's own script reads.
+    numbers = {
+        "charts": {chart.id: {"spec": chart.spec, "alt": chart.alt} for chart in charts},
+        "datasets": {lines.DATA: lines.points(analysis.curve)} if analysis.curve else {},
+        "choosers": {chart.id: chart.choices for chart in charts if chart.choices},
+        "pairs": {
+            str(part["number"]): tables.pairs(part["group"])
+            for part in parts
+            if part["group"].pairs
+        },
+    }
     given = facts.suite(analysis)
     scripts = [
-        *([_vega()] if every else []),
+        *([_vega()] if charts else []),
         *((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
     ]
-    return _template().render(
+    return filled(
+        "bench.report.html",
+        "page.html",
         analysis=analysis,
         base=BASE,
         facts=facts.facts(analysis, given),
@@ -87,31 +76,27 @@ def page(analysis: Analysis) -> str:
         style=(ASSETS / "page.css").read_text(encoding="utf-8"),
         scripts=scripts,
         policy=_policy(scripts),
-        numbers=embedded(asdict(numbers)),
+        numbers=embedded(numbers),
+        **WRITERS,
     )
 
 
-def _part(group: Group, number: int, numbers: _Numbers) -> Part:
+def _part(group: Group, number: int) -> dict[str, Any]:
+    """One group of rows, and everything that the page shows of it."""
     rows = group.rows
-    spent = spending.spending(rows)
-    scatter = points.scatter(rows, f"scatter-{number}")
-    if group.pairs:
-        numbers.pairs[str(number)] = pairs.packed(group)
-    if scatter:
-        numbers.choosers[scatter[0].id] = scatter[1]
-    return Part(
-        number=number,
-        group=group,
-        grid=grid(rows, number),
-        reach=reach_of(group),
-        scatter=scatter[0] if scatter else None,
-        time=bars.time(rows, f"time-{number}"),
-        memory=bars.memory(rows, f"memory-{number}"),
-        tasks=heat.tasks(rows),
-        ledger=bars.ledger(rows, spent, f"ledger-{number}") if spent else None,
-        spending=spent,
-        changes=draws.changes(rows, f"changes-{number}"),
-    )
+    return {
+        "number": number,
+        "group": group,
+        "grid": tables.grid(rows, number),
+        "reach": reach_of(group),
+        "scatter": points.scatter(rows, f"scatter-{number}"),
+        "time": bars.time(rows, f"time-{number}"),
+        "memory": bars.memory(rows, f"memory-{number}"),
+        "tasks": tables.tasks(rows),
+        "ledger": bars.ledger(rows, f"ledger-{number}"),
+        "spending": tables.spending(rows),
+        "changes": tuning.changes(rows, f"changes-{number}"),
+    }
 
 
 def embedded(value: Any) -> str:
@@ -129,21 +114,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"general": general, "drawn": tuning.drawn, "score": tuning.score}
-    environment.globals |= {"measured": columns.measured, "tuning": bars.TUNING}
-    return environment.get_template("page.html")
 
 
 def _policy(scripts: list[str]) -> str:
@@ -165,9 +135,8 @@ def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, from the package that also draws the
     picture for Markdown.
     """
-    import altair
     import vl_convert
 
-    version = "_".join(altair.SCHEMA_VERSION.split(".")[:2])
+    version = vl_convert.get_vegalite_versions()[-1]
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
     return "(()=>{" + bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--") + "\n})()"

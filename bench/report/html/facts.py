@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -12,15 +11,6 @@ from bench.analysis import Analysis
 from bench.analysis.rows import Row
 from bench.analysis.words import amount
 from bench.records.schema import BASE
-
-
-@dataclass(frozen=True)
-class Note:
-    """A recipe: its family and settings."""
-
-    recipe: str
-    family: str
-    settings: str
 
 
 def suite(analysis: Analysis) -> dict[str, Any]:
@@ -70,23 +60,20 @@ def _budgets(rows: list[Row]) -> str:
     return " or ".join(dict.fromkeys(f"{amount(size)} {currency}" for currency, size in known))
 
 
-def notes(analysis: Analysis, given: dict[str, Any]) -> list[Note]:
-    """Every recipe with its settings: as the suite resolves them, or as the search chose them."""
+def notes(analysis: Analysis, given: dict[str, Any]) -> list[dict[str, str]]:
+    """Every recipe with its family and settings: as the suite resolves them, or as the search chose
+    them.
+    """
     entries = [e for e in given.get("methods") or [] if isinstance(e, dict) and "as" in e]
     written = {e["as"]: _flow({k: v for k, v in e.items() if k != "as"}) for e in entries}
     chosen = {
         t.recipe: f"as {t.recipe}, with {_flow(t.drawn)}" for t in analysis.trials if t.chosen
     }
-    rows = {row.recipe: row for row in analysis.rows if row.recipe != BASE}
-    made = [
-        Note(
-            row.recipe,
-            row.family,
-            (chosen.get(row.tuned_from) if row.tuned_from else written.get(row.recipe)) or "",
-        )
-        for row in rows.values()
-    ]
-    return made if any(note.family or note.settings for note in made) else []
+    made = []
+    for row in {row.recipe: row for row in analysis.rows if row.recipe != BASE}.values():
+        told = chosen.get(row.tuned_from) if row.tuned_from else written.get(row.recipe)
+        made.append({"recipe": row.recipe, "family": row.family, "settings": told or ""})
+    return made if any(note["family"] or note["settings"] for note in made) else []
 
 
 def _flow(settings: dict[str, Any]) -> str:

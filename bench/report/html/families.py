@@ -51,6 +51,10 @@ def colour(name: str) -> str:
     return special.get(name) or f"var(--family-{_place(name) + 1})"
 
 
+def colour_of(row: Row) -> str:
+    return colour(family(row))
+
+
 def shape(name: str) -> str:
     return {BASE: RING, UNKNOWN: CIRCLE}.get(name) or SHAPES[_place(name)]
 

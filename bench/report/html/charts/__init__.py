@@ -1,4 +1,5 @@
-"""Charts as Vega-Lite, made by Altair; the page draws them.
+"""Charts as Vega-Lite: a template each in `templates/charts/`, filled with numbers; the page draws
+them.
 
 Colours are CSS variables, so that a chart follows the page's theme, and looks right on paper,
 without being drawn anew.
@@ -6,16 +7,12 @@ without being drawn anew.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ASSETS = Path(__file__).parent.parent / "assets"
-LABELS = "labels"
-"""The parameter that says how wide a recipe's name beside an axis may be, in pixels: the page sets
-it to fit the window.
-"""
-WIDE = 230
+from bench.report.template import filled
+
 SQUARE = "M-1,-1H1V1H-1Z"
 
 
@@ -38,27 +35,10 @@ class Chart:
     title: str = ""
     """Shown above it, where it is one of many."""
     legend: tuple[Key, ...] = ()
+    choices: dict[str, Any] | None = None
+    """The numbers behind it, where the reader chooses what its axes show."""
 
 
-def plain(chart: Any) -> dict[str, Any]:
-    """The specification alone: Altair's own look and schema address left out, the page has its own
-    look.
-    """
-    spec: dict[str, Any] = chart.to_dict(validate=True)
-    for key in ("config", "$schema"):
-        spec.pop(key, None)
-    return spec
-
-
-def names() -> Any:
-    """The axis of recipes: their names, cut where there is no room."""
-    import altair as alt
-
-    return alt.Axis(labelLimit=alt.ExprRef(LABELS), grid=False)
-
-
-def limit() -> Any:
-    """What `names` asks for."""
-    import altair as alt
-
-    return alt.param(name=LABELS, value=WIDE)
+def vega(template: str, **given: Any) -> dict[str, Any]:
+    """The specification that a template makes of what is given."""
+    return json.loads(filled("bench.report.html", f"charts/{template}.json", **given))

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.analysis import columns
 from bench.analysis.columns import Column
 from bench.analysis.rows import Row
 from bench.records.schema import BASE
-from bench.report.html.charts import Chart, Key, plain
+from bench.report.html.charts import Chart, Key, vega
 from bench.report.html.families import colour, families, family, shape
 
 
-def scatter(rows: list[Row], id: str) -> tuple[Chart, dict[str, Any]] | None:
+def scatter(rows: list[Row], id: str) -> Chart | None:
     """A chart whose axes the reader chooses, and the numbers for it."""
     rows = [row for row in rows if row.means]
     shown = [c for c in columns.measured(rows) if sum(c.name in row.means for row in rows) > 1]
     if len(rows) < 2 or len(shown) < 2:
         return None
-    numbers = {
+    choices = {
         "metrics": [
-            {"name": c.name, "title": c.title_and_unit, "axis": c.axis, "task": c.task}
-            | {"better": c.better}
+            {
+                "name": c.name,
+                "title": c.title_and_unit,
+                "axis": c.axis,
+                "task": c.task,
+                "better": c.better,
+            }
             for c in shown
         ],
         "points": [
-            {"recipe": row.recipe, "family": family(row)}
-            | {"values": {c.name: _value(row, c) for c in shown if c.name in row.means}}
+            {
+                "recipe": row.recipe,
+                "family": family(row),
+                "values": {c.name: _value(row, c) for c in shown if c.name in row.means},
+            }
             for row in rows
         ],
     }
     alt = "Scatter plot of two measurements chosen above; the table holds the same numbers."
-    return Chart(id, spec([], families(rows), "@x", "@y"), alt, legend=_legend(rows)), numbers
+    several = len(set(families(rows)) - {BASE}) > 1
+    legend = keys(rows) if several else ()
+    return Chart(id, spec([], rows, "@x", "@y"), alt, legend=legend, choices=choices)
 
 
 def _value(row: Row, column: Column) -> list[Any]:
@@ -56,50 +66,15 @@ def points(rows: Iterable[Row], x: Column, y: Column) -> list[dict[str, Any]]:
     return [{"front": False} | point for point in made]
 
 
-def _legend(rows: list[Row]) -> tuple[Key, ...]:
-    """The families, where there is more than one."""
-    found = families(rows)
-    if len(found) - (BASE in found) < 2:
-        return ()
-    return tuple(Key(name, colour(name), shape(name)) for name in found)
-
-
 def spec(
-    points: list[dict[str, Any]], domain: list[str], x_title: str, y_title: str
+    points: list[dict[str, Any]], rows: list[Row], x: str, y: str, names: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    """Intervals below, then the front's staircase, then the points."""
-    import altair as alt
+    """The chart of such points, with the titles of its axes, and names where no browser puts them
+    there.
+    """
+    return vega("points", points=points, keys=keys(rows), x_title=x, y_title=y, names=names)
 
-    scale = alt.Scale(nice=False, zero=False, padding=24)
-    x = alt.X("x:Q", title=x_title, scale=scale, axis=alt.Axis(labelBound=True))
-    y = alt.Y("y:Q", title=y_title, scale=scale)
-    colours, shapes = (
-        alt.Scale(domain=domain, range=[of(name) for name in domain]) for of in (colour, shape)
-    )
-    coloured = alt.Color("family:N", scale=colours, legend=None)
-    tooltip = [
-        alt.Tooltip("recipe:N"),
-        alt.Tooltip("family:N"),
-        alt.Tooltip("ty:N", title=y_title.partition(" (")[0]),
-        alt.Tooltip("tx:N", title=x_title.partition(" (")[0]),
-    ]
-    data = alt.Chart(alt.Data(values=points))
-    rule = data.mark_rule(opacity=0.4)
-    front = data.transform_filter("datum.front").mark_line(
-        interpolate="step-after", strokeDash=[2, 3], strokeWidth=1.25, color="var(--muted)"
-    )
-    layers = [
-        rule.encode(x=alt.X("x1:Q"), x2="x2:Q", y=y, color=coloured),
-        rule.encode(x=x, y=alt.Y("y1:Q"), y2="y2:Q", color=coloured),
-        front.encode(x=x, y=y, order="x:Q").properties(name="front"),
-        data.mark_point(filled=True, size=80, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            color=coloured,
-            shape=alt.Shape("family:N", scale=shapes, legend=None),
-            tooltip=tooltip,
-        )
-        .properties(name="points"),
-    ]
-    return plain(alt.layer(*layers).properties(width="container", height=420))
+
+def keys(rows: list[Row]) -> tuple[Key, ...]:
+    """What stands for each family."""
+    return tuple(Key(name, colour(name), shape(name)) for name in families(rows))
