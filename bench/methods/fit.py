@@ -32,7 +32,9 @@ def gradient(
         rows = session.rows_at_once
         begun = _Bookmark(session) if session.micro == "auto" else None
         try:
-            return backward(batch, session.batch_size // rows, loss_of, optimizer)
+            loss = backward(batch, session.batch_size // rows, loss_of, optimizer)
+            session.log.micro = rows if begun else None
+            return loss
         except (RuntimeError, MemoryError) as error:
             if begun is None or rows == 1 or not resources.ran_out_of_memory(error):
                 raise

@@ -37,6 +37,7 @@ from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP, anneal
 from bench.models.artifact import save_model
 from bench.models.judge import Judge
+from bench.models.precision import in_float32
 from bench.models.start import Start, load_scorer, load_start
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
@@ -206,10 +207,11 @@ class Session:
         return self._account.progress
 
     def optimizer(self, model: torch.nn.Module, lr: float) -> AdamW:
-        """AdamW without weight decay over everything in the model that requires a gradient; fused
-        on a GPU.
+        """AdamW without weight decay over everything in the model that requires a gradient, in
+        float32; fused on a GPU.
         """
         trained = [p for p in model.parameters() if p.requires_grad]
+        in_float32(trained)
         fused = self.device.type == "cuda" or None
         return AdamW(trained, lr=lr, weight_decay=0.0, fused=fused)
 

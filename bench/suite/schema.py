@@ -38,6 +38,13 @@ def _as_seeds(value: Any) -> Any:
     return list(range(value)) if isinstance(value, int) and value > 0 else value
 
 
+def _as_micro(value: Any) -> Any:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if is_count or value in (None, "auto"):
+        return value
+    raise ValueError(f"give a number of sequences, or auto, not {value!r}")
+
+
 Amount = Annotated[
     float,
     BeforeValidator(_amount, json_schema_input_type=float | str),
@@ -90,7 +97,9 @@ class BatchSpec(Strict):
     max_length: int = Field(
         default=512, gt=1, description="tokens per sequence; longer prompts lose their start"
     )
-    micro: Annotated[int, Field(gt=0)] | Literal["auto"] | None = Field(
+    micro: Annotated[
+        Annotated[int, Field(gt=0)] | Literal["auto"] | None, BeforeValidator(_as_micro)
+    ] = Field(
         default=None,
         description=(
             "sequences that pass the model at once; it must divide size [default: size]. auto"
