@@ -111,6 +111,7 @@ class Meter:
         spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
         spend.samples += rows if learning else 0
         self.account.ledger.learning_passes += learning
+        self.account.ledger.charged(inputs.device)
         self._state = self._gradients()
         if self._state not in self._rates:
             self._probe = Probe(self._positions, rows)

@@ -78,7 +78,7 @@ class RunLog:
             return
         import torch
 
-        values = torch.stack([loss for _, loss in unread]).tolist()
+        values = torch.stack([loss for _, loss in unread]).cpu().tolist()  # one copy for all
         for (step, _), loss in zip(unread, values, strict=True):
             self.losses.append(loss)
             if not math.isfinite(loss):

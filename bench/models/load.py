@@ -26,6 +26,7 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
             use_safetensors=True,
             trust_remote_code=spec.trust_remote_code,
             attn_implementation=spec.attention,
+            device_map=_directly(device),
         )
         return model.to(device)  # pyright: ignore[reportArgumentType]
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
@@ -56,8 +57,14 @@ def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pr
         use_safetensors=True,
         trust_remote_code=spec.trust_remote_code,
         attn_implementation=spec.attention,
+        device_map=_directly(device),
     )
     return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def _directly(device: torch.device) -> dict[str, torch.device] | None:
+    """What makes transformers read weights straight to a GPU, not by way of the CPU's memory."""
+    return {"": device} if device.type == "cuda" else None
 
 
 def attention_obstacle(name: str | None) -> str | None:
