@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from peft import PeftModelForCausalLM, PrefixTuningConfig, PromptTuningConfig
 from transformers import PreTrainedModel
 
-from bench.data.tasks import Task, read_lm_eval_yaml
+from bench.data.lm_eval_yaml import read_lm_eval_yaml
+from bench.data.tasks import Task
 from bench.errors import UserError
 from bench.evaluation.drift import drift
 from bench.evaluation.lm_eval import open_model, score
@@ -136,7 +137,7 @@ def test_a_multiple_choice_task_of_ones_own(tmp_path: Path) -> None:
     )
     model = _tiny(0.12)
     lm = open_model(model, TOKENIZER, 4, CPU)
-    found = score(lm, Task("pick", {}, read_lm_eval_yaml(tmp_path / "task.yaml"), ""), "test")[0]
+    found = score(lm, Task("pick", {}, read_lm_eval_yaml(tmp_path / "task.yaml")[0], ""), "test")[0]
 
     def likelihood(prompt: str, answer: str) -> float:
         start = len(TOKENIZER(prompt)["input_ids"])

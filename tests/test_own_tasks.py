@@ -112,7 +112,8 @@ def test_the_schema_takes_a_file_of_tasks(bench: Bench) -> None:
 def _rows(tmp_path: Path, **source: str) -> list[dict[str, Any]]:
     rows = [{"q": "one", "choices": ["a", "b"], "answer": 1}, {"q": "", "choices": [], "answer": 0}]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    spec = {"ranking": {"path": "json", "data_files": "rows.jsonl", **source}}
+    files = {"train": "rows.jsonl", "validation": "rows.jsonl"}
+    spec = {"ranking": {"path": "json", "data_files": files, **source}}
     task = find_task("mine", {"mine": TaskSpec.model_validate(spec)}, tmp_path)
     return [dict(row) for row in task.load(Format.RANKING, "train")]
 
@@ -127,7 +128,7 @@ def test_templates_may_be_jinja_as_in_lm_eval(tmp_path: Path) -> None:
     ("prompt", "told"),
     [
         ("{question}", "no column 'question'; it has q, choices, answer"),
-        ("{{question}}", "'question' is undefined; the data has q, choices, answer"),
+        ("{{question}}", "no column 'question'; it has q, choices, answer"),
         ("{{q", "is not Jinja"),
         ("{choices[answer]}", "Double braces hold Jinja"),
     ],

@@ -403,9 +403,8 @@ def test_the_fingerprint_follows_the_function_and_nothing_else(tmp_path: Path) -
 def test_rows_keep_what_a_function_may_ask_for(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "bonus": 3, "completion": "b"}\n')
     (tmp_path / "rewards.py").write_text(FUNCTIONS)
-    data: Any = {
-        "prompt-only": {"path": "json", "data_files": "rows.jsonl", "prompt": "Q: {prompt}"}
-    }
+    files = {"train": "rows.jsonl", "validation": "rows.jsonl"}
+    data: Any = {"prompt-only": {"path": "json", "data_files": files, "prompt": "Q: {prompt}"}}
 
     def columns(reward: Any) -> Any:
         spec = TaskSpec.model_validate(data | {"reward": reward})

@@ -99,7 +99,9 @@ class Watcher:
 
 def minutes(seconds: float) -> str:
     """A duration, roughly."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _named(run: Run) -> str:

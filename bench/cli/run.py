@@ -21,13 +21,16 @@ def run(
     from bench import report
     from bench.cli import progress, show_analysis
     from bench.execution.executors.local import slots
-    from bench.execution.run_suite import run_suite
+    from bench.execution.run_suite import checked, run_suite
     from bench.records.store import Store
     from bench.suite.file import load
+    from bench.suite.yaml_file import read
 
     voice = "json" if as_json else "quiet" if quiet else "full"
     loaded = load(suite)
     devices, store = slots(jobs), Store(results / loaded.suite)
+    for warning in checked(loaded, devices, store, lambda: read(suite)):
+        typer.echo(f"Warning: {warning}", err=True)
     try:
         run_suite(
             loaded,
@@ -65,13 +68,17 @@ def plan(
     from bench.execution.executors.local import slots
     from bench.execution.run_suite import hear, known_runs, missing_runs
     from bench.records.store import Store
+    from bench.suite.checks import check
     from bench.suite.file import load, resolved
     from bench.suite.forecast import Forecast
     from bench.suite.obstacles import obstacles
     from bench.suite.plan import runs_to_come
     from bench.suite.probe import probe
+    from bench.suite.yaml_file import read
 
     loaded = load(suite)
+    data = check(loaded)
+    data.refuse(read(suite), to_run=False)
     devices, store = slots(jobs), Store(results / loaded.suite)
     runs = known_runs(loaded, devices, store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
@@ -88,6 +95,7 @@ def plan(
             forecast,
             len(devices),
             obstacles(loaded),
+            data,
             resolved(loaded),
         ),
         as_json,

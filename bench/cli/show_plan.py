@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.progress import minutes, purpose
+from bench.suite.checks import Report
 from bench.suite.forecast import Forecast, Seconds
 from bench.suite.plan import Run
 from bench.suite.probe import Probe
@@ -32,6 +33,7 @@ class Plan:
     at_once: int
     obstacles: dict[str, str]
     """Why rows will be skipped, by label."""
+    data: Report
     suite: str
     """YAML, all defaults resolved."""
 
@@ -56,6 +58,11 @@ def show(plan: Plan, as_json: bool) -> None:
     for recipe, reason in plan.obstacles.items():
         told = f"{escape(recipe)} will be skipped: {escape(reason)}"
         console.print(told, soft_wrap=True)
+    console.print("Data", style="bold")
+    for line in plan.data.notes():
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+    for warning in plan.data.warnings():
+        console.print(f"  Warning: {warning}", soft_wrap=True, markup=False)
     if plan.to_come:
         console.print(f"{plan.to_come} more runs follow from the trials: the tuned rows.")
     cost = plan.probe
@@ -103,6 +110,7 @@ def _data(plan: Plan) -> dict[str, object]:
         "runs": runs,
         "to_come": plan.to_come,
         "obstacles": plan.obstacles,
+        "data": plan.data.data(),
         "estimate": estimate,
         "suite": plan.suite,
     }

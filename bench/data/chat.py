@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.data.formats import Format
-from bench.errors import UserError
+from bench.data.formats import COLUMNS, Format
+from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
+ASKING = ("user", "tool")
+REPLIES = ("completion", "chosen", "rejected", "completions")
+NEEDS_CHAT = "holds conversations, which need a chat template: add chat: true to the suite"
 Turn = dict[str, Any]
 
 
@@ -68,15 +71,33 @@ def is_turns(cell: Any) -> bool:
     return isinstance(cell, list) and bool(cell) and isinstance(cell[0], Mapping)
 
 
-def mistake(turns: Sequence[Any]) -> str | None:
+def mistake(turns: Any) -> str | None:
     """What is wrong with a list of turns, or None."""
+    if not isinstance(turns, list):
+        return f"a conversation is a list of turns, not {type(turns).__name__}"
+    if not turns:
+        return "the conversation has no turns"
     for number, turn in enumerate(turns, 1):
-        if not isinstance(turn, Mapping) or "role" not in turn:
-            return f'turn {number} is no {{"role": …, "content": …}}'
-        if turn["role"] not in ROLES:
-            return f"turn {number} has the role {turn['role']!r}; roles are {', '.join(ROLES)}"
+        if not isinstance(turn, Mapping):
+            return f'turn {number} is {turn!r:.60}, not {{"role": …, "content": …}}'
+        role = turn.get("role")
+        if role not in ROLES:
+            hint = nearest(str(role), ROLES)
+            return f"turn {number} has the role {role!r}{hint} (roles: {', '.join(ROLES)})"
         if not isinstance(turn.get("content"), str) and not turn.get("tool_calls"):
-            return f"turn {number} has no text as its content"
+            return f"turn {number} ({role}) has no text as its content"
+    return None
+
+
+def misplaced(column: str, turns: Sequence[Turn]) -> str | None:
+    """Why turns that are well cannot stand in a column of a format, or None."""
+    roles = [turn["role"] for turn in turns]
+    if column in REPLIES and "assistant" not in roles:
+        return "there is no turn of the assistant"
+    if column == "prompt" and not roles:
+        return "there is no turn before the assistant's first"
+    if column == "prompt" and roles[-1] not in ASKING:
+        return f"it must end with a turn of {' or '.join(ASKING)}, and ends with {roles[-1]}"
     return None
 
 
@@ -93,14 +114,18 @@ def spread(row: Mapping[str, Any], format: Format) -> dict[str, Any]:
         return found
     if format == Format.LANGUAGE_MODELING:
         return {"text": messages} | found
-    first = next((i for i, t in enumerate(messages) if t["role"] == "assistant"), len(messages))
+    first = next((i for i, t in enumerate(messages) if t.get("role") == "assistant"), len(messages))
     said = messages[first:]
-    answer = {"answer": said[0]["content"]} if said and format == Format.PROMPT_ONLY else {}
+    answer: dict[str, Any] = {}
+    if format == Format.PROMPT_ONLY:
+        answer = {"answer": said[0].get("content") if said else None}
     return {"prompt": messages[:first], "completion": said} | answer | found
 
 
 def _without_shared_start(chosen: Any, rejected: Any) -> dict[str, Any]:
     """As TRL's `extract_prompt`: what both begin with is the prompt."""
+    if chosen is None or rejected is None:
+        return {"prompt": ""}
     end = shared_length(chosen, rejected)
     if isinstance(chosen, str) and chosen[:end].endswith(" "):
         end -= 1  # the space belongs to the completion's first word
@@ -118,19 +143,23 @@ def settled(data: Dataset, task: str, format: Format, chat: ChatSpec | None) -> 
     continue stays plain.
     """
     if chat is None:
-        first = data[0] if len(data) else {}
-        talking = [name for name, cell in first.items() if is_turns(cell) or _is_several(cell)]
-        if talking := [name for name in talking if name != "tools"]:
-            raise UserError(
-                f"task {task}, {format}: {talking[0]} holds conversations, which need a chat"
-                " template: add chat: true to the suite"
-            )
+        if column := talking(data[0] if len(data) else {}, format):
+            raise UserError(f"task {task}, {format}: {column} {NEEDS_CHAT}")
         return data
     return data.map(
-        lambda row: {name: _in_turns(name, cell, chat) for name, cell in row.items()},
-        load_from_cache_file=False,
-        keep_in_memory=True,
+        lambda row: in_turns(row, chat), load_from_cache_file=False, keep_in_memory=True
     )
+
+
+def talking(row: Mapping[str, Any], format: Format) -> str | None:
+    """The first column that holds conversations, or None."""
+    cells = ((name, row.get(name)) for name in COLUMNS[format])
+    return next((name for name, cell in cells if is_turns(cell) or _is_several(cell)), None)
+
+
+def in_turns(row: Mapping[str, Any], chat: ChatSpec) -> dict[str, Any]:
+    """A row as turns of a conversation. Text to continue stays plain."""
+    return {name: _in_turns(name, cell, chat) for name, cell in row.items()}
 
 
 def _is_several(cell: Any) -> bool:

@@ -75,21 +75,34 @@ def _spans(
 def _rendered(
     conversation: Conversation, tokenizer: PreTrainedTokenizerBase, asks: bool, **more: Any
 ) -> Any:
-    _template(tokenizer, conversation)
-    return tokenizer.apply_chat_template(
-        list(conversation.turns),
-        tools=list(conversation.tools) or None,
-        add_generation_prompt=asks,
-        tokenize=True,
-        return_dict=True,
-        **more,
-    )
+    from jinja2 import TemplateError
+
+    has_template(tokenizer)
+    try:
+        return tokenizer.apply_chat_template(
+            list(conversation.turns),
+            tools=list(conversation.tools) or None,
+            add_generation_prompt=asks,
+            tokenize=True,
+            return_dict=True,
+            **more,
+        )
+    except TemplateError as error:
+        begins = f"{conversation.turns[0]!r:.100}"
+        raise UserError(
+            f"the chat template refuses the conversation that begins {begins}: {error}"
+        ) from None
 
 
-def _template(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> str:
+def has_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """A `UserError` where a tokenizer has no chat template."""
     if not tokenizer.chat_template:
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path} has no chat template: take an instruct"
             " model, or give one as chat: {template: file.jinja}"
         )
+
+
+def _template(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> str:
+    has_template(tokenizer)
     return tokenizer.get_chat_template(None, list(conversation.tools) or None)

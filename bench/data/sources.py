@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.data import raw
 from bench.data.chat import spread
 from bench.data.formats import COLUMNS, Format
-from bench.data.templates import evaluated, filled, no_column
+from bench.data.raw import Origin, Split, each_file
+from bench.data.templates import NoColumn, evaluated, filled
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
     from bench.data.rewards.reward import Reward
 
-Split = Literal["train", "validation"]
+LISTED = ("completions", "scores", "label")  # never text, and so made by expressions
+Row = dict[str, Any]
 
 
 class SourceSpec(BaseModel):
@@ -45,7 +48,10 @@ class SourceSpec(BaseModel):
         default=None, description="files, relative to the suite file"
     )
     split: str = Field(default="train", description="the split to train on")
-    validation_split: str = Field(default="validation", description="the split to select on")
+    validation_split: str = Field(
+        default="validation",
+        description="the split to select on; where there is none, training rows are held out",
+    )
     where: str | None = Field(
         default=None,
         exclude_if=lambda value: value is None,  # a key that came later must not change older ids
@@ -67,18 +73,67 @@ class SourceSpec(BaseModel):
         default=None, description="column or expression with a list of scores"
     )
 
-    def files(self, folder: Path) -> list[Path]:
-        """The local data files, which need not exist."""
-        given = self.data_files or []
-        groups = list(given.values()) if isinstance(given, dict) else [given]
-        names = [
-            name for group in groups for name in ([group] if isinstance(group, str) else group)
-        ]
-        return [folder / name for name in names if "://" not in name]
-
     def seen_from(self, place: str) -> SourceSpec:
         """The same source for a reader who has to take the relative way `place` to its folder."""
-        return self.model_copy(update={"data_files": _seen_from(place, self.data_files)})
+        moved = each_file(self.data_files, lambda name: relocated(place, name))
+        return self.model_copy(update={"data_files": moved})
+
+    def origin(self, folder: Path) -> Origin:
+        """What is loaded; relative files start at `folder`."""
+        return raw.origin(
+            self.path, self.name, self.revision, self.data_dir, self.data_files, folder
+        )
+
+    def holds_out(self, origin: Origin) -> bool:
+        """Whether training rows stand in for validation rows, as the data has none and the suite
+        names none.
+        """
+        named = "validation_split" in self.model_fields_set
+        return not named and self.validation_split not in raw.splits(origin)
+
+
+def relocated(place: str, name: str) -> str:
+    """The name of a file from where `place` leads to the folder that it is relative to."""
+    return os.path.normpath(Path(place) / name)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one split of a source, before they have the columns of a format."""
+
+    origin: Origin
+    named: str
+    """The split of the data that holds them."""
+    numbers: Sequence[int]
+    """Which rows of that split they are."""
+    held_out: bool
+    """Whether the data has no validation rows, so that some training rows are held out."""
+
+    @property
+    def rows(self) -> Dataset:
+        return raw.rows(self.origin, self.named).select(self.numbers)
+
+    def place(self, row: int) -> str:
+        """Where a row (from 0) stands, for people: "data/train.jsonl, line 8"."""
+        return self.origin.place(self.named, self.numbers[row])
+
+
+def read(source: SourceSpec, folder: Path, split: Split) -> Part:
+    """The rows of a split; `BadData` where they cannot be read. Where there is no validation split,
+    a tenth of the training rows is held out for it.
+
+    What `where` leaves out is gone before: it is neither held out nor trained on. The division goes
+    by the content of the raw row, so every format has the same rows on the same side.
+    """
+    origin = source.origin(folder)
+    held_out = source.holds_out(origin)
+    if held_out:
+        division = raw.division(origin, source.split, source.where)
+        numbers = division.kept if split == "train" else division.held
+        return Part(origin, source.split, numbers, held_out)
+    key = "split" if split == "train" else "validation_split"
+    named = getattr(source, key)
+    return Part(origin, named, raw.numbers(origin, named, source.where, key), held_out)
 
 
 def loader(
@@ -90,106 +145,56 @@ def loader(
     """
 
     def load(split: Split) -> Dataset:
-        import datasets
+        def shape(row: Row) -> Row:
+            return shaped(row, format, source, reward)
 
-        datasets.disable_progress_bars()
-        given = source.data_files
-        located = _located(given, folder) if given is not None else None
-        data = datasets.load_dataset(
-            source.path,
-            name=source.name,
-            revision=source.revision,
-            data_dir=source.data_dir,
-            data_files=located,
-            split=source.split if split == "train" else source.validation_split,
-        )
-        assert isinstance(data, datasets.Dataset)
-        if source.where is not None:
-            data = data.filter(
-                lambda row: _keeps(row, task, format, source),
+        try:
+            data = read(source, folder, split).rows
+            return data.map(
+                shape,
+                remove_columns=data.column_names,
                 load_from_cache_file=False,
                 keep_in_memory=True,
             )
-
-        def shape(row: dict[str, Any]) -> dict[str, Any]:
-            row = row if source.prompt else spread(row, format)
-            extra = _extra(row) if reward and reward.needs_columns else {}
-            columns = _columns(row, format, source, reward)
-            return {**extra, **_shaped(row, task, format, source, columns)}
-
-        return data.map(
-            shape,
-            remove_columns=data.column_names,
-            load_from_cache_file=False,
-            keep_in_memory=True,
-        )
+        except UserError as error:
+            raise UserError(f"task {task}, {format}: {error}") from error.__cause__
 
     return load
 
 
-def relocated(place: str, name: str) -> str:
-    """The name of a file from where `place` leads to the folder that it is relative to."""
-    return name if "://" in name else os.path.normpath(Path(place) / name)
+class BadCell(UserError):
+    """A row does not give what a column of the format needs."""
+
+    def __init__(self, column: str, what: str, everywhere: bool = False) -> None:
+        super().__init__(what)
+        self.column = column
+        self.everywhere = everywhere
+        """Whether no other row can give it either."""
 
 
-def _seen_from(place: str, files: Any) -> Any:
-    if isinstance(files, dict):
-        return {split: _seen_from(place, group) for split, group in files.items()}
-    if isinstance(files, list):
-        return [_seen_from(place, name) for name in files]
-    return files and relocated(place, files)
+def shaped(row: Row, format: Format, source: SourceSpec, reward: Reward | None = None) -> Row:
+    """A raw row in the columns of a format, with its tools and with what the reward asks for.
+    `BadCell` where it does not have what is needed.
+    """
+    row = row if source.prompt else spread(row, format)
+    made = {"tools": row["tools"]} if row.get("tools") else {}
+    if reward is not None and reward.needs_columns:  # as TRL does, all but what is generated
+        made = {k: v for k, v in row.items() if k not in ("completion", "completion_ids")} | made
+    for column in COLUMNS[format]:
+        needless = column == "answer" and reward is not None and not reward.needs_answer
+        if needless and source.answer is None and "answer" not in row:
+            continue
+        try:
+            made[column] = _cell(row, column, getattr(source, column))
+        except UserError as error:
+            raise BadCell(column, str(error), isinstance(error, NoColumn)) from None
+    return made
 
 
-def _located(files: str | list[str] | dict[str, str | list[str]], folder: Path) -> Any:
-    if isinstance(files, dict):
-        return {split: _located(group, folder) for split, group in files.items()}
-    if isinstance(files, list):
-        return [_located(name, folder) for name in files]
-    return files if "://" in files else str((folder / files).resolve())
-
-
-def _keeps(row: dict[str, Any], task: str, format: Format, source: SourceSpec) -> bool:
-    assert source.where is not None
-    with _told_where(task, format):
-        return bool(evaluated(source.where, row))
-
-
-def _extra(row: dict[str, Any]) -> dict[str, Any]:
-    """What a reward function is handed beside prompts and completions, as TRL does."""
-    return {key: value for key, value in row.items() if key not in ("completion", "completion_ids")}
-
-
-def _columns(
-    row: dict[str, Any], format: Format, source: SourceSpec, reward: Reward | None
-) -> tuple[str, ...]:
-    """The format's columns; without an answer where no reward needs it and the data has none."""
-    unneeded = reward is not None and not reward.needs_answer
-    if unneeded and source.answer is None and "answer" not in row:
-        return tuple(column for column in COLUMNS[format] if column != "answer")
-    return COLUMNS[format]
-
-
-def _shaped(
-    row: dict[str, Any], task: str, format: Format, source: SourceSpec, columns: tuple[str, ...]
-) -> dict[str, Any]:
-    shaped = {"tools": row["tools"]} if row.get("tools") else {}
-    with _told_where(task, format):
-        for column in columns:
-            template = getattr(source, column)
-            if template is None and column not in row:
-                raise no_column(column, row)
-            if template is None:
-                shaped[column] = row[column]
-            elif column in ("completions", "scores", "label"):
-                shaped[column] = evaluated(template, row)
-            else:
-                shaped[column] = filled(template, row)
-    return shaped
-
-
-@contextmanager
-def _told_where(task: str, format: Format) -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"task {task}, {format}: {error}") from None
+def _cell(row: Row, column: str, template: str | None) -> Any:
+    if template is not None:
+        return evaluated(template, row) if column in LISTED else filled(template, row)
+    if column in row:
+        return row[column]
+    given = "COLUMN" if column in LISTED else '"{COLUMN}"'
+    raise NoColumn(column, row, f" (say which one to use: {column}: {given})")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.data.chat import ChatSpec, settled
 from bench.data.formats import Format
+from bench.data.lm_eval_yaml import NoFile, read_lm_eval_yaml
 from bench.data.rewards.reward import EXACT, KINDS, Reward, RewardTerms
 from bench.data.sources import SourceSpec, Split, loader, relocated
 from bench.entry_points import Offer, offers
@@ -111,10 +110,6 @@ class Task:
         return settled(self.loaders[format](split), self.name, format, self.chat)
 
 
-class NoFile(UserError):
-    """A file of data that a task names does not exist."""
-
-
 class UnknownTask(UserError):
     """A package has no task of that name."""
 
@@ -166,7 +161,7 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
     reward = spec.reward_of(folder)
     digest = hashlib.sha256(spec.model_dump_json().encode())
     for source in spec.sources().values():
-        for file in source.files(folder):
+        for file in source.origin(folder).all_files():
             if not file.is_file():
                 raise NoFile(f"task {name}: there is no data file {file}")
             digest.update(file.read_bytes())
@@ -174,52 +169,10 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
         digest.update(content)
     evaluation: str | dict[str, Any] | None = spec.evaluate
     if spec.evaluate is not None and spec.evaluate.endswith(YAML):
-        evaluation, content = _lm_eval_yaml(folder / spec.evaluate)
+        evaluation, content = read_lm_eval_yaml(folder / spec.evaluate)
         digest.update(content)
     loaders = {
         f: loader(name, f, source, folder, reward if f == Format.PROMPT_ONLY else None)
         for f, source in spec.sources().items()
     }
     return Task(name, loaders, evaluation, digest.hexdigest()[:16], spec.items, reward)
-
-
-def _as_text(value: Any) -> str:
-    """What stands for a value that JSON does not know: for a `!function`, its name and its file."""
-    if not inspect.isfunction(value):
-        return str(value)
-    return f"{value.__qualname__} of {Path(inspect.getfile(value)).read_text(encoding='utf-8')}"
-
-
-def read_lm_eval_yaml(file: Path) -> dict[str, Any]:
-    """An lm-eval task file, its own relative data files resolved against its folder."""
-    return _lm_eval_yaml(file)[0]
-
-
-def _lm_eval_yaml(file: Path) -> tuple[dict[str, Any], bytes]:
-    """The same, and what the file says and reads, wherever it lies."""
-    if not file.is_file():
-        raise UserError(f"there is no lm-eval task file {file}")
-
-    # its public functions would read relative files from the working folder
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    config = dict(load_yaml(file))
-    content = json.dumps(config, sort_keys=True, default=_as_text).encode()
-    files = (config.get("dataset_kwargs") or {}).get("data_files")
-    if isinstance(files, dict):
-        located = {split: _located(group, file) for split, group in files.items()}
-        config["dataset_kwargs"] = {**config["dataset_kwargs"], "data_files": located}
-        for group in located.values():
-            for path in [group] if isinstance(group, str) else group:
-                content += hashlib.sha256(Path(path).read_bytes()).digest()
-    return config, content
-
-
-def _located(files: str | list[str], yaml_file: Path) -> str | list[str]:
-    """Absolute names of the data files of one split."""
-    if isinstance(files, list):
-        return [str(_located(name, yaml_file)) for name in files]
-    path = (yaml_file.parent / files).resolve()
-    if not path.is_file():
-        raise NoFile(f"{yaml_file}: there is no data file {path}")
-    return str(path)

@@ -4,15 +4,18 @@ lm-eval's task files.
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError
+from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
+
+UNDEFINED = re.compile(r"'(\w+)' is undefined")  # what Jinja says
 
 
 def filled(template: str, row: Mapping[str, Any]) -> Any:
@@ -24,14 +27,31 @@ def filled(template: str, row: Mapping[str, Any]) -> Any:
     if "{{" in template or "{%" in template:
         return _told(template, row, lambda: _environment().from_string(template).render(row))
     try:
-        return string.Formatter().vformat(template, (), row)
+        return _Cells().vformat(template, (), row)
     except KeyError as missing:
-        raise no_column(missing.args[0], row) from None
+        raise NoColumn(missing.args[0], row) from None
     except (IndexError, AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"the template {template!r} does not fit the data: {error}. Double braces hold Jinja,"
             " such as {{choices[answer]}}"
         ) from None
+
+
+class _Cells(string.Formatter):
+    """Shows text and numbers, and nothing that would look odd in a text."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        value, used = super().get_field(field_name, args, kwargs)
+        if isinstance(value, list | dict):
+            kind = "a list" if isinstance(value, list) else "an object"
+            raise UserError(f"{field_name} is {kind}, and a template shows text and numbers")
+        return _shown(value, field_name), used
+
+
+def _shown(value: Any, name: str = "the expression") -> Any:
+    if value is None:
+        raise UserError(f"{name} has no value, and the template shows one")
+    return value
 
 
 def evaluated(expression: str, row: Mapping[str, Any]) -> Any:
@@ -43,8 +63,12 @@ def evaluated(expression: str, row: Mapping[str, Any]) -> Any:
     return _told(expression, row, lambda: _defined(_compiled(expression)(row)))
 
 
-def no_column(name: str, row: Mapping[str, Any]) -> UserError:
-    return UserError(f"the data has no column {name!r}; it has {', '.join(row)}")
+class NoColumn(UserError):
+    """The data has no column of a name, in any row."""
+
+    def __init__(self, name: str, row: Mapping[str, Any], more: str = "") -> None:
+        has = f"it has {', '.join(row)}{nearest(name, row)}"
+        super().__init__(f"the data has no column {name!r}; {has}{more}")
 
 
 def _told(source: str, row: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
@@ -54,10 +78,21 @@ def _told(source: str, row: Mapping[str, Any], compute: Callable[[], Any]) -> An
         return compute()
     except TemplateSyntaxError as error:
         raise UserError(f"{source!r} is not Jinja: {error.message}") from None
+    except UserError as error:
+        raise UserError(f"{source!r}: {error}") from None
     except UndefinedError as error:
+        missing = undefined(error)
+        if missing is not None and missing not in row:
+            raise NoColumn(missing, row) from None
         raise UserError(f"{source!r}: {error.message}; the data has {', '.join(row)}") from None
     except Exception as error:  # whatever the user's expression does with the user's data
         raise UserError(f"{source!r} does not fit the data: {error}") from None
+
+
+def undefined(error: Exception) -> str | None:
+    """The name that Jinja did not find."""
+    found = UNDEFINED.search(str(error))
+    return found and found[1]
 
 
 def _defined(value: Any) -> Any:
@@ -79,4 +114,6 @@ def _environment() -> SandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
-    return SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    return SandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, finalize=_shown
+    )

@@ -27,6 +27,8 @@ COLUMNS = {
     Format.INSTRUCTION: ("prompt", "completion"),
     Format.PREFERENCE: ("prompt", "chosen"),
     Format.PROMPT_ONLY: ("prompt", "answer"),
+    Format.UNPAIRED_PREFERENCE: ("prompt", "completion"),
+    Format.RANKING: ("prompt",),
     Format.LANGUAGE_MODELING: ("text",),
 }
 """What is looked at of each format, in the order of preference."""
@@ -54,7 +56,8 @@ def first_rows(
     rows = opened(data[: min(count, len(data))])
     if format == Format.LANGUAGE_MODELING:
         return encode(rows, format, tokenizer, max_length)
-    prompts, completions = (rows[name] for name in COLUMNS[format])
+    prompts, *said = (rows[name] for name in COLUMNS[format] if name in rows)
+    completions = [cell or "" for cell in said[0]] if said else [""] * len(prompts)
     return encode_pairs(prompts, completions, tokenizer, max_length)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 from lm_eval.evaluator import evaluate as lm_evaluate
 from lm_eval.models.huggingface import HFLM
-from lm_eval.tasks import TaskManager
 from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,10 +17,7 @@ from bench.accounting import resources
 from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
-from bench.errors import UserError
-
-logging.getLogger("lm_eval").setLevel(logging.ERROR)
-
+from bench.evaluation.lm_eval_tasks import load_tasks
 
 Model = PreTrainedModel | PeftModel
 
@@ -99,7 +94,7 @@ def open_model(
 def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     """One score per lm-eval task that the name stands for (a group has several)."""
     with torch.no_grad():
-        loaded = _load(task, split)
+        loaded = load_tasks(task, split)
         results = _scored(lm, loaded, task)
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
 
@@ -108,7 +103,7 @@ def seconds_of(lm: GreedyLM, task: Task, split: str, enough: float) -> float:
     """Seconds that scoring a task takes, from some of its items: from more of them until a pass has
     taken `enough` seconds, or from all.
     """
-    loaded = _load(task, split)
+    loaded = load_tasks(task, split)
     sizes = [len(one.eval_docs) for one in loaded.values()]
     asked = [min(size, task.items or size) for size in sizes]
     count, took = 4, 0.0
@@ -143,25 +138,6 @@ def _chosen(task: Task, loaded: Any) -> dict[str, list[int]] | None:
     if task.items is None:
         return None
     return {name: evenly_spaced(task.items, len(one.eval_docs)) for name, one in loaded.items()}
-
-
-def _load(task: Task, split: str) -> Any:
-    config = task.evaluation
-    if isinstance(config, str):
-        loaded: Any = TaskManager(include_defaults=True).load([config])["tasks"]
-        if split == "validation":
-            raise UserError(
-                f"{task.name}: lm-eval's own tasks are scored on their test split; declare the task"
-                " to use another"
-            )
-        return loaded
-    assert config is not None
-    given = dict(config)
-    if split == "validation":
-        if not given.get("validation_split"):
-            raise UserError(f"{task.name}: its lm-eval task names no validation_split")
-        given["test_split"] = None
-    return TaskManager(include_defaults=False).load([given])["tasks"]
 
 
 def _read(label: str, name: str, results: Any) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from bench import report
 from bench.analysis.results import Results, load
 from bench.execution.executors.local import slots
-from bench.execution.run_suite import run_suite
+from bench.execution.run_suite import checked, run_suite
 from bench.execution.worker import Job
 from bench.records.schema import Record
 from bench.records.store import Store
@@ -29,8 +30,10 @@ def run(
     says why. UserError where the suite is wrong.
     """
     given = suite_file.parse(suite) if isinstance(suite, dict) else suite_file.load(Path(suite))
-    store = Store(Path(results) / given.suite)
-    run_suite(given, store, slots(jobs), _quietly)
+    store, devices = Store(Path(results) / given.suite), slots(jobs)
+    for warning in checked(given, devices, store):
+        warnings.warn(warning, stacklevel=2)
+    run_suite(given, store, devices, _quietly)
     report.write(store)
     return load(store.folder)
 

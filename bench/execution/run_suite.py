@@ -14,9 +14,11 @@ from bench.execution.worker import Job
 from bench.records.schema import RETRIED
 from bench.records.store import Store
 from bench.suite import file as suite_file
+from bench.suite.checks import check
 from bench.suite.forecast import Forecast, alike
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
+from bench.suite.yaml_file import Document
 
 Watch = Callable[[int, int, Forecast], AbstractContextManager[local.Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""
@@ -40,6 +42,22 @@ def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> N
                 local.run_all(jobs, devices, store, watcher, forecast)
                 known |= {r.id for r in runs}
                 runs = known_runs(suite, devices, store) if suite.tuning else runs
+
+
+def checked(
+    suite: Suite,
+    devices: list[str],
+    store: Store,
+    document: Callable[[], Document | None] = lambda: None,
+) -> list[str]:
+    """Warnings about the data of a suite that has something left to run; a `UserError` with every
+    mistake in it. `document` reads the suite file, if there is one.
+    """
+    if not missing_runs(known_runs(suite, devices, store), store):
+        return []
+    data = check(suite)
+    data.refuse(document())
+    return data.warnings()
 
 
 def known_runs(suite: Suite, devices: list[str], store: Store) -> list[Run]:

@@ -42,6 +42,12 @@ def resolved(suite: Suite) -> str:
     """The suite as YAML with nothing left to defaults; what tuning is to draw stays open. A comment
     says what a GGUF model is."""
     content = suite.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"methods"})
+    for name, spec in suite.tasks.items():
+        for format, source in spec.sources().items():
+            if (
+                "validation_split" not in source.model_fields_set
+            ):  # named, it would have to be there
+                del content["tasks"][name][format.value]["validation_split"]
     content["methods"] = [
         {m.name: left_open(m.recipe) if suite.tuning else m.recipe.parameters, "as": m.label}
         for m in suite.methods

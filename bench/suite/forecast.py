@@ -36,6 +36,9 @@ class Seconds:
     def each(self) -> list[float]:
         return [getattr(self, name) for name in STAGES]
 
+    def times(self, factor: float) -> Seconds:
+        return Seconds(*(factor * seconds for seconds in self.each()))
+
 
 STAGES = tuple(field.name for field in fields(Seconds))
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bench.data.formats import Format
+from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
-from bench.data.tasks import NoFile, TaskSpec, prefixes
+from bench.data.tasks import TaskSpec, prefixes
 from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
 from bench.models import gguf
@@ -42,6 +44,8 @@ def beyond_schema(suite: Suite) -> Found:
         yield ("attention",), reason
     missing = list(_missing_files(suite))
     yield from missing
+    for what in _drift(suite):
+        yield ("drift",), what
     incomplete = {place[1] for place, _ in missing if place[0] == "tasks"}
     for key, names in (
         ("target", suite.target),
@@ -116,7 +120,7 @@ def _missing_files(suite: Suite) -> Found:
     here = suite.folder
     for name, spec in suite.tasks.items():
         for format, source in spec.sources().items():
-            for file in source.files(here):
+            for file in source.origin(here).all_files():
                 if not file.is_file():
                     place = ("tasks", name, format.value, "data_files")
                     yield place, f"there is no data file {file}{_where_from(here)}"
@@ -127,9 +131,7 @@ def _missing_files(suite: Suite) -> Found:
             yield ("tasks", name, "evaluate"), f"there is no lm-eval task file {here / file}"
     if suite.chat and suite.chat.template and not (here / suite.chat.template).is_file():
         yield ("chat",), f"there is no template file {here / suite.chat.template}"
-    text, path = suite.drift or "", suite.model.path or ""
-    if text.endswith(".txt") and not (here / text).is_file():
-        yield ("drift",), f"there is no text file {here / text}"
+    path = suite.model.path or ""
     try:
         for name in suite.model.gguf_names:
             gguf.find(name, here)
@@ -138,6 +140,28 @@ def _missing_files(suite: Suite) -> Found:
         return
     if not gguf.is_gguf(path) and path.startswith((".", "/", "~")) and not (here / path).is_dir():
         yield ("model",), f"there is no model folder {here / path}"
+
+
+def _drift(suite: Suite) -> Iterator[str]:
+    """What is wrong with the text on which drift is measured."""
+    name = suite.drift
+    if name is None or (name in suite.tasks and suite.tasks[name].language_modeling):
+        return
+    file = suite.folder / name
+    if file.is_file():
+        try:
+            if not file.read_text(encoding="utf-8").strip():
+                yield f"there is no text in {file}"
+        except UnicodeDecodeError:
+            yield f"{file} is not a text file in UTF-8"
+    elif name.endswith(".txt"):
+        yield f"there is no text file {file}"
+    else:
+        try:
+            if Format.LANGUAGE_MODELING not in suite.task(name).formats:
+                yield f"drift is measured on plain text, and {name} has no language-modeling data"
+        except UserError as error:
+            yield str(error)
 
 
 def _reward(spec: TaskSpec, here: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.tasks import Task
 from bench.data.tokenize import collate, token_id
+from bench.models.spec import ModelSpec
 from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
 from bench.suite.plan import drift_texts, tasks
@@ -23,6 +24,7 @@ SAMPLE = 256  # rows from which the usual length is estimated
 PATIENCE = 1.0  # seconds that a pass takes at least to be believed, unless it passes everything
 BACKWARD = 3.0  # forward and both backward passes, in forwards
 PROCESS = 0.5  # seconds until both processes of a run have started
+LARGE = 400e6  # parameters above which one layer stands for all on a CPU
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class _Probe:
         self._suite, self._device = suite, device
         self._tokenizer = load_tokenizer(suite.start())
         started = time.perf_counter()
-        self._model = _loaded(suite, dtype, device)
+        self._parameters = _parameters(suite)
+        self._model = _loaded(suite, dtype, device, self._parameters)
         self._load = time.perf_counter() - started
         self._rows = self._encoded(tasks(suite, suite.target[:1])[0])
         given = suite.batch.micro
@@ -76,7 +79,8 @@ class _Probe:
     def measured(self) -> Probe:
         import torch
 
-        parameters = sum(p.numel() for p in self._model.parameters())
+        parameters = self._parameters
+        seen = sum(p.numel() for p in self._model.parameters())
         per_token = 2.0 * parameters * BACKWARD
         looking = self._speed(self._forward)
         try:
@@ -102,17 +106,14 @@ class _Probe:
                 evaluate=sum(self._scoring()),
                 drift=self._drift(),
                 around=3 * self._load + PROCESS,  # loaded twice, and saved
-            ),
+            ).times(parameters / seen),
         )
 
     def _encoded(self, task: Task) -> list[Any]:
         """Some training rows of a task as token ids, whatever its format."""
-        from bench.evaluation.agreement import COLUMNS, first_rows
+        from bench.evaluation.agreement import first_rows
 
-        length = self._suite.batch.max_length
-        if not any(format in task.formats for format in COLUMNS):
-            return [([token_id(self._tokenizer, "eos")] * length,) * 2]
-        return first_rows(task, "train", SAMPLE, self._tokenizer, length)
+        return first_rows(task, "train", SAMPLE, self._tokenizer, self._suite.batch.max_length)
 
     def _speed(self, passes: Callable[[dict[str, Any]], None]) -> float:
         """Tokens per second, of a batch as large as patience allows: more at once are faster."""
@@ -195,11 +196,29 @@ def _nobody(_: float) -> None:
     """Hears of progress."""
 
 
-def _loaded(suite: Suite, dtype: torch.dtype, device: torch.device) -> Any:
-    """The start model as runs train it; with random weights where its own are not to be had."""
+def _parameters(suite: Suite) -> int:
+    """The model's size, built without weights."""
+    import torch
+
+    from bench.models.load import load_model
+
+    model = load_model(shape(suite.start()), torch.float32, torch.device("meta"))
+    return sum(p.numel() for p in model.parameters())
+
+
+def _loaded(suite: Suite, dtype: torch.dtype, device: torch.device, parameters: int) -> Any:
+    """The start model as runs train it; with random weights where its own are not to be had, and
+    with one layer where it is too large to be tried out in seconds.
+    """
     from bench.models.load import load_model
     from bench.models.precision import compute_in
 
+    if device.type == "cpu" and parameters > LARGE:
+        thin = shape(suite.start()).model_dump() | {"num_hidden_layers": 1}
+        thin.pop("layer_types", None)  # one for each layer
+        model = load_model(ModelSpec.model_validate(thin), dtype, device)
+        compute_in(model, dtype)
+        return model.train()
     try:
         model = load_model(suite.start(), dtype, device)
     except OSError:

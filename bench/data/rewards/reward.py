@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from pydantic import (
 
 from bench.data.rewards import functions
 from bench.data.rewards.verifiers import VERIFIERS, missing_package
-from bench.errors import UserError, nearest
+from bench.errors import BrokenReward, UserError, nearest
 from bench.fingerprints import of_model_folder
 
 KINDS = f"{', '.join(VERIFIERS)}, file.py:function, module:function, or {{model: folder or hub id}}"
@@ -146,6 +146,18 @@ class Reward:
     def needs_columns(self) -> bool:
         """Whether columns beside prompt and answer may be asked for."""
         return any(term.is_function or term.name == "choice" for term in self.terms)
+
+    def unearnable(self, row: Mapping[str, Any]) -> str | None:
+        """Why no completion of a row can earn it, such as an answer without a number; None where
+        one can, or where this shows only when it is computed.
+        """
+        for term in self.terms:
+            if term.is_verifier and term.name != "math":  # formulas take long to read
+                try:
+                    VERIFIERS[str(term.name)]("", str(row["answer"]), row)
+                except BrokenReward as error:
+                    return str(error)
+        return None
 
     def content(self) -> Iterator[bytes]:
         """What stands for the files that it is made of: of a function its whole file, of a local

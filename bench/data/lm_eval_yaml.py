@@ -1,0 +1,60 @@
+"""Task files of lm-eval, as they are read for a suite."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.data.raw import each_file
+from bench.errors import UserError
+
+
+class NoFile(UserError):
+    """A file of data that a task names does not exist."""
+
+
+def read_lm_eval_yaml(file: Path) -> tuple[dict[str, Any], bytes]:
+    """An lm-eval task file, its own relative data files resolved against its folder; and what the
+    file says and reads, wherever it lies.
+    """
+    if not file.is_file():
+        raise UserError(f"there is no lm-eval task file {file}")
+
+    # its public functions would read relative files from the working folder
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    try:
+        config = dict(load_yaml(file))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{file}{line}: this is not YAML: {error.problem}") from None
+    except (TypeError, ValueError):
+        raise UserError(f"{file} is no lm-eval task: it must be a mapping of keys") from None
+    content = json.dumps(config, sort_keys=True, default=_as_text).encode()
+
+    def located(name: str) -> str:
+        nonlocal content
+        path = (file.parent / name).resolve()
+        if not path.is_file():
+            raise NoFile(f"{file}: there is no data file {path}")
+        content += hashlib.sha256(path.read_bytes()).digest()
+        return str(path)
+
+    kwargs = config.get("dataset_kwargs")
+    if isinstance(kwargs, dict) and kwargs.get("data_files"):
+        files = each_file(kwargs["data_files"], located)
+        config["dataset_kwargs"] = {**kwargs, "data_files": files}
+    return config, content
+
+
+def _as_text(value: Any) -> str:
+    """What stands for a value that JSON does not know: for a `!function`, its name and its file."""
+    if not inspect.isfunction(value):
+        return str(value)
+    return f"{value.__qualname__} of {Path(inspect.getfile(value)).read_text(encoding='utf-8')}"
