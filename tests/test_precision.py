@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from bench.accounting.budget import Budget
+from bench.evaluation.lm_eval import open_model
 from bench.methods.registry import usable
 from bench.testing import tiny_session
 from tests.test_run import records, write_suite
@@ -71,4 +72,20 @@ def test_what_trains_is_float32(name: str, tmp_path: Path) -> None:
         session.close()
     assert seen == {torch.float32}
     frozen = {p.dtype for p in model.parameters() if not p.requires_grad}
-    assert frozen <= {torch.bfloat16}
+    # shadow freezes a layer of its own, which PEFT made in float32
+    assert frozen <= {torch.bfloat16, *([torch.float32] if name == "shadow" else [])}
+
+
+def test_answers_are_scored_in_float32(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, dtype=torch.bfloat16)
+    model = session.model().eval()
+    ids = list(range(10, 30))
+    with torch.no_grad(), session.unmetered():
+        logits = model(input_ids=torch.tensor([ids[:-1]])).logits[0].float()
+        said = open_model(model, session.tokenizer, 4, session.device)._loglikelihood_tokens(
+            [(("", ""), ids[:5], ids[5:])], disable_tqdm=True
+        )
+    session.close()
+    exact = logits.log_softmax(-1)[range(4, 19), ids[5:]].sum()
+    assert logits.dtype == torch.float32 and exact < -50
+    assert said[0][0] == pytest.approx(float(exact), abs=1e-3)
