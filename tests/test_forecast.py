@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.records.schema import Record
+from bench.records.schema import Batch, Fingerprints, Record
+from bench.records.stages import Environment
 from bench.suite.file import parse
-from bench.suite.forecast import LEAST_LIMIT, Forecast
+from bench.suite.forecast import LEAST_LIMIT, Forecast, alike
 from bench.suite.plan import Run, make_plan
 from bench.suite.schema import Suite
 
@@ -193,3 +194,16 @@ def test_forecasts_hold(bench_process: Bench, tmp_path: Path) -> None:
     assert again["estimate"]["total_seconds"] == 0
     seconds = sum(again["estimate"]["by_recipe"]["sft"].values())
     assert 13 * seconds == pytest.approx(ended, rel=1.0), "from the records"
+
+
+def test_a_record_tells_of_a_suite_that_leaves_micro_to_the_memory() -> None:
+    suite = _suite(["sft"], batch={"size": 16, "max_length": 64, "micro": "auto"})
+    run = make_plan(suite, "cpu")[1]
+    found = _record(run)
+    assert found.train
+    here = found.train.model_copy(update={"environment": Environment(device="here")})
+    fingerprints = Fingerprints.model_validate(run.fingerprints)
+    found = found.model_copy(update={"fingerprints": fingerprints, "train": here})
+    for size, micro, same in ((16, 4, True), (16, None, True), (32, 4, False)):
+        record = found.model_copy(update={"batch": Batch(size=size, max_length=64, micro=micro)})
+        assert alike(record, suite, run, "here") is same

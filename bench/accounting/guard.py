@@ -27,7 +27,8 @@ def no_free_training(ledger: Ledger) -> Iterator[None]:
             nonlocal inside
             if inside:  # activation checkpointing goes back within a backward pass
                 return door(*args, **kwargs)
-            if not kwargs.get("create_graph"):  # a gradient that is itself a part of a loss
+            # with create_graph it is a gradient that is itself a part of a loss
+            if not (kwargs.get("create_graph") or ledger.suspended):
                 ledger.backward_passes += 1
                 if ledger.backward_passes > ledger.learning_passes:
                     raise Uncharged(

@@ -6,13 +6,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from bench.accounting.budget import CURRENCIES, Budget, Currency
+from bench.accounting.gpu import Aside
 
 OVERRUN = 0.25  # of the budget: the most by which a last batch may pass its end
 LOOK_EVERY = 8  # passes within a batch: looking at the ledger waits for the device
@@ -48,14 +50,35 @@ class Ledger:
     """While true, nothing is charged or counted: the harness looks at a model."""
     paused: float = 0.0
     started: float = field(default_factory=time.perf_counter)
+    _aside: Aside = field(default_factory=Aside)
+
+    def charged(self, device: torch.device) -> None:
+        """Hear that a pass has been charged whose numbers are still on the device."""
+        if device.type == "cuda":
+            self._aside.mark()
 
     def spent(self, currency: Currency) -> float:
-        """The total over all purposes; waits for the device where its numbers are still there."""
+        """The total over all purposes. On a GPU it waits for the pass that was charged last, and
+        not for the backward pass and the step behind it.
+        """
         if currency == "seconds":
             return time.perf_counter() - self.started - self.paused
         if currency == "steps":
             return float(self.steps)
-        return float(sum(float(getattr(spend, currency)) for spend in self.purposes.values()))
+        with self._aside.reading():
+            return float(sum(float(getattr(spend, currency)) for spend in self.purposes.values()))
+
+    def bookmark(self) -> Callable[[], None]:
+        """Gives what takes back all that is charged and counted from here on, time apart."""
+        purposes = {name: replace(spend) for name, spend in self.purposes.items()}
+        steps, learning, backward = self.steps, self.learning_passes, self.backward_passes
+
+        def take_back() -> None:
+            self.purposes.clear()
+            self.purposes.update(purposes)
+            self.steps, self.learning_passes, self.backward_passes = steps, learning, backward
+
+        return take_back
 
     @contextmanager
     def passes_for(self, purpose: str) -> Iterator[None]:
@@ -101,7 +124,7 @@ class Account:
         self,
         budget: Budget,
         ledger: Ledger,
-        on_step: Callable[[], None] = lambda: None,
+        on_step: Callable[[Optimizer], None] = lambda _: None,
         slack: float | None = None,
     ) -> None:
         self.budget, self.ledger = budget, ledger
@@ -177,4 +200,4 @@ class Account:
             return
         self.ledger.steps += 1
         self.boundary()
-        self._on_step()
+        self._on_step(optimizer)

@@ -74,7 +74,7 @@ class Meter:
         self._padding: Tensor | float = 0.0
         self._positions = 0
         self.backbone.register_forward_pre_hook(self._enter, with_kwargs=True)
-        self.backbone.register_forward_hook(self._leave)
+        self.backbone.register_forward_hook(self._leave, always_call=True)
         model.get_input_embeddings().register_forward_pre_hook(self._embed)
         inside = set(self.backbone.modules())
         self._heads = [m for m in model.modules() if isinstance(m, MATRICES) and m not in inside]
@@ -127,6 +127,7 @@ class Meter:
         spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
         spend.samples += rows if learning else 0
         self.account.ledger.learning_passes += learning
+        self.account.ledger.charged(inputs.device)
         self._state = self._gradients()
         if self._state not in self._rates:
             self._probe = Probe(self._positions, rows)
@@ -146,18 +147,20 @@ class Meter:
         """Charge the backbone, and the heads for every token: a trainer may use a head's weight
         without calling it.
         """
-        if self.account.ledger.suspended:
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            probe.__exit__(None, None, None)
+        if output is None or self.account.ledger.suspended:  # None: the forward pass raised
             return
-        if self._probe is not None:
-            self._probe.__exit__(None, None, None)
-            self._rates[self._state] = self._probe.rates
-            self._probe = None
+        if probe is not None:
+            self._rates[self._state] = probe.rates
         spend, rates = self._spend(), self._rates[self._state]
         tokens = self._positions - self._padding
         spend.flops = spend.flops + rates.per_token * tokens + rates.per_pass
         for head in self._heads:
             spend.flops = spend.flops + sum(_linear_flops(head, output[0])) * tokens
         self._charged_heads = set(self._heads)
+        self.account.ledger.charged(output[0].device)
 
     def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
         """A head that is called is charged for what it really gets: generation may pass it the last
@@ -172,6 +175,7 @@ class Meter:
             tokens = tokens - (self._positions - self._padding)
         spend = self._spend()
         spend.flops = spend.flops + sum(_linear_flops(head, args[0])) * tokens
+        self.account.ledger.charged(args[0].device)
 
 
 def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 @dataclass
@@ -38,10 +41,49 @@ class Memory:
         else:
             self.peak_bytes = max(self.peak_bytes, _resident("VmHWM"))
 
+    def parts(self, held: Held) -> dict[str, Any]:
+        """As a record holds it: with what was held from step to step, and on a GPU the rest."""
+        rest = None if self.reserved_bytes is None else max(0, self.peak_bytes - held.total)
+        split = {f"{name}_bytes": value for name, value in asdict(held).items()}
+        known = split if held.total else dict.fromkeys(split)
+        return asdict(self) | known | {"activations_bytes": rest if held.total else None}
+
     def restart(self, device: torch.device) -> None:
         """Forget every peak so far."""
         self.peak_bytes = 0
         self.baseline_bytes = restart_peak(device)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that a training holds from one step to the next."""
+
+    weights: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer
+
+
+def held(models: Iterable[nn.Module], optimizer: Optimizer) -> Held:
+    """What models, gradients and the state of an optimizer hold just after its step."""
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    weights = {id(p): p for model in models for p in [*model.parameters(), *trained]}
+    state = [value for kept in optimizer.state.values() for value in kept.values()]
+    return Held(
+        weights=sum(p.nbytes for p in weights.values()),
+        gradients=sum(p.grad.nbytes for p in weights.values() if p.grad is not None),
+        optimizer=sum(value.nbytes for value in state if isinstance(value, Tensor)),
+    )
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether a GPU or the machine had no memory left for what was asked."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(sign in str(error) for sign in ("can't allocate memory", "ALLOC_FAILED"))
 
 
 def synchronize(device: torch.device) -> None:
@@ -80,6 +122,7 @@ def restart_peak(device: torch.device) -> int:
     sets the kernel's high-water mark of this process (VmHWM) back to its present resident set.
     """
     if device.type == "cuda":
+        torch.cuda.set_device(device)  # the statistics are those of an initialised device only
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     Path("/proc/self/clear_refs").write_text("5")

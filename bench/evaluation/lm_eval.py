@@ -87,7 +87,11 @@ def open_model(
     # tied them already.
     model.tie_weights = lambda *_, **__: None  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return GreedyLM(
-        pretrained=model.eval(), tokenizer=tokenizer, batch_size=batch_size, device=str(device)
+        pretrained=model.eval(),
+        tokenizer=tokenizer,
+        batch_size=batch_size,
+        device=str(device),
+        softmax_dtype="float32",  # sums of bfloat16 logarithms tie, and turn answers around
     )
 
 

@@ -35,6 +35,7 @@ def environment(job: Job) -> dict[str, Any]:
     """Where a run ran, as far as its numbers may depend on it."""
     import torch
 
+    on_gpu = job.device.startswith("cuda")
     return {
         "python": platform.python_version(),
         "libraries": versions(),
@@ -42,6 +43,20 @@ def environment(job: Job) -> dict[str, Any]:
         "device_kind": job.device.partition(":")[0],
         "dtype": str(precision(job.suite, job.device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "attention": job.suite.attention,
+        **(_arithmetic() if on_gpu else {}),
+    }
+
+
+def _arithmetic() -> dict[str, Any]:
+    """The settings of a GPU that its numbers and speed depend on."""
+    import torch
+
+    return {
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled()
+        or torch.backends.cudnn.deterministic,
     }
 
 
@@ -59,7 +74,7 @@ def processor(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
-        return torch.cuda.get_device_name()
+        return torch.cuda.get_device_name(device)
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

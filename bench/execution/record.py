@@ -79,7 +79,7 @@ def assemble(
         retain=suite.retain,
         split=run.split,
         budget=Budget(currency=budget.currency, amount=budget.amount),
-        batch=Batch(**suite.batch.model_dump()),
+        batch=_batch(job, train),
         train=_ended_well(TrainStage, train),
         evaluation=_ended_well(EvaluationStage, evaluation),
         concurrent_runs=jobs,
@@ -92,7 +92,16 @@ def _ended_well(kind: type[Stage], written: dict[str, Any] | None) -> Stage | No
     """A stage as its process wrote it; None where it was not reached or did not end well."""
     if written is None or written["status"] != "ok":
         return None
-    return kind.model_validate({key: value for key, value in written.items() if key != "status"})
+    own = {key: value for key, value in written.items() if key not in ("status", "micro")}
+    return kind.model_validate(own)
+
+
+def _batch(job: Job, train: dict[str, Any] | None) -> Batch:
+    """The suite's batch, with the rows at once that the training settled on where it had to."""
+    batch = job.suite.batch.model_dump()
+    if batch["micro"] == "auto":
+        batch["micro"] = (train or {}).get("micro")
+    return Batch(**batch)
 
 
 def method_facts(recipe: Resolved) -> list[MethodFacts]:

@@ -129,7 +129,12 @@ def _end(leader: int | None) -> None:
 @cache
 def _context() -> ForkServerContext:
     # One thread per process: two collapse as soon as another process wants the core.
-    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # A look for GPUs through NVML leaves CUDA alone, which no process may have used that forks.
+    os.environ |= {
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    }
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.execution.preload"])
     return context

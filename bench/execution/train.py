@@ -15,6 +15,8 @@ from bench.methods import registry
 from bench.records.schema import Purpose
 from bench.suite.plan import tasks
 
+SHARED = "another process computed on the GPU: speed and memory on the device are not its own"
+
 
 def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     """Train the run's recipe on every target in turn, and save what came out.
@@ -22,16 +24,21 @@ def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     The artifact is saved before anything else is measured, so that nothing that fails afterwards
     loses a training.
     """
-    from bench.accounting import resources
+    from bench.accounting import gpu, resources
     from bench.accounting.guard import no_free_training
 
     training = _Training(job, report)
     device = training.device
-    with resources.memory(device) as memory, resources.stopwatch(device) as watch:
+    with (
+        resources.memory(device) as memory,
+        gpu.watched(device) as seen,
+        resources.stopwatch(device) as watch,
+    ):
         training.log.memory = memory
         with no_free_training(training.ledger):
             model = training.over_targets()
-    log, peak = training.log, asdict(memory)  # as they are now: saving belongs to neither
+    log = training.log
+    peak = memory.parts(log.held)  # as it is now: saving does not belong to it
     seconds = watch.seconds - log.load_seconds - log.aside_seconds
     training.check(model)
     counted = count_parameters(model)
@@ -49,6 +56,10 @@ def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
         },
         "memory": peak,
         "tokens_per_second": training.speed(),
+        "mfu": training.mfu(seconds),
+        "gpu": seen and asdict(seen),
+        "warnings": [SHARED] if seen and seen.other_processes else [],
+        "micro": log.micro,
         "parameters": counted | {"trainable": log.trainable},
         "artifact_bytes": bytes_in(job.artifact),
         "ledger": {
@@ -185,6 +196,17 @@ class _Training:
             return None
         tokens, seconds = (sum(values) for values in zip(*self.log.speeds, strict=True))
         return tokens / seconds
+
+    def mfu(self, seconds: float) -> float | None:
+        """Model FLOPs utilisation: what the ledger counted, of what the GPU could have done."""
+        import torch
+
+        from bench.accounting.gpu import peak_flops
+
+        if self.device.type != "cuda" or self.dtype != torch.bfloat16 or not seconds:
+            return None
+        peak = peak_flops(torch.cuda.get_device_name(self.device))
+        return self.ledger.spent("flops") / (seconds * peak) if peak else None
 
 
 def _mean(values: list[float]) -> float | None:

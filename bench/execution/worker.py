@@ -13,7 +13,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +55,7 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     of a worker process.
     """
     started = time.perf_counter()
+    job = on_its_own_gpu(job)
     os.setpgid(0, 0)  # so that whatever it starts can be ended with it
     job.work.mkdir(parents=True, exist_ok=True)
     log = (job.work / "log.txt").open("a", buffering=1)
@@ -71,6 +72,25 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
         traceback.print_exc()
         outcome = {"status": _status(error), "reason": _reason(error)}
     write_atomically(job.work / f"{name}.json", json.dumps(outcome, ensure_ascii=False, indent=1))
+
+
+def on_its_own_gpu(job: Job) -> Job:
+    """Hide every other GPU from this process, and call its own `cuda:0`: libraries take the first
+    GPU that they see, or all of them. CUDA reads the variable at its first use.
+    """
+    if job.device.startswith("cuda"):
+        before = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible(job.device, before)
+        return replace(job, device="cuda:0")
+    return job
+
+
+def visible(device: str, before: str | None) -> str:
+    """What CUDA_VISIBLE_DEVICES must be for a process that may see one device, such as `cuda:3`,
+    of those that the variable allowed `before`.
+    """
+    number = int(device.partition(":")[2] or 0)
+    return before.split(",")[number].strip() if before else str(number)
 
 
 def _throttled(send: Callable[[float], None]) -> Callable[[float], None]:
@@ -112,9 +132,8 @@ def quieten() -> None:
 
 
 def _status(error: BaseException) -> str:
-    import torch
-
     from bench.accounting.ledger import BudgetSpent
+    from bench.accounting.resources import ran_out_of_memory
     from bench.methods.schedule import Diverged
 
     if isinstance(error, Skipped):
@@ -123,9 +142,7 @@ def _status(error: BaseException) -> str:
         return "diverged"
     if isinstance(error, BudgetSpent):
         return "over budget"
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(
-        error
-    ):
+    if ran_out_of_memory(error):
         return "out of memory"
     return "failed"
 

@@ -109,7 +109,7 @@ class Merge(Recipe):
 
 def _weights(start: Start, session: Session) -> Weights:
     loaded = load_start(start, session.dtype, session.device)
-    return {name: tensor.float() for name, tensor in loaded.state_dict().items()}
+    return {name: tensor.cpu().float() for name, tensor in loaded.state_dict().items()}
 
 
 def origins(recipe: Resolved) -> str:

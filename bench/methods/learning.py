@@ -53,14 +53,15 @@ def _losses(
     return negative_log_likelihoods(model, inputs, batch["labels"], labelled, temperature)
 
 
-def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Optimizer) -> float:
-    """Leave the gradient of the mean loss over all items in the parameters; gives that mean.
+def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Optimizer) -> Tensor:
+    """Leave the gradient of the mean loss over all items in the parameters; gives that mean, which
+    stays on the device: float64, shape ().
 
     How many items a batch holds is known only when its last part is done. So the parts add up
     gradients of sums over a guess, and what the guess is wrong by is mended once at the end.
     """
     pieces = list(split(batch, parts))
-    total: Tensor | float = 0.0
+    total: Any = 0.0
     items, guess = 0, 0
     for piece in pieces:
         losses = loss_of(piece)
@@ -77,7 +78,7 @@ def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Op
         for parameter in trained(optimizer):
             if parameter.grad is not None:
                 parameter.grad.mul_(guess / max(items, 1))
-    return float(total) / max(items, 1)
+    return total.double() / max(items, 1)
 
 
 def trained(optimizer: Optimizer) -> list[Parameter]:

@@ -14,6 +14,7 @@ from bench.data.rewards import functions
 from bench.data.rewards.reward import RewardTerm
 from bench.data.rewards.verifiers import VERIFIERS
 from bench.errors import BrokenReward
+from bench.methods.hand_out import hand_out
 from bench.models.judge import Judge, load_judge, load_judge_tokenizer
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def judge(session: Session, term: RewardTerm) -> Judge:
     """The classifier of a reward, loaded once in a session: frozen, and charged as reward."""
     name, place = str(term.model), term.judge(session.task.reward.folder)
     if place not in session.judges:
-        model = session._handed_out(lambda _, *where: load_judge(name, place, *where), "reward")
+        model = hand_out(session, lambda _, *where: load_judge(name, place, *where), "reward")
         tokenizer = load_judge_tokenizer(place)
         model.config.pad_token_id = tokenizer.pad_token_id
         session.judges[place] = Judge(name, model, tokenizer)
@@ -118,7 +119,7 @@ def _judged(
 ) -> list[float | None]:
     """What a classifier gives, a part of the completions at a time, charged as reward."""
     prompts, said = in_trls_shape(rows["prompt"], completions)
-    size, found = session.micro or session.batch_size, []
+    size, found = session.rows_at_once, []
     with session.purpose("reward"):
         for first in range(0, len(said), size):
             part = slice(first, first + size)

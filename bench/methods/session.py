@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from datasets import Dataset
@@ -22,7 +22,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.accounting import resources
 from bench.accounting.budget import Budget
 from bench.accounting.ledger import Account, Ledger
-from bench.accounting.metering import Meter
 from bench.data import tokenize
 from bench.data.chat import Content, opened
 from bench.data.formats import Format
@@ -30,14 +29,16 @@ from bench.data.order import interleaved
 from bench.data.sources import Split
 from bench.data.tasks import Task
 from bench.methods import rewards, trainer
-from bench.methods.learning import backward, trained
+from bench.methods.fit import gradient
+from bench.methods.hand_out import hand_out
+from bench.methods.learning import trained
 from bench.methods.part import part_of
 from bench.methods.row_order import row_numbers
 from bench.methods.run_log import RunLog
-from bench.methods.schedule import CLIP, Diverged, anneal
+from bench.methods.schedule import CLIP, anneal
 from bench.models.artifact import save_model
 from bench.models.judge import Judge
-from bench.models.precision import compute_in
+from bench.models.precision import in_float32
 from bench.models.start import Start, load_scorer, load_start
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
@@ -65,8 +66,10 @@ class Session:
     ledger: Ledger
     start: Start
     """What `model()` and `reference()` load."""
-    micro: int | None = None
-    """Rows of a batch that pass the model at once; all of them where None."""
+    micro: int | Literal["auto"] | None = None
+    """Rows of a batch that pass the model at once: all of them where None, and where "auto" as many
+    as fit.
+    """
     checkpointing: bool = False
     """Compute activations anew in the backward pass rather than keep them."""
     group_by_length: bool = False
@@ -97,17 +100,17 @@ class Session:
 
         `purpose` is the line of the ledger that its passes are charged to.
         """
-        return self._handed_out(load_start, purpose).train()
+        return hand_out(self, load_start, purpose).train()
 
     def reference(self) -> PreTrainedModel:
         """A fresh copy of the start model that stays as it is: frozen, in evaluation mode, charged
         as reference.
         """
-        return self._handed_out(load_start, "reference").requires_grad_(False).eval()
+        return hand_out(self, load_start, "reference").requires_grad_(False).eval()
 
     def scorer(self, purpose: str) -> PreTrainedModel:
         """The start model with a new head of one output per token: a reward model or a critic."""
-        scorer = self._handed_out(load_scorer, purpose).train()
+        scorer = hand_out(self, load_scorer, purpose).train()
         scorer.config.pad_token_id = self.tokenizer.pad_token_id
         return scorer
 
@@ -124,23 +127,6 @@ class Session:
         text is tokenised. Passes of a classifier are charged as reward. Raises `BrokenReward`.
         """
         return rewards.earned(self, rows, completions, completion_ids)
-
-    def _handed_out(self, load: Callable[..., PreTrainedModel], purpose: str) -> PreTrainedModel:
-        with resources.stopwatch(self.device) as watch:
-            # hooks tie a model and its meter into a cycle: what was handed out before and dropped
-            # goes now
-            gc.collect()
-            model = load(self.start, self.dtype, self.device)
-            model.config.use_cache = False
-            Meter(model, self._account, purpose)
-            compute_in(model, self.dtype)
-            if self.checkpointing:
-                model.gradient_checkpointing_enable({"use_reentrant": False})
-        if not self.ledger.steps:
-            self.log.memory.restart(self.device)
-        self.ledger.paused += watch.seconds
-        self.log.load_seconds += watch.seconds
-        return model
 
     def rebase(self, model: PreTrainedModel) -> None:
         """Make a model's present weights the start from here on, as an adapter needs it whose
@@ -212,13 +198,23 @@ class Session:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     @property
+    def rows_at_once(self) -> int:
+        """How many rows of a batch pass the model at once, as far as that is known by now."""
+        return self.log.micro or self.batch_size if self.micro in (None, "auto") else self.micro
+
+    @property
     def progress(self) -> float:
         """Share of the budget that is spent, 0..1."""
         return self._account.progress
 
     def optimizer(self, model: torch.nn.Module, lr: float) -> AdamW:
-        """AdamW without weight decay over everything in the model that requires a gradient."""
-        return AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
+        """AdamW without weight decay over everything in the model that requires a gradient, in
+        float32; fused on a GPU.
+        """
+        trained = [p for p in model.parameters() if p.requires_grad]
+        in_float32(trained)
+        fused = self.device.type == "cuda" or None
+        return AdamW(trained, lr=lr, weight_decay=0.0, fused=fused)
 
     def learn(self, optimizer: Optimizer, batch: B, loss_of: Callable[[B], Tensor]) -> None:
         """One optimizer step on a batch.
@@ -229,10 +225,8 @@ class Session:
         the batch is split. Clips the gradient, sets the learning rate by the budget spent, steps.
         Raises `Diverged` where the loss is no finite number.
         """
-        parts = self.batch_size // (self.micro or self.batch_size)
-        self.log.losses.append(backward(batch, parts, loss_of, optimizer))
-        if not math.isfinite(self.log.losses[-1]):
-            raise Diverged(f"the loss became {self.log.losses[-1]} at step {self.ledger.steps + 1}")
+        loss = gradient(self, batch, loss_of, optimizer)
+        self.log.take_loss(self.ledger.steps + 1, loss)
         torch.nn.utils.clip_grad_norm_(trained(optimizer), CLIP)
         anneal(optimizer, self._account.fraction)
         optimizer.step()
@@ -276,12 +270,14 @@ class Session:
         self.log.aside_seconds += watch.seconds
 
     def close(self) -> None:
-        """Stop listening for steps, and write down the speed."""
+        """Stop listening for steps, and write down the speed and the last losses."""
         self._account.close()
+        self.log.read_losses()
         if (steady := self._speed.read(float(self.ledger.purposes["train"].tokens))) is not None:
             self.log.speeds.append(steady)
 
-    def _on_step(self) -> None:
+    def _on_step(self, optimizer: Optimizer) -> None:
+        self.log.weigh(optimizer)
         self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))
         self._tell(self._account.fraction)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from bench.methods.fit import settle_for_trainer
 from bench.methods.schedule import CLIP, Diverged, anneal
 
 if TYPE_CHECKING:
@@ -21,13 +22,16 @@ def arguments(
     """The trainer's own class of arguments filled in, with the callback that stops it and the
     tokenizer.
     """
-    micro = session.micro or session.batch_size
+    settle_for_trainer(session)
+    micro = session.rows_at_once
+    fused = session.device.type == "cuda"  # as Session.optimizer
     args = config(
         **{
             "output_dir": str(session.folder),
             "per_device_train_batch_size": micro,
             "gradient_accumulation_steps": session.batch_size // micro,
             "max_steps": 1_000_000_000,  # the callback stops it
+            "optim": "adamw_torch_fused" if fused else "adamw_torch",
             "lr_scheduler_type": "constant",
             "weight_decay": 0.0,
             "max_grad_norm": CLIP,
@@ -42,6 +46,7 @@ def arguments(
             "save_strategy": "no",
             "logging_strategy": "steps",
             "logging_steps": 1,
+            "logging_nan_inf_filter": False,  # it waits for the device, and hides divergence
             "report_to": "none",
             "disable_tqdm": True,
             **settings,

@@ -25,12 +25,16 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=spec.trust_remote_code,
+            attn_implementation=spec.attention,
+            device_map=_directly(device),
         )
         return model.to(device)  # pyright: ignore[reportArgumentType]
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
     torch.manual_seed(0)
     with device:
-        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+        return AutoModelForCausalLM.from_config(
+            config, dtype=dtype, attn_implementation=spec.attention
+        )
 
 
 def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -42,7 +46,9 @@ def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pr
         config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}), num_labels=1)
         torch.manual_seed(0)
         with device:
-            return AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+            return AutoModelForSequenceClassification.from_config(
+                config, dtype=dtype, attn_implementation=spec.attention
+            )
     model = AutoModelForSequenceClassification.from_pretrained(
         spec.location,
         revision=spec.revision or "main",
@@ -50,8 +56,29 @@ def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pr
         num_labels=1,
         use_safetensors=True,
         trust_remote_code=spec.trust_remote_code,
+        attn_implementation=spec.attention,
+        device_map=_directly(device),
     )
     return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def _directly(device: torch.device) -> dict[str, torch.device] | None:
+    """What makes transformers read weights straight to a GPU, not by way of the CPU's memory."""
+    return {"": device} if device.type == "cuda" else None
+
+
+def attention_obstacle(name: str | None) -> str | None:
+    """Why this implementation of attention cannot run here; None where it can."""
+    if name != "flash_attention_2":
+        return None
+    from transformers.utils.import_utils import is_flash_attn_2_available
+
+    if is_flash_attn_2_available():
+        return None
+    return (
+        "flash_attention_2 needs a GPU and the package flash-attn (pip install flash-attn"
+        " --no-build-isolation); write sdpa, which comes with torch"
+    )
 
 
 def decoder_layers(model: PreTrainedModel) -> ModuleList:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from torch.nn import Parameter
     from transformers import PreTrainedModel
 
 
@@ -27,6 +28,12 @@ def compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
         module.forward = _in_dtype(module.forward, model, dtype)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def in_float32(parameters: Iterable[Parameter]) -> None:
+    """Make each a float32 master, in place."""
+    for parameter in parameters:
+        parameter.data = parameter.data.float()  # itself where it is float32 already
+
+
 def _in_dtype(
     forward: Callable[..., Any], model: PreTrainedModel, dtype: torch.dtype
 ) -> Callable[..., Any]:
@@ -34,9 +41,8 @@ def _in_dtype(
 
     @functools.wraps(forward)
     def in_dtype(*args: Any, **kwargs: Any) -> Any:
-        for parameter in model.parameters() if torch.is_grad_enabled() else ():
-            if parameter.requires_grad and parameter.dtype != torch.float32:
-                parameter.data = parameter.data.float()
+        if torch.is_grad_enabled():
+            in_float32(p for p in model.parameters() if p.requires_grad)
         with torch.autocast(model.device.type, dtype=dtype):
             return forward(*args, **kwargs)
 

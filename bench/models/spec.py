@@ -42,6 +42,7 @@ class ModelSpec(BaseModel):
     trust_remote_code: bool = Field(default=False, description="run code that came with the model")
 
     _chat_template: str | None = PrivateAttr(default=None)
+    _attention: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -88,7 +89,7 @@ class ModelSpec(BaseModel):
             tokenizer=self.tokenizer_location,
             trust_remote_code=self.trust_remote_code,
         )
-        return moved.with_chat_template(self.chat_template)
+        return moved.with_chat_template(self.chat_template).with_attention(self.attention)
 
     @property
     def chat_template(self) -> str | None:
@@ -99,6 +100,17 @@ class ModelSpec(BaseModel):
         """The same model with a chat template of the suite."""
         copy = self.model_copy()
         copy._chat_template = template
+        return copy
+
+    @property
+    def attention(self) -> str | None:
+        """The suite's own implementation of attention, or None where transformers chooses."""
+        return self._attention
+
+    def with_attention(self, name: str | None) -> ModelSpec:
+        """The same model with the suite's implementation of attention."""
+        copy = self.model_copy()
+        copy._attention = name
         return copy
 
 

@@ -11,7 +11,7 @@ from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store, write_atomically
 
-SPEED = {"seconds", "memory", "tokens_per_second", "decode"}
+SPEED = {"seconds", "memory", "tokens_per_second", "decode", "mfu", "gpu", "warnings"}
 MEASURED = {*SPEED, "environment", "ledger", "agreement"}
 """Parts of a stage that differ between two honest runs of the same thing: how fast and where."""
 ELSEWHERE = {"git", "concurrent_runs", "log", "finished_at"}
@@ -90,6 +90,7 @@ def _difference(first: Record, other: Record) -> str:
         return f"is {other.status}"
     # Without what only says how fast and where they ran.
     left_out = {**dict.fromkeys(ELSEWHERE, True), "train": MEASURED, "evaluation": MEASURED}
+    left_out["batch"] = {"micro"}
     if first.model_dump(exclude=left_out) == other.model_dump(exclude=left_out):
         return "differs in timing, memory or machine only"
     one, two = ({task: s.value for task, s in r.scores.items()} for r in (first, other))

@@ -75,7 +75,10 @@ class Budget(Part):
 class Batch(Part):
     size: int = Field(description="sequences per optimizer step, and per batch of evaluation")
     max_length: int = Field(description="tokens per sequence at most")
-    micro: int | None = maybe("sequences that pass the model at once; null: all of size")
+    micro: int | None = maybe(
+        "sequences that pass the model at once, as settled where the suite says auto; null: all of"
+        " size"
+    )
     checkpointing: bool = Field(
         default=False, description="whether activations are recomputed in the backward pass"
     )

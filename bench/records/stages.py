@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,13 +24,29 @@ def maybe(description: str) -> Any:
     return Field(default=None, description=description)
 
 
-class Memory(Part):
+class Grown(Part):
+    """A part that got fields later: records from before are written as they were read."""
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _as_read(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in write(self).items() if k not in self.later or v not in (None, [])}
+
+
+class Memory(Grown):
     """Memory of a stage, in bytes."""
+
+    later = frozenset({"weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes"})
 
     baseline_bytes: int | None = maybe("in use before the stage began")
     peak_bytes: int | None = maybe("the highest use during the stage")
     reserved_bytes: int | None = maybe("peak reserved by torch, on a GPU")
     kind: str = Field(description="what is counted, such as the resident set of the process")
+    weights_bytes: int | None = maybe("of all models of the training, references too")
+    gradients_bytes: int | None = maybe("of all trained weights")
+    optimizer_bytes: int | None = maybe("state of the optimizer")
+    activations_bytes: int | None = maybe("the rest of the peak: what passes leave; on a GPU only")
 
 
 class Parameters(Part):
@@ -38,8 +54,10 @@ class Parameters(Part):
     total: int | None = maybe("all weights of the model")
 
 
-class Environment(Part):
+class Environment(Grown):
     """Where a stage ran, as far as its numbers may depend on it."""
+
+    later = frozenset({"attention", "tf32", "matmul_precision", "deterministic"})
 
     python: str | None = maybe("version of Python")
     libraries: dict[str, str | None] = Field(default={}, description="version of each library")
@@ -50,6 +68,19 @@ class Environment(Part):
     device_kind: str | None = maybe("cpu or cuda")
     dtype: str | None = maybe("precision of arithmetic, such as bfloat16")
     threads: int | None = maybe("CPU threads of the process")
+    attention: str | None = maybe("how attention was computed, where the suite says it")
+    tf32: bool | None = maybe("whether float32 products may be TF32; on a GPU only")
+    matmul_precision: str | None = maybe("torch's float32 matmul precision; on a GPU only")
+    deterministic: bool | None = maybe("whether only deterministic kernels ran; on a GPU only")
+
+
+class Device(Part):
+    """What NVML says of the whole GPU during training, other processes included."""
+
+    uuid: str | None = maybe("of the GPU")
+    used_bytes: int | None = maybe("in use at the end of training")
+    energy_joules: float | None = maybe("of training, loading included")
+    other_processes: int | None = maybe("that computed on it too at the end of training")
 
 
 class Charge(Part):
@@ -102,13 +133,10 @@ class ObjectiveLook(Part):
     after: Look
 
 
-class Seconds(Part):
+class Seconds(Grown):
     """Wall-clock seconds of a stage."""
 
-    @model_serializer(mode="wrap")
-    def _as_read(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Records from before `other` was measured are written as they were read."""
-        return {k: v for k, v in write(self).items() if k != "other" or v is not None}
+    later = frozenset({"other"})
 
 
 class TrainSeconds(Seconds):
@@ -121,14 +149,22 @@ class TrainSeconds(Seconds):
     other: float | None = maybe("the rest: reading data, checking")
 
 
-class TrainStage(Part):
+class TrainStage(Grown):
     """A training that ended well."""
+
+    later = frozenset({"mfu", "gpu", "warnings"})
 
     seconds: TrainSeconds
     memory: Memory | None = None
     tokens_per_second: float | None = maybe(
         "of the steps after warm-up; null where there were too few"
     )
+    mfu: float | None = maybe(
+        "FLOPs of the ledger as a share of what the GPU could have done in the seconds of training,"
+        " at its peak for dense bfloat16; null in float32 and on GPUs whose peak is not known"
+    )
+    gpu: Device | None = maybe("null on a CPU")
+    warnings: list[str] = Field(default=[], description="what to know of its speed and memory")
     parameters: Parameters
     artifact_bytes: int | None = maybe("size of all files it saved")
     ledger: Ledger

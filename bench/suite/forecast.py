@@ -238,11 +238,11 @@ def alike(record: Record, suite: Suite, run: Run, processor: str) -> bool:
     """Whether the seconds of a record of this or an earlier suite tell of one's own runs: the same
     model, data, batch and machine, and a budget in the same currency.
     """
-    same_batch = record.batch is not None and (
-        record.batch.model_dump() == suite.batch.model_dump()
-    )
+    asked, had = suite.batch.model_dump(), record.batch.model_dump() if record.batch else {}
+    if asked["micro"] == "auto":  # the record says what was settled
+        asked["micro"] = had.get("micro")
     return (
-        same_batch
+        asked == had
         and record.fingerprints.model_dump() == run.fingerprints
         and record.environment.device == processor
         and record.budget is not None

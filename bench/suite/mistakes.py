@@ -16,6 +16,7 @@ from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
 from bench.models import gguf
 from bench.models.judge import judge_problem
+from bench.models.load import attention_obstacle
 from bench.models.spec import ModelSpec
 from bench.suite.plan import tuned_label
 from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
@@ -39,6 +40,8 @@ def beyond_schema(suite: Suite) -> Found:
     """Mistakes that need the installed plugins and the files on disk to be seen."""
     yield from _methods(suite)
     yield from _labels(suite)
+    if reason := attention_obstacle(suite.attention):
+        yield ("attention",), reason
     missing = list(_missing_files(suite))
     yield from missing
     for what in _drift(suite):

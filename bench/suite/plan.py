@@ -205,6 +205,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         "dtype": suite.dtype,
         "split": suite.split,
         "device": device,
+        **({"attention": suite.attention} if suite.attention else {}),
         **_chat(suite),
     }
 

@@ -72,6 +72,8 @@ class _Probe:
         self._model = _loaded(suite, dtype, device, self._parameters)
         self._load = time.perf_counter() - started
         self._rows = self._encoded(tasks(suite, suite.target[:1])[0])
+        given = suite.batch.micro
+        self._most = given if isinstance(given, int) else suite.batch.size
         self._per_row = sum(len(ids) for ids, _ in self._rows) / len(self._rows)
 
     def measured(self) -> Probe:
@@ -116,7 +118,7 @@ class _Probe:
     def _speed(self, passes: Callable[[dict[str, Any]], None]) -> float:
         """Tokens per second, of a batch as large as patience allows: more at once are faster."""
         speed, rows = 0.0, self._rows
-        for count in _growing(self._suite.batch.micro or self._suite.batch.size):
+        for count in _growing(self._most):
             given = (rows * (count // len(rows) + 1))[:count]
             batch = collate(given, token_id(self._tokenizer, "pad"))
             batch = {name: tensor.to(self._device) for name, tensor in batch.items()}

@@ -38,6 +38,13 @@ def _as_seeds(value: Any) -> Any:
     return list(range(value)) if isinstance(value, int) and value > 0 else value
 
 
+def _as_micro(value: Any) -> Any:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if is_count or value in (None, "auto"):
+        return value
+    raise ValueError(f"give a number of sequences, or auto, not {value!r}")
+
+
 Amount = Annotated[
     float,
     BeforeValidator(_amount, json_schema_input_type=float | str),
@@ -90,10 +97,14 @@ class BatchSpec(Strict):
     max_length: int = Field(
         default=512, gt=1, description="tokens per sequence; longer prompts lose their start"
     )
-    micro: int | None = Field(
+    micro: Annotated[
+        Annotated[int, Field(gt=0)] | Literal["auto"] | None, BeforeValidator(_as_micro)
+    ] = Field(
         default=None,
-        gt=0,
-        description="sequences that pass the model at once; it must divide size [default: size]",
+        description=(
+            "sequences that pass the model at once; it must divide size [default: size]. auto"
+            " begins with size and halves it whenever memory runs out"
+        ),
     )
     checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass to save memory"
@@ -106,7 +117,7 @@ class BatchSpec(Strict):
 
     @model_validator(mode="after")
     def _micro_divides(self) -> BatchSpec:
-        if self.micro is not None and self.size % self.micro:
+        if isinstance(self.micro, int) and self.size % self.micro:
             raise ValueError(f"micro must divide size: {self.size} is no multiple of {self.micro}")
         return self
 
@@ -197,6 +208,10 @@ class Suite(Strict):
             " trains is float32 always"
         ),
     )
+    attention: Literal["sdpa", "flash_attention_2", "eager"] | None = Field(
+        default=None,
+        description="how attention is computed [default: what transformers chooses for the model]",
+    )
     seeds: Seeds = Field(default=[0, 1, 2], description="how many, or which")
     split: Literal["test", "validation"] = Field(
         default="test", description="the split that scores are taken on"
@@ -231,7 +246,8 @@ class Suite(Strict):
             if (name := getattr(self.model, key)) and self._is_local(name)
         }
         moved = self.model.model_copy(update=local)
-        return moved.with_chat_template(self.chat and self.chat.template_text(self.folder))
+        template = self.chat and self.chat.template_text(self.folder)
+        return moved.with_chat_template(template).with_attention(self.attention)
 
     def _is_local(self, name: str) -> bool:
         """Whether a model's name is a path; one that names a model stays that, whatever folder is

@@ -231,9 +231,9 @@ class LoraPlus(Lora):
         from peft.optimizers import create_loraplus_optimizer
         from torch.optim import AdamW
 
-        return create_loraplus_optimizer(
-            model, AdamW, lr=self.lr, loraplus_lr_ratio=self.loraplus_lr_ratio, weight_decay=0.0
-        )
+        given = {"lr": self.lr, "weight_decay": 0.0, "fused": session.device.type == "cuda" or None}
+        ratio = self.loraplus_lr_ratio
+        return create_loraplus_optimizer(model, AdamW, loraplus_lr_ratio=ratio, **given)
 
 
 class LoraFa(Lora):
@@ -286,11 +286,15 @@ class Shadow(PeftMethod):
 
         model = super().adapted(session)
         last = [module for module in model.modules() if isinstance(module, ShadowLayer)][-1]
-        # PEFT gives every layer an update of the state, but no layer is left to read what the last
-        # one makes of it.
+        # no layer is left to read what the last one makes of the state
         last.shadow_update_transform.requires_grad_(False)
         last.shadow_update_gate.requires_grad_(False)
         return model
 
     def losses(self, model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
-        return own_losses(model, batch)  # with the likelihood under the network alone
+        import torch
+
+        base: Any = model.get_base_model()
+        head = base.get_output_embeddings().weight  # frozen, unlike the network beside it
+        with torch.autocast(head.device.type, head.dtype, head.dtype != torch.float32):
+            return own_losses(model, batch)  # with the likelihood under the network alone

@@ -1,0 +1,39 @@
+"""Models for a session: loaded outside of the clock, metered, in the suite's precision."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from transformers import PreTrainedModel
+
+from bench.accounting import resources
+from bench.accounting.metering import Meter
+from bench.models.precision import compute_in
+
+if TYPE_CHECKING:
+    from bench.methods.session import Session
+
+
+def hand_out(
+    session: Session, load: Callable[..., PreTrainedModel], purpose: str
+) -> PreTrainedModel:
+    """A model from the session's start, charged to a purpose. Loading it is not charged."""
+    log = session.log
+    with resources.stopwatch(session.device) as watch:
+        # hooks tie a model and its meter into a cycle: what was handed out before and dropped
+        # goes now
+        gc.collect()
+        model = load(session.start, session.dtype, session.device)
+        model.config.use_cache = False
+        Meter(model, session._account, purpose)
+        log.handed_out(model)
+        compute_in(model, session.dtype)
+        if session.checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+    if not session.ledger.steps:
+        log.memory.restart(session.device)
+    session.ledger.paused += watch.seconds
+    log.load_seconds += watch.seconds
+    return model
