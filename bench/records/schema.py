@@ -83,7 +83,9 @@ class Batch(Part):
         default=False, description="whether activations are recomputed in the backward pass"
     )
     group_by_length: bool = Field(
-        default=False, description="whether rows of similar length shared a batch"
+        default=False,
+        exclude_if=lambda value: not value,  # records from before are written as they were read
+        description="whether rows of similar length shared a batch",
     )
 
 

@@ -332,7 +332,7 @@ def test_methods_that_need_something_of_the_data_say_so(tmp_path: Path) -> None:
         made("corda-kpm").skip(tiny_session(tmp_path / "a", old=())) or ""
     )
     unlike: Any = SimpleNamespace(
-        tokenizer=tiny_session(tmp_path / "b").tokenizer,
+        prompt_ids=tiny_session(tmp_path / "b").prompt_ids,
         dataset=lambda format: Dataset.from_dict({"prompt": ["add 1 and 2 ?", "add 1 and 2 :"]}),
     )
     assert "do not end alike" in made("alora").skip(unlike)

@@ -71,7 +71,9 @@ def _watched(folder: Path, look: Callable[[PreTrainedModel], None], steps: int =
     session = tiny_session(folder, Budget("steps", steps))
     session.close()
     given = {
-        name: value for name, value in vars(session).items() if name not in ("_account", "_speed")
+        name: value
+        for name, value in vars(session).items()
+        if name not in ("_account", "_speed", "judges")
     }
     watched = Watched(**given)
     watched.look = look
