@@ -21,9 +21,9 @@ PUBLISHED = sorted(path.parent for path in (ROOT / "results").rglob("plan.json")
 
 def test_the_readme_table_is_that_of_the_published_records() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = re.search(r"<!-- quickstart -->\n(.*?)<!-- /quickstart -->", text, re.S)
+    shown = re.search(r"<!-- sentiment -->\n(.*?)<!-- /sentiment -->", text, re.S)
     assert shown
-    assert shown.group(1) == summary(analyze(Store(ROOT / "results/quickstart")).rows)
+    assert shown.group(1) == summary(analyze(Store(ROOT / "results/smollm2/sentiment")).rows)
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
