@@ -103,7 +103,7 @@ def test_the_adapter_of_the_docs_has_a_form_of_its_own(tmp_path: Path) -> None:
     assert len(source.splitlines()) < 80
     package = tmp_path / "package"
     package.mkdir()
-    (package / "bottleneck.py").write_text(source)
+    (package / "houlsby.py").write_text(source)
     (package / "pyproject.toml").write_text(project)
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
