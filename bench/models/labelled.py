@@ -33,7 +33,8 @@ def negative_log_likelihoods(
     column before it, so the first column of `learned` must be false. Soft prompts may put hidden
     states of their own in front.
     """
-    learned, targets = learned[:, 1:], labels[learned]
+    learned = learned[:, 1:]
+    targets = labels[:, 1:][learned]
     behind = _BehindBackbone(model, learned, len(targets))
     with behind.narrowed():
         logits = model(**inputs).logits
