@@ -270,6 +270,7 @@ def test_pairs_are_written_out_when_opened_and_sort(tmp_path: Path) -> None:
         table = browser.locator("[aria-labelledby=pairs] table").first
         assert table.locator("tbody tr").count() == 0
         browser.locator("[aria-labelledby=pairs] summary").first.click()
+        table.locator("tbody tr").first.wait_for()  # the browser tells of it a moment later
         assert table.locator("tbody tr").count() == len(everything().groups[0].pairs)
         assert table.locator("tbody tr").first.inner_text().split("\t") == [
             *(

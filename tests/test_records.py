@@ -23,7 +23,9 @@ from bench.records.store import Store
 
 from .conftest import ROOT, Bench
 
-PUBLISHED = sorted(folder.name for folder in (ROOT / "results").iterdir())
+PUBLISHED = sorted(
+    str(plan.parent.relative_to(ROOT / "results")) for plan in (ROOT / "results").rglob("plan.json")
+)
 STAGE: dict[str, Any] = {
     "status": "ok",
     "seconds": {"load": 1.0, "evaluate": 2.0, "drift": 0.0},

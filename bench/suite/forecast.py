@@ -238,7 +238,7 @@ def alike(record: Record, suite: Suite, run: Run, processor: str) -> bool:
     """Whether the seconds of a record of this or an earlier suite tell of one's own runs: the same
     model, data, batch and machine, and a budget in the same currency.
     """
-    asked, had = suite.batch.model_dump(), record.batch.model_dump() if record.batch else {}
+    asked, had = suite.batch.model_dump(), vars(record.batch) if record.batch else {}
     if asked["micro"] == "auto":  # the record says what was settled
         asked["micro"] = had.get("micro")
     return (
