@@ -33,7 +33,7 @@ from transformers import (
 )
 
 from bench import token_log_probs, token_losses
-from bench.models import labelled
+from bench.methods import labelled
 
 VOCABULARY, IGNORED = 67, -100
 SMALL: dict[str, Any] = {
