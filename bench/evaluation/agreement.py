@@ -36,15 +36,10 @@ COLUMNS = {
 
 def remember(model: Any, session: Any, folder: Path) -> None:
     """Keep the trained model's logits on a few validation rows of the last target."""
-    rows = validation_rows(session.task, session.tokenizer, session.max_length)
+    rows = first_rows(session.task, "validation", ROWS, session.tokenizer, session.max_length)
     given = collate(rows, token_id(session.tokenizer, "pad"))
     del given["labels"]
     save_file({**given, "logits": logits(model, given, session.device)}, folder / FILE)
-
-
-def validation_rows(task: Any, tokenizer: Any, max_length: int) -> list[Encoded]:
-    """A few rows of validation data, whatever formats the task offers."""
-    return first_rows(task, "validation", ROWS, tokenizer, max_length)
 
 
 def first_rows(
