@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ Report = Callable[[str, float], None]
 """Hears the name of the stage that is under way, and which share of it is done."""
 ITEMS = "items.parquet"
 LOOK_EVERY = 0.5  # seconds between looks at the clock and at a request to stop
+# Starting a process polls the processes of all threads (multiprocessing's _cleanup). Where two
+# threads read the exit code of one process at once, it becomes 255.
+_EXIT_CODES = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,12 @@ def _stage(
         (job.work / left).unlink(missing_ok=True)
     ours, theirs = _context().Pipe()
     process = _context().Process(target=worker.work, args=(STAGES[name], name, job, theirs))
-    process.start()
+    with _EXIT_CODES:
+        process.start()
     theirs.close()
     report(name, 0.0)
     try:
-        while process.is_alive():
+        while _is_alive(process):
             if stop.is_set():
                 raise Stopped
             if reason := limit.passed():
@@ -112,9 +117,16 @@ def _stage(
                     limit.progressed()
     finally:
         _end(process.pid)
-        process.join()
+        wait([process.sentinel])
+        with _EXIT_CODES:
+            process.join()
         ours.close()
     return record.outcome_of(job, name, process.exitcode)
+
+
+def _is_alive(process: BaseProcess) -> bool:
+    with _EXIT_CODES:
+        return process.is_alive()
 
 
 def _end(leader: int | None) -> None:
