@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from bench.cache import write_whole
 from bench.data.formats import Format
 from bench.data.tokenize import collate, encode, token_id
 from bench.evaluation.lm_eval import Model
@@ -140,7 +140,9 @@ def _kept(base: Model, batches: list[Batch], folder: Path) -> dict[str, Tensor] 
     if not file.is_file():
         if not _head_alone(base, batches[0]):
             return None
-        _write(file, {str(i): _predictions(_states(base, b), b) for i, b in enumerate(batches)})
+        states = {str(i): _predictions(_states(base, b), b) for i, b in enumerate(batches)}
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in states.items()}
+        write_whole(file, partial(save_file, tensors))
     return load_file(file)
 
 
@@ -154,12 +156,3 @@ def _head_alone(base: Model, batch: Batch) -> bool:
     if head is None:
         return False
     return torch.equal(head(_states(base, batch)), base(**batch, use_cache=False).logits)
-
-
-def _write(file: Path, tensors: dict[str, Tensor]) -> None:
-    """Whole or not at all, also when two runs write at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=file.parent, prefix=".writing-") as place:
-        made = Path(place) / file.name
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, made)
-        os.replace(made, file)

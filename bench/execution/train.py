@@ -87,7 +87,8 @@ class _Training:
         self.method = registry.usable(self.name).model_validate(job.run.parameters)
         self.device = torch.device(job.device)
         self.dtype = precision(job.suite, job.device)
-        self.ledger, self.log = Ledger(), RunLog()
+        scored_alone = job.run.purpose is Purpose.TRIAL
+        self.ledger, self.log = Ledger(), RunLog(measures_objectives=not scored_alone)
         self.scratch = job.work / "scratch"
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.targets = tasks(job.suite, job.suite.target)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cache import write_whole
 from bench.data.formats import Format
+from bench.entry_points import PACKAGE
 from bench.errors import UserError
+from bench.models.start import folder_of_start
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,27 +24,39 @@ if TYPE_CHECKING:
     from bench.models.start import Start
 
 SAMPLING_SEED = 0  # both looks draw the same random numbers
+Look = dict[str, Any]
+"""`values` by name, or the `reason` why there are none."""
 
 
-def measured(
-    method: Method, session: Session, start: Start, model: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The method's own objective of the model that it started from and of the model that it made;
-    the reason where it cannot be had.
+def measured(method: Method, session: Session, start: Start, model: Any) -> tuple[Look, Look]:
+    """The method's own objective of the model that it started from and of the model that it made.
 
     Both are measured after training, when whatever they need (a learned reward model) is there.
     """
     with session.unmetered():
-        return _measured(method, session, start, None), _measured(method, session, start, model)
+        return _before(method, session, start), _look(method, session.validation(start), model)
 
 
-def _measured(method: Method, session: Session, start: Start, model: Any) -> dict[str, Any]:
+def _before(method: Method, session: Session, start: Start) -> Look:
+    """The objective of the start: what an earlier run of the same method found, or a look at it,
+    which is kept unless it used something that training made.
+    """
+    on = session.validation(start)
+    file = None if start.trained or start.attached else _file(method, on)
+    if file and file.is_file():
+        return json.loads(file.read_text())
+    look = _look(method, on, None)
+    if file and "values" in look and not on.used_folder:
+        write_whole(file, lambda place: place.write_text(json.dumps(look)))
+    return look
+
+
+def _look(method: Method, on: ValidationSession, model: Any) -> Look:
     import torch
     from transformers import set_seed
 
     with torch.random.fork_rng(), torch.no_grad():
         set_seed(SAMPLING_SEED)
-        on = session.validation(start)
         try:
             return {"values": method.objective(on, (model or on.model()).eval())}
         except Exception as error:  # what was trained must not be lost to a look at it
@@ -44,6 +64,35 @@ def _measured(method: Method, session: Session, start: Start, model: Any) -> dic
             return {"reason": named + " ".join(str(error).split())}
         finally:
             on.close()
+
+
+def _file(method: Method, on: ValidationSession) -> Path:
+    """Where the objective of the start is kept, by all that decides it."""
+    from bench.methods.method import Method
+
+    own = type(method).objective is not Method.objective
+    spec = on.start.spec
+    decides = {
+        "method": _code(method) + [method.model_dump_json()] if own else method.formats[:1],
+        "bench": version(PACKAGE),
+        "task": on.task.fingerprint,
+        "old": [task.fingerprint for task in on.old],
+        "chat": on.task.chat and on.task.chat.model_dump(),
+        "template": spec.chat_template,
+        "attention": spec.attention,
+        "batch": [on.batch_size, on.max_length],
+    }
+    digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+    return folder_of_start(spec, on.dtype, on.device) / f"objective-{digest}.json"
+
+
+def _code(method: Method) -> list[str]:
+    """Name of the method's class, and a hash of the package that holds it."""
+    kind = type(method)
+    digest = hashlib.sha256()
+    for file in sorted(Path(inspect.getfile(kind)).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return [kind.__module__, kind.__qualname__, digest.hexdigest()]
 
 
 def mean_nll(

@@ -29,6 +29,7 @@ class RunLog:
     """Of each stage that has one: what its method optimizes, before and after."""
     pending: list[Callable[[], None]] = field(default_factory=list)
     """Objectives still to be measured: what was trained is saved first."""
+    measures_objectives: bool = True
     speeds: list[tuple[float, float]] = field(default_factory=list)
     """Of each stage: tokens and seconds after its warm-up steps."""
     load_seconds: float = 0.0
@@ -45,9 +46,11 @@ class RunLog:
     _unread: list[tuple[int, Tensor]] = field(default_factory=list)
 
     def settle(self) -> None:
-        """Measure the objectives that are still pending."""
+        """Measure the objectives that are still pending, where somebody reads them."""
         while self.pending:
-            self.pending.pop(0)()
+            measure = self.pending.pop(0)
+            if self.measures_objectives:
+                measure()
 
     def handed_out(self, model: PreTrainedModel) -> None:
         """Remember a model for as long as somebody has it."""

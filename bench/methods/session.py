@@ -42,7 +42,7 @@ from bench.models.precision import in_float32
 from bench.models.start import Start, load_scorer, load_start
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
-MEASURED_ROWS = 128
+MEASURED_ROWS = 64
 B = TypeVar("B")
 
 
@@ -286,6 +286,18 @@ class ValidationSession(Session):
     """A session for looking at a model, not for training one: its rows are the first of the
     validation split, once.
     """
+
+    used_folder = False
+    """Whether anybody looked for what training left in its folder."""
+
+    @property
+    def folder(self) -> Path:
+        self.used_folder = True
+        return self._folder
+
+    @folder.setter
+    def folder(self, folder: Path) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._folder = folder
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         data = self.task.load(format, self._split)

@@ -36,6 +36,8 @@ class Start:
 
     spec: ModelSpec
     attached: tuple[Attached, ...] = ()
+    trained: bool = False
+    """Whether its weights are what a part of a recipe made, and not the suite's model."""
 
     @property
     def tokenizer_location(self) -> str:
@@ -44,7 +46,7 @@ class Start:
 
     def moved(self, folder: Path) -> Start:
         """The same tokenizer with whole weights from a local folder."""
-        return Start(self.spec.moved(folder))
+        return Start(self.spec.moved(folder), trained=True)
 
     def with_attached(self, attached: Attached) -> Start:
         return replace(self, attached=(*self.attached, attached))
