@@ -33,7 +33,7 @@ from transformers import (
 )
 
 from bench import token_log_probs, token_losses
-from bench.methods import labelled
+from bench.models import labelled
 
 VOCABULARY, IGNORED = 67, -100
 SMALL: dict[str, Any] = {

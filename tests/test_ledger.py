@@ -27,7 +27,7 @@ from bench import token_losses
 from bench.accounting.budget import Budget
 from bench.accounting.ledger import Account, BudgetSpent, Ledger
 from bench.accounting.metering import Meter
-from bench.methods import labelled
+from bench.models import labelled
 
 aten = torch.ops.aten
 

@@ -17,6 +17,7 @@ from bench.accounting import resources
 from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
+from bench.evaluation.likelihood import Likelihoods, Question, has_soft_prompt, same_in_batch
 from bench.evaluation.lm_eval_tasks import load_tasks
 
 Model = PreTrainedModel | PeftModel
@@ -37,16 +38,27 @@ class Score:
 
 
 class GreedyLM(_HFLM):
-    """lm-eval's Hugging Face model, made to decode greedily and without padding, whatever the task
-    or the model would say.
-
-    Left padding puts a gap between a soft prompt and the text and so changes its answers; rows of
-    one length need none.
+    """lm-eval's Hugging Face model, made to decode greedily, whatever the task or the model would
+    say, and to answer as it answers one row at a time, however rows are batched.
     """
 
     generated_tokens = 0
     generation_seconds = 0.0
     resolved: dict[str, Any] | None = None
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[tuple[str, str] | None, list[int], list[int]]],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[tuple[float, bool]]:
+        if self._likelihoods is None:
+            pad = token_id(self.tokenizer, "pad")
+            self._likelihoods = Likelihoods(self.model, pad, self.device, self.max_length)
+        questions = [Question(tuple(context), tuple(said)) for _, context, said in requests]
+        return self._likelihoods.of(questions)
+
+    _likelihoods: Likelihoods | None = None
 
     def _model_generate(
         self, context: Tensor, max_length: int, stop: list[str], **settings: Any
@@ -58,18 +70,17 @@ class GreedyLM(_HFLM):
         pad = token_id(self.tokenizer, "pad")
         room = max_length - context.shape[1]
         out = context.new_full((context.shape[0], max_length), pad)
-        lengths = mask.sum(1)
         with resources.stopwatch(self.device) as watch:
-            for length in lengths.unique().tolist():
-                rows = (lengths == length).nonzero().flatten()
+            for rows in self._together(context, mask):
+                width = int(mask[rows].sum(1).max())
                 texts = super()._model_generate(
-                    context[rows, -length:],
-                    length + room,
+                    context[rows, -width:],
+                    width + room,
                     stop,
-                    attention_mask=mask[rows, -length:],
+                    attention_mask=mask[rows, -width:],
                     **settings,
                 )
-                answers = texts[:, length:]
+                answers = texts[:, width:]
                 out[rows, context.shape[1] : context.shape[1] + answers.shape[1]] = answers
                 self.generated_tokens += int((answers != pad).sum())
         self.generation_seconds += watch.seconds
@@ -77,6 +88,20 @@ class GreedyLM(_HFLM):
             self.resolved = {**self.model.generation_config.to_diff_dict(), **settings}
             self.resolved.pop("transformers_version", None)
         return out
+
+    def _together(self, context: Tensor, mask: Tensor) -> list[Tensor]:
+        """Which rows are answered at once: all, or those of one length, as padding on the left puts
+        a gap between a soft prompt and the text, or none where an adapter looks at the whole batch.
+        """
+        rows, lengths = torch.arange(len(mask), device=mask.device), mask.sum(1)
+        if has_soft_prompt(self.model):
+            return [rows[lengths == length] for length in lengths.unique()]
+        if self._batches is None and len(rows) > 1:
+            self._batches = same_in_batch(self.model, context, mask)
+        return [rows] if self._batches is not False else list(rows[:, None])
+
+    _batches: bool | None = None
+    """Whether a row is answered the same in a batch as alone; None before it was tried."""
 
 
 def open_model(
@@ -91,7 +116,6 @@ def open_model(
         tokenizer=tokenizer,
         batch_size=batch_size,
         device=str(device),
-        softmax_dtype="float32",  # sums of bfloat16 logarithms tie, and turn answers around
     )
 
 

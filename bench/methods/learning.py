@@ -47,7 +47,7 @@ def _labelled(batch: Mapping[str, Tensor]) -> Tensor:
 def _losses(
     model: Any, batch: Mapping[str, Tensor], labelled: Tensor, temperature: float
 ) -> Tensor:
-    from bench.methods.labelled import negative_log_likelihoods  # plugins import this when listed
+    from bench.models.labelled import negative_log_likelihoods  # plugins import this when listed
 
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     return negative_log_likelihoods(model, inputs, batch["labels"], labelled, temperature)

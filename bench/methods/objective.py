@@ -39,14 +39,14 @@ def measured(method: Method, session: Session, start: Start, model: Any) -> tupl
 
 def _before(method: Method, session: Session, start: Start) -> Look:
     """The objective of the start: what an earlier run of the same method found, or a look at it,
-    which is kept unless it used something that training made.
+    which is kept unless training left something that the look may have used.
     """
     on = session.validation(start)
     file = None if start.trained or start.attached else _file(method, on)
     if file and file.is_file():
         return json.loads(file.read_text())
     look = _look(method, on, None)
-    if file and "values" in look and not on.used_folder:
+    if file and "values" in look and not any(on.folder.iterdir()):
         write_whole(file, lambda place: place.write_text(json.dumps(look)))
     return look
 
@@ -68,9 +68,7 @@ def _look(method: Method, on: ValidationSession, model: Any) -> Look:
 
 def _file(method: Method, on: ValidationSession) -> Path:
     """Where the objective of the start is kept, by all that decides it."""
-    from bench.methods.method import Method
-
-    own = type(method).objective is not Method.objective
+    own = type(method).objective.__module__ != "bench.methods.method"
     spec = on.start.spec
     decides = {
         "method": _code(method) + [method.model_dump_json()] if own else method.formats[:1],

@@ -287,18 +287,6 @@ class ValidationSession(Session):
     validation split, once.
     """
 
-    used_folder = False
-    """Whether anybody looked for what training left in its folder."""
-
-    @property
-    def folder(self) -> Path:
-        self.used_folder = True
-        return self._folder
-
-    @folder.setter
-    def folder(self, folder: Path) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        self._folder = folder
-
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         data = self.task.load(format, self._split)
         self._account.open_batch()

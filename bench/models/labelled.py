@@ -1,4 +1,4 @@
-"""Negative log-likelihoods of labelled tokens, without the logits of all others.
+"""Logits and negative log-likelihoods of labelled tokens, without the logits of all others.
 
 Logits are as wide as the vocabulary: on a small model a quarter of the time of a step. So only the
 hidden states of labelled positions leave the backbone, and the model's own code does the rest:
@@ -33,17 +33,31 @@ def negative_log_likelihoods(
     column before it, so the first column of `learned` must be false. Soft prompts may put hidden
     states of their own in front.
     """
-    learned = learned[:, 1:]
-    targets = labels[:, 1:][learned]
+    targets = labels[:, 1:][learned[:, 1:]]
+    learned = learned.roll(-1, 1)  # after which tokens a label follows; none follows the last
     behind = _BehindBackbone(model, learned, len(targets))
     with behind.narrowed():
         logits = model(**inputs).logits
     if behind.output is None:  # the model has no backbone apart from its head
-        return _nll(logits[:, -learned.shape[1] - 1 : -1][learned], targets, temperature)
+        return _nll(logits[:, -learned.shape[1] :][learned], targets, temperature)
     if not behind.pieces:
         return _nll(logits[0], targets, temperature)
     pieces = zip(behind.hidden.split(behind.pieces), targets.split(behind.pieces), strict=True)
     return torch.cat([behind.piece(hidden, some, temperature) for hidden, some in pieces])
+
+
+def logits_after(model: Any, inputs: dict[str, Any], at: Tensor) -> tuple[Tensor, Any]:
+    """Logits after each token at which `at`, of (rows, length), is true: (tokens, vocabulary), and
+    all that the model gave.
+
+    Soft prompts may put hidden states of their own in front.
+    """
+    behind = _BehindBackbone(model, at, 0)
+    with behind.narrowed():
+        output = model(**inputs)
+    if behind.output is None:
+        return output.logits[:, -at.shape[1] :][at], output
+    return output.logits[0], output
 
 
 def _nll(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -55,7 +69,7 @@ def _nll(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
 class _BehindBackbone:
     """What a model does behind its backbone, for labelled positions alone.
 
-    `learned` of (rows, tokens) says after which tokens a label follows.
+    `learned` of (rows, length) says after which tokens a label follows.
     """
 
     def __init__(self, model: Any, learned: Tensor, count: int) -> None:
@@ -93,7 +107,7 @@ class _BehindBackbone:
         if not isinstance(output, ModelOutput) or hidden is None or hidden.shape[0] != rows:
             return output
         self.output = output
-        self.hidden = hidden[:, -length - 1 : -1][self._learned]
+        self.hidden = hidden[:, -length:][self._learned]
         return _with_hidden(output, self.hidden[:0] if self.pieces else self.hidden)
 
     def piece(self, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:

@@ -1,0 +1,120 @@
+"""However rows are batched, a model answers as it does when asked one row at a time."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import peft
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from bench.evaluation import likelihood
+from bench.evaluation.lm_eval import open_model
+from bench.models.load import load_model, load_tokenizer
+from bench.models.spec import ModelSpec
+from bench.tiny.tasks import items
+
+SPEC = ModelSpec(path="tiny")
+CPU = torch.device("cpu")
+TOKENIZER = load_tokenizer(SPEC)
+ALL = ["q_proj", "v_proj", "down_proj"]
+FAMILIES: dict[str, Any] = {
+    "whole": None,
+    "gpt2": None,
+    "lora": lambda: peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=ALL),
+    "dora": lambda: peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=ALL, use_dora=True),
+    "alora": lambda: peft.LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules=ALL, alora_invocation_tokens=[7]
+    ),
+    "ia3": lambda: peft.IA3Config(
+        task_type="CAUSAL_LM", target_modules=ALL, feedforward_modules=["down_proj"]
+    ),
+    "oft": lambda: peft.OFTConfig(task_type="CAUSAL_LM", target_modules=ALL, oft_block_size=16),
+    "lily": lambda: peft.LilyConfig(task_type="CAUSAL_LM", r=4, target_modules=ALL),
+    "adaption": lambda: peft.AdaptionPromptConfig(
+        task_type="CAUSAL_LM", adapter_len=4, adapter_layers=2
+    ),
+    "prompt": lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
+    "p-tuning": lambda: peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
+    "prefix": lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
+}
+
+
+def _model(family: str) -> Any:
+    """A model of a family whose every weight counts."""
+    torch.manual_seed(3)
+    if family == "gpt2":  # learned positions
+        shape = GPT2Config(
+            vocab_size=len(TOKENIZER), n_embd=32, n_layer=2, n_head=2, n_positions=64
+        )
+        model: Any = GPT2LMHeadModel(shape)
+    else:
+        model = load_model(SPEC, torch.float32, CPU)
+    if FAMILIES[family]:
+        model = peft.get_peft_model(model, FAMILIES[family]())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    return model.eval()
+
+
+def _questions() -> list[tuple[Any, list[int], list[int]]]:
+    """With shared contexts and without, of one token and of several."""
+    chance, rows = random.Random(0), []
+    for number in range(12):
+        context = [chance.randrange(5, 200) for _ in range(chance.randrange(3, 20))]
+        for choice in range(chance.randrange(1, 5)):
+            said = [chance.randrange(5, 200) for _ in range(1 if number % 3 else choice + 2)]
+            rows.append((None, context, said))
+    return rows
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_likelihoods_are_those_of_one_row_at_a_time(family: str) -> None:
+    lm = open_model(_model(family), TOKENIZER, 16, CPU)
+    rows = _questions()
+    found = lm._loglikelihood_tokens(rows, disable_tqdm=True)
+    alone = [
+        HFLM._loglikelihood_tokens(lm, [row], disable_tqdm=True, override_bs=1)[0]  # pyright: ignore
+        for row in rows
+    ]
+    assert [said for _, said in found] == [said for _, said in alone]
+    assert [value for value, _ in found] == pytest.approx([value for value, _ in alone], rel=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_generated_answers_are_those_of_one_row_at_a_time(family: str) -> None:
+    lm = open_model(_model(family), TOKENIZER, 32, CPU)
+    prompts = [
+        item.prompt for task in ("people", "sort", "add") for item in items(task, "test")[:5]
+    ]
+
+    def answers(asked: list[str]) -> list[str]:
+        given = {"until": ["."], "max_gen_toks": 6}
+        requests = [Instance("generate_until", {}, (text, given), 0) for text in asked]
+        return lm.generate_until(requests, disable_tqdm=True)
+
+    assert answers(prompts) == [answers([prompt])[0] for prompt in prompts]
+
+
+def test_a_shared_context_passes_once() -> None:
+    model = _model("whole")
+    seen: list[int] = []
+    model.model.register_forward_pre_hook(
+        lambda _, __, given: seen.append(
+            given["attention_mask"][:, -given["input_ids"].shape[1] :].sum()
+        ),
+        with_kwargs=True,
+    )
+    context, choices = tuple(range(10, 40)), [(50,), (51, 52), (53, 54, 55)]
+    asked = [likelihood.Question(context, said) for said in choices]
+    one = likelihood.Likelihoods(model, 0, CPU, 64)
+    one.of(asked)
+    seen.clear()
+    one.of(asked)
+    assert sum(seen) == len(context) + sum(len(said) - 1 for said in choices)
