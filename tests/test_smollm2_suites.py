@@ -83,6 +83,8 @@ def suites(tmp_path: Path) -> Path:
     here = _suites(tmp_path)
     _data(tmp_path / "data")
     runpy.run_path(str(here / "prepare.py"))["main"](tmp_path / "data")
+    judged = [{"question": f"short {i}", "chosen": "no", "score": 0.5} for i in range(9)]
+    _write(tmp_path / "data/hh-rlhf-harmless-judged.jsonl", judged)  # judge.py takes half an hour
     return here
 
 
@@ -123,10 +125,16 @@ def test_every_format_gives_rows_and_no_test_row(name: str, suites: Path) -> Non
             if task.name == "mawps":
                 assert not any("test" in prompt for prompt in rows["prompt"])
     if name == "alignment":
-        asked = (suites.parent.parent / "data/hh-rlhf-harmless-test.jsonl").read_text()
-        tests = {json.loads(line)["question"] for line in asked.splitlines()}
+        data = suites.parent.parent / "data"
+        lines = (data / "hh-rlhf-harmless-judge.jsonl").read_text().splitlines()
+        judges = {json.loads(line)["prompt"][0]["content"] for line in lines}
+        lines = (data / "hh-rlhf-harmless-test.jsonl").read_text().splitlines()
+        tests = {json.loads(line)["question"] for line in lines}
         trained = tasks(suite, suite.target)[0].load(Format.PREFERENCE, "train")["prompt"]
-        assert not tests & {turns[0]["content"] for turns in trained}
+        methods = {turns[0]["content"] for turns in trained}
+        assert methods and judges and tests
+        assert not methods & judges
+        assert not tests & (methods | judges)
 
 
 def test_the_hub_and_local_files_differ_in_one_line(suites: Path) -> None:

@@ -34,6 +34,8 @@ def read_lm_eval_yaml(file: Path) -> tuple[dict[str, Any], bytes]:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{file}{line}: this is not YAML: {error.problem}") from None
+    except (ImportError, AttributeError) as error:  # of a !function
+        raise UserError(f"{file}: {error}") from None
     except (TypeError, ValueError):
         raise UserError(f"{file} is no lm-eval task: it must be a mapping of keys") from None
     content = json.dumps(config, sort_keys=True, default=_as_text).encode()

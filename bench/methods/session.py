@@ -42,7 +42,7 @@ from bench.models.precision import in_float32
 from bench.models.start import Start, load_scorer, load_start
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
-MEASURED_ROWS = 64
+MEASURED_ROWS = 32
 B = TypeVar("B")
 
 

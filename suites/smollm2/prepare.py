@@ -3,9 +3,11 @@ once, at the root of the repository.
 
 words/mawps-train-unseen.jsonl
     MAWPS without the questions that a test file has too. Most of MultiArith is part of MAWPS.
-hh-rlhf-harmless-train.jsonl, hh-rlhf-harmless-unpaired.jsonl, hh-rlhf-harmless-test.jsonl
+hh-rlhf-harmless-train.jsonl, hh-rlhf-harmless-unpaired.jsonl, hh-rlhf-harmless-judge.jsonl,
+hh-rlhf-harmless-test.jsonl
     Dialogues of HH-RLHF as lists of turns, in the shape of TRL. The test holds pairs of answers to
-    a single question. No dialogue of the training files begins with a question of the test.
+    a single question. judge.py trains on the judge's pairs, which no method sees. No two of the
+    files have a dialogue that begins with the same question.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 TEST_PAIRS = 300
+FOR_THE_JUDGE = 0.5  # of the other questions
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 
 Row = dict[str, Any]
@@ -53,9 +56,12 @@ def dialogues(data: Path) -> None:
     """
     pairs = [pair for row in _read(data / "hh-rlhf-harmless.jsonl") if (pair := _pair(row))]
     single = {_first(pair) for pair in pairs if len(pair["prompt"]) == 1}
-    drawn = set(sorted(single, key=lambda q: hashlib.sha256(q.encode()).hexdigest())[:TEST_PAIRS])
+    drawn = set(sorted(single, key=_share)[:TEST_PAIRS])
     test = [pair for pair in pairs if _first(pair) in drawn and len(pair["prompt"]) == 1]
-    train = [pair for pair in pairs if _first(pair) not in drawn]
+    others = [pair for pair in pairs if _first(pair) not in drawn]
+    judge = [pair for pair in others if _share(_first(pair)) < FOR_THE_JUDGE]
+    train = [pair for pair in others if _share(_first(pair)) >= FOR_THE_JUDGE]
+    _write(data / "hh-rlhf-harmless-judge.jsonl", judge)
     _write(data / "hh-rlhf-harmless-train.jsonl", train)
     _write(
         data / "hh-rlhf-harmless-unpaired.jsonl",
@@ -73,7 +79,13 @@ def dialogues(data: Path) -> None:
             for pair in test
         ),
     )
-    print(f"HH-RLHF: {len(train)} pairs to train on, {len(test)} to test on")
+    counts = f"{len(train)} pairs to train on, {len(judge)} for the judge, {len(test)} to test on"
+    print(f"HH-RLHF: {counts}")
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1 that the text decides."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) / 16**16
 
 
 def _pair(row: Row) -> Row | None:
