@@ -1,8 +1,8 @@
 """A reward model that no method learns from, for the suite `alignment`.
 
-`python suites/smollm2/tasks/judge.py` trains it once, on the pairs that prepare.py sets aside for it. It
-makes data/harmless-judge, and hh-rlhf-harmless-judged.jsonl with its score of each preferred answer
-of the test. The lm-eval task judged.yaml calls `preferred`.
+`python suites/smollm2/tasks/judge.py` trains it once, on the pairs that prepare.py sets aside for
+it. It makes data/harmless-judge, and hh-rlhf-harmless-judged.jsonl with its score of each preferred
+answer of the test. The lm-eval task judged.yaml calls `preferred`.
 """
 
 from __future__ import annotations
