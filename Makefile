@@ -1,17 +1,21 @@
 # make demo: set up, run the quickstart on the embedded model.  make test: set up, run every test.
+# make bench: training speed beside a plain loop and TRL's trainers, into results/benchmarks.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(sort $(wildcard plugins/*/))
 READY := .venv/.ready
 
-.PHONY: demo test lint setup
+.PHONY: demo test lint bench setup
 
 demo: $(READY)
 	$(BIN)/bench run suites/quickstart.yaml --results build/results
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,40 @@
+"""What all sides share: models, batches and hyper-parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+WARM_UP = 5  # steps that are not timed
+GENERATIONS, COMPLETION = 4, 8  # of grpo: completions of a prompt, tokens of a completion
+VIRTUAL_TOKENS, RANK, BETA = 20, 16, 0.1
+LR = {"sft": 1e-5, "lora": 1e-4, "prompt-tuning": 1e-2, "dpo": 1e-6, "grpo": 1e-6}
+METHODS = tuple(LR)
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model and how long it is timed."""
+
+    batch: int
+    max_length: int
+    steps: int
+
+
+SETTINGS = {"tiny": Setting(64, 64, 60), "smollm2": Setting(8, 128, 14)}
+
+
+def adapted(method: str, model: Any) -> Any:
+    """The model with the adapter of a method, if it has one."""
+    import peft
+
+    if method == "lora":
+        shape = peft.LoraConfig(
+            task_type="CAUSAL_LM", r=RANK, lora_alpha=2 * RANK, target_modules=LINEAR
+        )
+        return peft.get_peft_model(model, shape)
+    if method == "prompt-tuning":
+        shape = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS)
+        return peft.get_peft_model(model, shape)
+    return model

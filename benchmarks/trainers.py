@@ -1,0 +1,101 @@
+"""The same training by TRL's own trainers, with their defaults where the setting says nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import peft
+import torch
+from clock import Clock
+from datasets import Dataset
+from setting import BETA, COMPLETION, GENERATIONS, LINEAR, LR, RANK, VIRTUAL_TOKENS, Setting
+from transformers import TrainerCallback
+
+Row = dict[str, str]
+
+
+def run(method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setting) -> Clock:
+    """Train for the setting's steps."""
+    clock = Clock()
+    counted = _Counted(model, clock)
+    with tempfile.TemporaryDirectory() as folder:
+        shared: dict[str, Any] = {
+            "output_dir": folder,
+            "per_device_train_batch_size": setting.batch,
+            "max_steps": setting.steps,
+            "learning_rate": LR[method],
+            "optim": "adamw_torch",
+            "report_to": "none",
+            "save_strategy": "no",
+            "use_cpu": not torch.cuda.is_available(),
+            "bf16": False,
+            "gradient_checkpointing": False,
+            "disable_tqdm": True,
+        }
+        trainer = _trainer(method, model, tokenizer, rows, setting, shared)
+        trainer.add_callback(counted)
+        trainer.train()
+    return clock
+
+
+class _Counted(TrainerCallback):
+    """Counts the tokens that pass a model with gradients on, and hears of steps."""
+
+    def __init__(self, model: Any, clock: Clock) -> None:
+        self._clock, self._tokens = clock, 0
+        model.register_forward_pre_hook(self._passes, with_kwargs=True)
+
+    def _passes(self, _: Any, args: Any, given: dict[str, Any]) -> None:
+        if torch.is_grad_enabled() and given.get("attention_mask") is not None:
+            self._tokens += int(given["attention_mask"].sum())
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self._clock.step(self._tokens)
+        self._tokens = 0
+
+
+def _trainer(
+    method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setting, shared: Any
+) -> Any:
+    given = {"model": model, "processing_class": tokenizer}
+    if method == "dpo":
+        from trl.trainer.dpo_config import DPOConfig
+        from trl.trainer.dpo_trainer import DPOTrainer
+
+        args = DPOConfig(**shared, beta=BETA, max_length=setting.max_length)
+        return DPOTrainer(**given, args=args, train_dataset=Dataset.from_list(rows))
+    if method == "grpo":
+        from trl.trainer.grpo_config import GRPOConfig
+        from trl.trainer.grpo_trainer import GRPOTrainer
+
+        args = GRPOConfig(
+            **shared,
+            beta=0.0,
+            num_generations=GENERATIONS,
+            max_completion_length=COMPLETION,
+            generation_kwargs={"min_new_tokens": COMPLETION},
+        )
+        data = Dataset.from_list([{"prompt": r["prompt"], "answer": r["chosen"]} for r in rows])
+        return GRPOTrainer(**given, args=args, train_dataset=data, reward_funcs=_overlap)
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    data = Dataset.from_list([{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows])
+    args = SFTConfig(**shared, max_length=setting.max_length)
+    shape = {
+        "lora": peft.LoraConfig(
+            task_type="CAUSAL_LM", r=RANK, lora_alpha=2 * RANK, target_modules=LINEAR
+        ),
+        "prompt-tuning": peft.PromptTuningConfig(
+            task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS
+        ),
+    }.get(method)
+    return SFTTrainer(**given, args=args, train_dataset=data, peft_config=shape)
+
+
+def _overlap(completions: list[str], answer: list[str], **_: Any) -> list[float | None]:
+    pairs = zip(completions, answer, strict=True)
+    return [
+        sum(word in right.split() for word in said.split()) / COMPLETION for said, right in pairs
+    ]
