@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import torch
 from transformers import TrainerCallback
 
 from bench.methods.fit import settle_for_trainer
-from bench.methods.schedule import CLIP, Diverged, anneal
+from bench.methods.schedule import CLIP
 
 if TYPE_CHECKING:
     from bench.methods.session import Session
@@ -63,14 +62,13 @@ class BudgetCallback(TrainerCallback):
     """Stops a trainer when the budget is spent and anneals its learning rate with it."""
 
     def __init__(self, session: Session) -> None:
-        self._account = session._account
-        self._losses = session.log.losses
+        self._session, self._account = session, session._account
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
     ) -> None:
         self._account.open_batch()
-        anneal(optimizer, self._account.fraction)
+        self._session._phases.anneal(optimizer)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         control.should_training_stop = not self._account.boundary()
@@ -80,6 +78,4 @@ class BudgetCallback(TrainerCallback):
     ) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None:
-            self._losses.append(loss)
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss became {loss} at step {state.global_step}")
+            self._session.log.keep_loss(self._session.ledger.steps, loss)

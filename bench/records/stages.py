@@ -115,6 +115,17 @@ class Loss(Part):
     last: float | None = maybe("mean of the last five steps")
 
 
+class PhaseCourse(Part):
+    """Steps of one optimizer, evenly spaced: at most 100 of all phases together, the first and the
+    last of each.
+    """
+
+    stage: str = Field(description="the stage; empty where there is only one")
+    step: list[int] = Field(description="number of the step in the run, from 1")
+    lr: list[float] = Field(description="learning rate of the first group of parameters")
+    loss: list[float | None] = Field(description="the method's own loss; null where it told none")
+
+
 class Look(Part):
     """One measurement of what a method optimizes."""
 
@@ -152,7 +163,7 @@ class TrainSeconds(Seconds):
 class TrainStage(Grown):
     """A training that ended well."""
 
-    later = frozenset({"mfu", "gpu", "warnings"})
+    later = frozenset({"mfu", "gpu", "warnings", "journal"})
 
     seconds: TrainSeconds
     memory: Memory | None = None
@@ -169,6 +180,9 @@ class TrainStage(Grown):
     artifact_bytes: int | None = maybe("size of all files it saved")
     ledger: Ledger
     loss: Loss
+    journal: list[PhaseCourse] = Field(
+        default=[], description="learning rate and loss by phase; a phase is one optimizer's"
+    )
     objective: list[ObjectiveLook] = []
     environment: Environment
 
