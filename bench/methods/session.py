@@ -34,7 +34,7 @@ from bench.methods.hand_out import hand_out
 from bench.methods.learning import trained
 from bench.methods.part import part_of
 from bench.methods.phase import Phases
-from bench.methods.row_order import row_numbers
+from bench.methods.row_order import Ordered, ordered, row_numbers
 from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP
 from bench.models.artifact import save_model
@@ -94,6 +94,7 @@ class Session:
     def __post_init__(self) -> None:
         self._account = Account(self.budget, self.ledger, self._on_step, self._slack)
         self._phases = Phases(self._account, self.log, self.stage_name)
+        self._ordered: Ordered | None = None
         self._speed = resources.Speed(self.device)
         self.judges: dict[str, Judge] = {}  # of the task's reward, by where they lie
 
@@ -142,8 +143,8 @@ class Session:
         """All training rows of the target in one format, in this suite's order; conversations are
         lists of turns, as TRL's trainers take them.
         """
-        data = self.task.load(format, self._split)
-        return data.select(list(row_numbers(self, data, format, len(data))))
+        self._ordered = ordered(self, self.task.load(format, self._split), format)
+        return self._ordered.rows
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         """Batches of `batch_size` rows as columns, in the order that all recipes share; ends when
@@ -224,9 +225,9 @@ class Session:
         `batch` has one entry per row in everything it holds. `loss_of` gives one loss per item
         (labelled token, pair, completion) of a part of the batch, as a 1-D tensor; what is
         minimized is their mean over all items of the batch, so the gradient does not depend on how
-        the batch is split. Clips the gradient, sets the learning rate by how much of the budget that
-        was left at this optimizer's first step is spent, steps.
-        Raises `Diverged` where the loss is no finite number.
+        the batch is split. Clips the gradient, sets the learning rate, steps. The rate rises and
+        falls over what was left of the budget at this optimizer's first step. Raises `Diverged`
+        where the loss is no finite number.
         """
         loss = gradient(self, batch, loss_of, optimizer)
         self.log.take_loss(self.ledger.steps + 1, loss)
