@@ -88,7 +88,7 @@ class Charge(Part):
 
     tokens: float | None = maybe("tokens passed, padding apart")
     flops: float | None = maybe("floating-point operations")
-    samples: float | None = maybe("sequences passed with gradients on")
+    samples: float | None = maybe("texts read, whatever for")
 
 
 class Spent(Part):
@@ -97,7 +97,7 @@ class Spent(Part):
     tokens: float | None = maybe("tokens passed, padding apart")
     flops: float | None = maybe("floating-point operations")
     seconds: float | None = maybe("wall-clock seconds of training")
-    samples: float | None = maybe("sequences passed with gradients on")
+    samples: float | None = maybe("texts read, whatever for")
     steps: float | None = maybe("optimizer steps")
 
 
