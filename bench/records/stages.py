@@ -211,13 +211,17 @@ class Score(Part):
         return self.higher_is_better and 0 <= self.value <= 1
 
 
-class Drift(Part):
-    """Change of the predictions on plain text, in nats per token."""
+class Drift(Grown):
+    """Change of the predictions, in nats per token: on plain text, and on answers of the target."""
+
+    later = frozenset({"target_kl", "target_tokens"})
 
     nll: float | None = maybe("negative log-likelihood after training")
     base_nll: float | None = maybe("the same of the start model")
     kl: float | None = maybe("KL divergence from the start model")
     tokens: int | None = maybe("tokens of the text")
+    target_kl: float | None = maybe("KL(start model ‖ tuned) on completions of the target")
+    target_tokens: int | None = maybe("tokens of these completions")
     change: float | None = maybe("rise of the loss, where nll and base_nll were not published")
 
     @property
