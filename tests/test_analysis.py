@@ -138,6 +138,30 @@ def test_the_report_names_its_caveats(results: Results) -> None:
     assert marks["base"] == []
 
 
+def _in_steps(tokens: float, flops: float) -> Change:
+    def change(record: dict[str, Any]) -> None:
+        record |= {"recipe": f"{tokens:.0f}-tokens", "comparison_key": "in-steps"}
+        record["budget"] = {"currency": "steps", "amount": 100.0}
+        spent = {"tokens": 100 * tokens, "flops": 100 * flops, "steps": 100.0}
+        record["train"]["ledger"]["spent"] |= spent
+
+    return change
+
+
+def test_the_report_says_what_a_step_buys_where_recipes_differ(results: Results) -> None:
+    results.add("sft", _in_steps(1000, 5e9))
+    results.add("sft", _in_steps(1090, 5.4e9))
+    assert "A step buys" not in " ".join(results.found().caveats)
+    results.add("sft", _in_steps(31_400, 5.2e9))
+    (told,) = (c for c in results.found().caveats if "A step buys" in c)
+    assert told.startswith(
+        "A step buys 1.00 k (1000-tokens) to 31.4 k tokens (31400-tokens), so the recipes had"
+    )
+    results.add("sft", _in_steps(1001, 1e9))
+    (told,) = (c for c in results.found().caveats if "A step buys" in c)
+    assert "and 1.00 G (1001-tokens) to 5.40 G FLOPs (1090-tokens)" in told
+
+
 def test_the_headline_is_made_from_the_numbers(results: Results) -> None:
     first = results.found()
     assert first.headline.startswith("On tiny/smallest, sft reaches 99.6% (95% interval ")

@@ -18,8 +18,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from bench.data.lm_eval_yaml import read_lm_eval_yaml
 from bench.data.tasks import Task
+from bench.data.tokenize import encode_pairs, token_id
 from bench.errors import UserError
-from bench.evaluation.drift import drift
+from bench.evaluation.drift import drift, drift_of_rows
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
@@ -60,6 +61,57 @@ def test_drift_equals_scipy_and_the_model_loss() -> None:
     assert found.tokens == count
     assert found.nll == pytest.approx(nll / count, rel=1e-5)
     assert found.kl == pytest.approx(kl / count, rel=1e-4)
+
+
+PAIRS = [("add 20 and 10 ?", " 30"), ("copy a b c ?", " a b c"), ("largest of 7 1 3 ?", " 7")]
+
+
+def _target_kl(base: Any, tuned: Any, pairs: list[tuple[str, str]], folder: Path | None) -> Any:
+    rows = encode_pairs([p for p, _ in pairs], [c for _, c in pairs], TOKENIZER, 64)
+    return drift_of_rows(base, tuned, rows, token_id(TOKENIZER, "pad"), _told, folder)
+
+
+def test_target_kl_equals_torch_and_scipy_at_the_completions_alone(tmp_path: Path) -> None:
+    base, tuned = _tiny(), _tiny(0.05)
+    by_scipy, by_torch, count = 0.0, 0.0, 0
+    for prompt, completion in PAIRS:
+        first = len(TOKENIZER(prompt)["input_ids"])
+        whole = [*TOKENIZER(prompt + completion)["input_ids"], TOKENIZER.eos_token_id]
+        ids = torch.tensor([whole])
+        with torch.no_grad():
+            log_p, log_q = (
+                m(input_ids=ids).logits[0, first - 1 : -1].double().log_softmax(-1)
+                for m in (base, tuned)
+            )
+        # torch's kl_div(log_q, log_p) is KL(p ‖ q): the base stands on the left
+        by_torch += float(
+            torch.nn.functional.kl_div(log_q, log_p, log_target=True, reduction="sum")
+        )
+        by_scipy += float(
+            scipy.stats.entropy(log_p.exp().numpy(), log_q.exp().numpy(), axis=1).sum()
+        )
+        count += len(whole) - first
+    for folder in (None, tmp_path, tmp_path):  # the second time from what was kept
+        found = _target_kl(base, tuned, PAIRS, folder)
+        assert found.tokens == count
+        assert found.kl == pytest.approx(by_torch / count, rel=1e-4)
+        assert found.kl == pytest.approx(by_scipy / count, rel=1e-4)
+    backwards = _target_kl(tuned, base, PAIRS, None).kl
+    assert abs(backwards - found.kl) > 1e-3 * found.kl, "it has a direction"
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(PAIRS), st.floats(0.01, 0.1))
+def test_target_kl_is_positive_whatever_the_order_and_nothing_for_the_base(
+    pairs: list[tuple[str, str]], noise: float
+) -> None:
+    base, tuned = _tiny(), _tiny(noise)
+    assert _target_kl(base, base, pairs, None).kl == 0.0
+    found = _target_kl(base, tuned, pairs, None)
+    assert found.kl > 0
+    each = [_target_kl(base, tuned, [pair], None) for pair in pairs]
+    mean = sum(one.kl * one.tokens for one in each) / sum(one.tokens for one in each)
+    assert found.kl == pytest.approx(mean, rel=1e-4)
 
 
 @settings(max_examples=8, deadline=None)

@@ -27,9 +27,13 @@ from bench import token_losses
 from bench.accounting.budget import Budget
 from bench.accounting.ledger import Account, BudgetSpent, Ledger
 from bench.accounting.metering import Meter
+from bench.data.tokenize import pack
 from bench.models import labelled
+from bench.models.load import load_tokenizer
+from bench.models.spec import ModelSpec
 
 aten = torch.ops.aten
+TOKENIZER = load_tokenizer(ModelSpec(path="tiny"))
 
 
 def _cpu_attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
@@ -243,3 +247,52 @@ def test_an_optimizer_step_is_counted_and_is_a_boundary() -> None:
     with pytest.raises(BudgetSpent):
         base(input_ids=ids)
     account.close()
+
+
+@pytest.mark.parametrize("kind", ADAPTED)
+def test_a_text_is_a_sample_whoever_reads_it(kind: str) -> None:
+    base = _llama()
+    ledger = _metered(base)
+    model = ADAPTED[kind](base).eval()
+    ids = torch.randint(3, 320, (4, 16))
+    mask = torch.ones_like(ids)
+    model(input_ids=ids, attention_mask=mask, labels=ids).loss.backward()
+    assert ledger.spent("samples") == 4
+    with torch.no_grad(), ledger.passes_for("reference"):
+        model(input_ids=ids, attention_mask=mask)
+    assert ledger.by_purpose()["reference"]["samples"] == 4
+    for number in (1, 2):
+        with torch.no_grad(), ledger.passes_for("rollout"):
+            model.generate(
+                input_ids=ids[:2],
+                attention_mask=mask[:2],
+                num_return_sequences=3,
+                do_sample=True,
+                max_new_tokens=5,
+                min_new_tokens=5,
+                use_cache=True,
+            )
+        made = ledger.by_purpose()["rollout"]["samples"]
+        assert made == 6 * number, "a completion is one sample, its prompt included"
+
+
+def test_a_pass_that_goes_on_with_a_cache_reads_no_new_text() -> None:
+    base = _llama().eval()
+    ledger = _metered(base)
+    ids = torch.randint(3, 320, (2, 8))
+    with torch.no_grad():
+        cache = base(input_ids=ids, use_cache=True).past_key_values
+        base(input_ids=ids[:, :1], past_key_values=cache, use_cache=True)
+        assert ledger.spent("samples") == 2
+        base(input_ids=ids, use_cache=True)
+    assert ledger.spent("samples") == 4
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=12))
+def test_a_packed_row_holds_as_many_samples_as_texts(words: list[int]) -> None:
+    base = _llama()
+    ledger = _metered(base)
+    packed = pack([" ".join("a" * n) for n in words], TOKENIZER, 32)
+    base(input_ids=packed["input_ids"], position_ids=packed["position_ids"])
+    assert ledger.spent("samples") == len(words)

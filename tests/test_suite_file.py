@@ -209,6 +209,25 @@ def test_the_plan_names_rows_that_will_be_skipped(
     assert not (tmp_path / "results").exists()
 
 
+def test_the_plan_says_that_a_step_is_not_the_same_for_all(bench: Bench, tmp_path: Path) -> None:
+    start = "suite: s\nmodel: tiny\ntarget: tiny/smallest\nseeds: 1\nmethods:\n  - sft\n  - lora\n"
+
+    def told(budget: str, more: str = "") -> str | None:
+        (tmp_path / "suite.yaml").write_text(f"{start}{more}budget: {budget}\n")
+        return json.loads(bench("plan", "suite.yaml", "--json").stdout)["unequal"]
+
+    assert told("{steps: 10}") is None
+    assert told("{tokens: 10k}", "  - dapt\n") is None
+    said = told("{steps: 10}", "  - dapt\n  - ppo\n  - chain: [sft, dpo]\n")
+    assert said is not None
+    assert (
+        "prompts and completions: sft, lora; plain text: dapt; completions that it samples: ppo;"
+        in said
+    )
+    assert "prompts and completions and pairs: sft+dpo" in said
+    assert "in samples" in (told("{samples: 100}", "  - dapt\n") or "")
+
+
 @pytest.mark.parametrize("end", ["import sys; sys.exit()", "raise SystemExit(3)", "exit('bye')"])
 def test_a_plugin_that_exits_silences_nothing(
     bench_process: Bench, plugin: Plugin, end: str

@@ -32,7 +32,7 @@ class Spend:
 
     tokens: Tensor | int = 0
     flops: Tensor | float = 0.0
-    samples: int = 0
+    samples: Tensor | int = 0
 
 
 @dataclass

@@ -5,7 +5,9 @@ it counts
 
 * tokens: positions of the attention mask that carry data (padding and virtual tokens of soft
   prompts are no data);
-* sequences that were passed with gradients on, as samples;
+* texts, as samples: each is one whenever a model reads it, with or without gradients. A packed row
+  holds as many as begin in it, by its positions. A completion that is generated is one together
+  with its prompt;
 * FLOPs of the matrix products: 2·n for each weight matrix of n entries and each token that passes
   it; with gradients on, 2·n
   more where its input needs a gradient and 2·n more where it is trained itself; 4·q·k·width per
@@ -24,10 +26,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from bench.accounting.flops import Probe, Rates
@@ -71,6 +74,7 @@ class Meter:
         self._state = NO_GRADIENTS
         self._probe: Probe | None = None
         self._embedded: int | None = None
+        self._cache: ref[Cache] | None = None
         self._padding: Tensor | float = 0.0
         self._positions = 0
         self.backbone.register_forward_pre_hook(self._enter, with_kwargs=True)
@@ -125,13 +129,26 @@ class Meter:
         learning = torch.is_grad_enabled()
         spend.tokens = spend.tokens + (tokens - virtual)
         spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
-        spend.samples += rows if learning else 0
+        spend.samples = spend.samples + self._texts(rows, kwargs)
         self.account.ledger.learning_passes += learning
         self.account.ledger.charged(inputs.device)
         self._state = self._gradients()
         if self._state not in self._rates:
             self._probe = Probe(self._positions, rows)
             self._probe.__enter__()
+
+    def _texts(self, rows: int, kwargs: dict[str, Any]) -> Tensor | int:
+        """How many texts a pass begins to read: none where it goes on with the cache of the last
+        one, and several in a row that is packed, which transformers sees by the same signs.
+        """
+        cache = kwargs.get("past_key_values")
+        if cache is not None and self._cache is not None and cache is self._cache():
+            return rows if not cache.get_seq_length() else 0
+        positions = kwargs.get("position_ids")
+        if kwargs.get("attention_mask") is not None or positions is None or positions.dim() != 2:
+            return rows
+        begun = (positions == 0).sum() * (rows // positions.shape[0])
+        return begun.clamp(min=rows)
 
     def _gradients(self) -> int:
         """What the rates depend on: a new state is probed during the forward pass that is about to
@@ -152,6 +169,8 @@ class Meter:
             probe.__exit__(None, None, None)
         if output is None or self.account.ledger.suspended:  # None: the forward pass raised
             return
+        cache = getattr(output, "past_key_values", None)
+        self._cache = ref(cache) if isinstance(cache, Cache) else None
         if probe is not None:
             self._rates[self._state] = probe.rates
         spend, rates = self._spend(), self._rates[self._state]

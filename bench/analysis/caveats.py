@@ -9,7 +9,7 @@ import yaml
 
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group, Trial
-from bench.analysis.words import listed
+from bench.analysis.words import listed, short
 from bench.records.schema import BASE, Purpose, Record
 
 ONE_SEED, UNTUNED, UNVERIFIED, OVERSPENT = "one seed", "untuned", "not verified", "over budget"
@@ -17,6 +17,10 @@ CEILING = 0.99
 UNSTABLE = 0.1  # standard deviation of accuracy between seeds
 UNEVEN = 0.2  # standard deviation of a speed between seeds, over its mean
 OVERRUN = 1.03  # of the budget: the last batch may exceed it
+ALIKE = 1.1  # what a unit of the budget buys, the most over the least
+UNITS = {"steps": "step", "samples": "sample"}
+"""Currencies whose unit is not the same work for every recipe."""
+PRICES = (("tokens", "tokens"), ("flops", "FLOPs"))
 SENTENCES: dict[str, str] = yaml.safe_load(
     Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
 )
@@ -55,6 +59,7 @@ def sentences(
         (ONE_SEED, _count(trained, ONE_SEED)),
         (UNTUNED, _count(trained, UNTUNED)),
         (UNVERIFIED, [row.recipe for row in trained if UNVERIFIED in row.marks]),
+        *(("unequal", bought) for group in groups if (bought := _bought(group.rows))),
         (OVERSPENT, [row.recipe for row in trained if OVERSPENT in row.marks]),
         ("too easy", easy if easy > 1 else 0),
         ("unstable", [row.recipe for row in trained if _unstable(row)]),
@@ -82,6 +87,28 @@ def _count(rows: list[Row], mark: str) -> str:
     if len(rows) == 1:
         return "The row has"
     return f"{f'All {some}' if some == len(rows) else f'{some} of {len(rows)}'} rows have"
+
+
+def _bought(rows: Sequence[Row]) -> str:
+    """What a unit of the budget buys, where that differs by more than a tenth; else empty."""
+    for currency, unit in UNITS.items():
+        own = [row for row in rows if row.budget[0] == currency and row.recipe != BASE]
+        if parts := [part for of in PRICES if (part := _range(own, currency, *of))]:
+            return f"A {unit} buys {' and '.join(parts)}"
+    return ""
+
+
+def _range(rows: list[Row], currency: str, price: str, named: str) -> str:
+    """The least and the most that a unit of a currency bought, and for whom."""
+    bought = sorted(
+        (row.means[f"spent_{price}"] / row.means[f"spent_{currency}"], row.recipe)
+        for row in rows
+        if f"spent_{price}" in row.means and row.means.get(f"spent_{currency}")
+    )
+    if not bought or bought[-1][0] <= ALIKE * bought[0][0]:
+        return ""
+    (least, cheap), (most, dear) = bought[0], bought[-1]
+    return f"{short(least)} ({cheap}) to {short(most)} {named} ({dear})"
 
 
 def _unstable(row: Row) -> bool:

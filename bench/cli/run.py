@@ -74,6 +74,7 @@ def plan(
     from bench.suite.obstacles import obstacles
     from bench.suite.plan import runs_to_come
     from bench.suite.probe import probe
+    from bench.suite.units import unequal
     from bench.suite.yaml_file import read
 
     loaded = load(suite)
@@ -97,6 +98,7 @@ def plan(
             obstacles(loaded),
             data,
             resolved(loaded),
+            unequal(loaded),
         ),
         as_json,
     )

@@ -36,6 +36,8 @@ class Plan:
     data: Report
     suite: str
     """YAML, all defaults resolved."""
+    unequal: str | None = None
+    """Why the budget is not the same work for all recipes."""
 
     @property
     def seconds_left(self) -> float:
@@ -58,6 +60,8 @@ def show(plan: Plan, as_json: bool) -> None:
     for recipe, reason in plan.obstacles.items():
         told = f"{escape(recipe)} will be skipped: {escape(reason)}"
         console.print(told, soft_wrap=True)
+    if plan.unequal:
+        console.print(plan.unequal, soft_wrap=True, markup=False)
     console.print("Data", style="bold")
     for line in plan.data.notes():
         console.print(f"  {line}", soft_wrap=True, markup=False)
@@ -110,6 +114,7 @@ def _data(plan: Plan) -> dict[str, object]:
         "runs": runs,
         "to_come": plan.to_come,
         "obstacles": plan.obstacles,
+        "unequal": plan.unequal,
         "data": plan.data.data(),
         "estimate": estimate,
         "suite": plan.suite,

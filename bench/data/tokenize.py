@@ -119,8 +119,9 @@ def pack(
     labels, no attention mask.
 
     Positions start anew with each text, from which transformers sees that texts must not attend to
-    one another. A text longer than `max_length` goes on in another row. What is left of a row is
-    filled with padding, and is charged as if it were data.
+    one another. A text longer than `max_length` goes on in another row, as a text of its own. What
+    is left of a row is filled with padding, and is charged as if it were data. Its positions count
+    from 1: no text begins there.
     """
     import torch
 
@@ -143,7 +144,7 @@ def pack(
         rest = width - sum(map(len, row))
         ids.append([token for piece in row for token in piece] + [pad] * rest)
         positions.append(
-            [place for piece in row for place in range(len(piece))] + list(range(rest))
+            [place for piece in row for place in range(len(piece))] + list(range(1, rest + 1))
         )
         labels.append(
             [token for piece in row for token in [IGNORED, *piece[1:]]] + [IGNORED] * rest

@@ -1,4 +1,4 @@
-"""How far a model's predictions on plain text moved from the base's."""
+"""How far a model's predictions moved from the base's: on plain text, and on the target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,10 +15,12 @@ from transformers import PreTrainedTokenizerBase
 
 from bench.cache import write_whole
 from bench.data.formats import Format
+from bench.data.render import IGNORED, Encoded
 from bench.data.tokenize import collate, encode, token_id
 from bench.evaluation.lm_eval import Model
 
 DRIFT_ROWS = 1024
+TARGET_ROWS = 128
 LOGITS_AT_ONCE = 1 << 25  # entries of a logits tensor
 IN_CACHE = (
     1 << 19
@@ -30,7 +31,7 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Drift:
-    """Change of the predicted distribution on plain text, in nats per token."""
+    """Change of the predicted distribution, in nats per token."""
 
     nll: float
     base_nll: float
@@ -55,16 +56,28 @@ def drift(
     `folder`, which stands for the base and its precision; its head makes the logits from them.
     """
     rows = {"text": list(texts[:DRIFT_ROWS])}
-    encoded = sorted(
-        encode(rows, Format.LANGUAGE_MODELING, tokenizer, max_length), key=lambda e: len(e[0])
-    )
-    batches = list(_text_batches(encoded, token_id(tokenizer, "pad"), base))
+    encoded = encode(rows, Format.LANGUAGE_MODELING, tokenizer, max_length)
+    return drift_of_rows(base, tuned, encoded, token_id(tokenizer, "pad"), tell, folder)
+
+
+def drift_of_rows(
+    base: Model,
+    tuned: Model,
+    encoded: Sequence[Encoded],
+    pad: int,
+    tell: Callable[[float], None],
+    folder: Path | None = None,
+) -> Drift:
+    """As `drift`, averaged over the labelled tokens of rows: of a prompt with a completion those of
+    the completion and its end, each predicted from all that stands before it.
+    """
+    batches = list(_batches(sorted(encoded, key=lambda e: len(e[0])), pad, base))
     totals, count = torch.zeros(3, dtype=torch.float64), 0
     with torch.no_grad():
         known = _base_logits(base, batches, folder)
         for done, (batch, before) in enumerate(zip(batches, known, strict=True), 1):
             targets = batch["input_ids"][:, 1:][_predicted(batch)]
-            after = _predictions(tuned(**batch, use_cache=False).logits, batch)
+            after = _predictions(tuned(**_inputs(batch), use_cache=False).logits, batch)
             totals += _compared(before, after, targets)
             count += len(targets)
             tell(done / len(batches))
@@ -72,7 +85,7 @@ def drift(
     return Drift(nll, base_nll, kl, count)
 
 
-def _text_batches(encoded: list[Any], pad: int, model: Model) -> Iterator[Batch]:
+def _batches(encoded: list[Encoded], pad: int, model: Model) -> Iterator[Batch]:
     """Rows of similar length, as many at once as their logits leave room for."""
     vocabulary = model.config.get_text_config().vocab_size
     start = 0
@@ -81,12 +94,16 @@ def _text_batches(encoded: list[Any], pad: int, model: Model) -> Iterator[Batch]
         size = max(1, min(64, LOGITS_AT_ONCE // (vocabulary * longest)))
         batch = collate(encoded[start : start + size], pad)
         start += size
-        yield {n: batch[n].to(model.device) for n in ("input_ids", "attention_mask")}
+        yield {name: tensor.to(model.device) for name, tensor in batch.items()}
+
+
+def _inputs(batch: Batch) -> Batch:
+    return {name: batch[name] for name in ("input_ids", "attention_mask")}
 
 
 def _predicted(batch: Batch) -> Tensor:
-    """Which tokens after the first are predicted and no padding, of shape (rows, length - 1)."""
-    return batch["attention_mask"][:, 1:].bool()
+    """Which tokens after the first are labelled, of shape (rows, length - 1)."""
+    return batch["labels"][:, 1:] != IGNORED
 
 
 def _predictions(values: Tensor, batch: Batch) -> Tensor:
@@ -123,7 +140,7 @@ def _base_logits(base: Model, batches: list[Batch], folder: Path | None) -> Iter
     states = None if folder is None else _kept(base, batches, folder)
     for number, batch in enumerate(batches):
         if states is None or head is None:
-            yield _predictions(base(**batch, use_cache=False).logits, batch)
+            yield _predictions(base(**_inputs(batch), use_cache=False).logits, batch)
         else:
             yield head(states[str(number)].to(base.device))
 
@@ -134,7 +151,7 @@ def _kept(base: Model, batches: list[Batch], folder: Path) -> dict[str, Tensor] 
     """
     digest = hashlib.sha256()
     for batch in batches:
-        for name in ("input_ids", "attention_mask"):
+        for name in ("input_ids", "attention_mask", "labels"):
             digest.update(batch[name].cpu().numpy().tobytes())
     file = folder / f"drift-{digest.hexdigest()[:16]}.safetensors"
     if not file.is_file():
@@ -147,7 +164,7 @@ def _kept(base: Model, batches: list[Batch], folder: Path) -> dict[str, Tensor] 
 
 
 def _states(base: Model, batch: Batch) -> Tensor:
-    return base.base_model(**batch, use_cache=False)[0]  # pyright: ignore[reportCallIssue]
+    return base.base_model(**_inputs(batch), use_cache=False)[0]  # pyright: ignore[reportCallIssue]
 
 
 def _head_alone(base: Model, batch: Batch) -> bool:
@@ -155,4 +172,5 @@ def _head_alone(base: Model, batch: Batch) -> bool:
     head = base.get_output_embeddings()
     if head is None:
         return False
-    return torch.equal(head(_states(base, batch)), base(**batch, use_cache=False).logits)
+    whole = base(**_inputs(batch), use_cache=False).logits
+    return torch.equal(head(_states(base, batch)), whole)

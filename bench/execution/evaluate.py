@@ -141,10 +141,12 @@ def _write_items(job: Job, scores: dict[str, list[Any]]) -> None:
 
 def _drift(
     job: Job, model: Any, tokenizer: Any, report: Callable[[float], None]
-) -> dict[str, float]:
+) -> dict[str, float | int | None]:
+    """Change of the predictions on the suite's plain text, and the divergence on its targets."""
     import torch
 
-    from bench.evaluation.drift import drift
+    from bench.data.tokenize import token_id
+    from bench.evaluation.drift import drift, drift_of_rows
     from bench.models.load import load_model
     from bench.models.start import folder_of_start
 
@@ -152,4 +154,25 @@ def _drift(
     base = load_model(suite.start(), dtype, device).eval()
     known = folder_of_start(suite.start(), dtype, device)
     length = suite.batch.max_length
-    return asdict(drift(base, model, drift_texts(suite), tokenizer, length, report, known))
+    found = drift(base, model, drift_texts(suite), tokenizer, length, report, known)
+    rows, pad = _target_rows(job, tokenizer), token_id(tokenizer, "pad")
+    on_target = drift_of_rows(base, model, rows, pad, lambda _: None, known) if rows else None
+    return asdict(found) | {
+        "target_kl": on_target and on_target.kl,
+        "target_tokens": on_target and on_target.tokens,
+    }
+
+
+def _target_rows(job: Job, tokenizer: Any) -> list[Any]:
+    """The first validation rows of the targets, as many of each."""
+    from bench.evaluation.agreement import first_rows
+    from bench.evaluation.drift import TARGET_ROWS
+
+    targets = tasks(job.suite, list(dict.fromkeys(job.suite.target)))
+    each, length = max(1, TARGET_ROWS // len(targets)), job.suite.batch.max_length
+    return [
+        row
+        for task in targets
+        if task.formats
+        for row in first_rows(task, "validation", each, tokenizer, length)
+    ]

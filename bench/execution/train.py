@@ -67,6 +67,7 @@ def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
             "by_purpose": training.ledger.by_purpose(),
         },
         "loss": {"first": _mean(log.losses[:5]), "last": _mean(log.losses[-5:])},
+        "journal": log.journal(),
         "objective": log.objectives,
         "environment": environment(job),
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from bench.accounting.resources import Held, Memory, held
+from bench.methods.phase import Phase, journal
 from bench.methods.schedule import Diverged
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ class RunLog:
 
     losses: list[float] = field(default_factory=list)
     """Of every step, as far as they have been read."""
+    loss_of: dict[int, float] = field(default_factory=dict)
+    """The same by the number of the step in the run."""
+    phases: list[Phase] = field(default_factory=list)
     objectives: list[dict[str, Any]] = field(default_factory=list)
     """Of each stage that has one: what its method optimizes, before and after."""
     pending: list[Callable[[], None]] = field(default_factory=list)
@@ -83,6 +87,15 @@ class RunLog:
 
         values = torch.stack([loss for _, loss in unread]).cpu().tolist()  # one copy for all
         for (step, _), loss in zip(unread, values, strict=True):
-            self.losses.append(loss)
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss became {loss} at step {step}")
+            self.keep_loss(step, loss)
+
+    def keep_loss(self, step: int, loss: float) -> None:
+        """Take in the loss of a step as a number. Raises `Diverged` where it is not finite."""
+        self.losses.append(loss)
+        self.loss_of[step] = loss
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} at step {step}")
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Learning rate and loss of at most 100 steps, by phase, as a record holds them."""
+        return journal(self.phases, self.loss_of)

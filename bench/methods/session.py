@@ -33,9 +33,10 @@ from bench.methods.fit import gradient
 from bench.methods.hand_out import hand_out
 from bench.methods.learning import trained
 from bench.methods.part import part_of
-from bench.methods.row_order import row_numbers
+from bench.methods.phase import Phases
+from bench.methods.row_order import Ordered, ordered, row_numbers
 from bench.methods.run_log import RunLog
-from bench.methods.schedule import CLIP, anneal
+from bench.methods.schedule import CLIP
 from bench.models.artifact import save_model
 from bench.models.judge import Judge
 from bench.models.precision import in_float32
@@ -92,6 +93,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self._account = Account(self.budget, self.ledger, self._on_step, self._slack)
+        self._phases = Phases(self._account, self.log, self.stage_name)
+        self._ordered: Ordered | None = None
         self._speed = resources.Speed(self.device)
         self.judges: dict[str, Judge] = {}  # of the task's reward, by where they lie
 
@@ -140,8 +143,8 @@ class Session:
         """All training rows of the target in one format, in this suite's order; conversations are
         lists of turns, as TRL's trainers take them.
         """
-        data = self.task.load(format, self._split)
-        return data.select(list(row_numbers(self, data, format, len(data))))
+        self._ordered = ordered(self, self.task.load(format, self._split), format)
+        return self._ordered.rows
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         """Batches of `batch_size` rows as columns, in the order that all recipes share; ends when
@@ -222,13 +225,14 @@ class Session:
         `batch` has one entry per row in everything it holds. `loss_of` gives one loss per item
         (labelled token, pair, completion) of a part of the batch, as a 1-D tensor; what is
         minimized is their mean over all items of the batch, so the gradient does not depend on how
-        the batch is split. Clips the gradient, sets the learning rate by the budget spent, steps.
-        Raises `Diverged` where the loss is no finite number.
+        the batch is split. Clips the gradient, sets the learning rate, steps. The rate rises and
+        falls over what was left of the budget at this optimizer's first step. Raises `Diverged`
+        where the loss is no finite number.
         """
         loss = gradient(self, batch, loss_of, optimizer)
         self.log.take_loss(self.ledger.steps + 1, loss)
         torch.nn.utils.clip_grad_norm_(trained(optimizer), CLIP)
-        anneal(optimizer, self._account.fraction)
+        self._phases.anneal(optimizer)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -278,6 +282,7 @@ class Session:
 
     def _on_step(self, optimizer: Optimizer) -> None:
         self.log.weigh(optimizer)
+        self._phases.stepped(optimizer, self.ledger.steps)
         self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))
         self._tell(self._account.fraction)
 

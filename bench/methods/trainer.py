@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 
 from bench.methods.fit import settle_for_trainer
-from bench.methods.schedule import CLIP, Diverged, anneal
+from bench.methods.row_order import TrainerOrder
+from bench.methods.schedule import CLIP
 
 if TYPE_CHECKING:
     from bench.methods.session import Session
@@ -41,7 +42,7 @@ def arguments(
             ),  # TRL's fused heads compute outside of the model's own forward
             "gradient_checkpointing": session.checkpointing,
             "gradient_checkpointing_kwargs": {"use_reentrant": False},
-            "train_sampling_strategy": "sequential",  # the rows are in this suite's order already
+            "train_sampling_strategy": "sequential",  # see BudgetCallback.on_train_begin
             "seed": session.seed,
             "save_strategy": "no",
             "logging_strategy": "steps",
@@ -60,17 +61,28 @@ def arguments(
 
 
 class BudgetCallback(TrainerCallback):
-    """Stops a trainer when the budget is spent and anneals its learning rate with it."""
+    """Stops a trainer when the budget is spent, anneals its learning rate with it, and gives it the
+    rows in the order that every method has.
+    """
 
     def __init__(self, session: Session) -> None:
-        self._account = session._account
-        self._losses = session.log.losses
+        self._session, self._account = session, session._account
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any
+    ) -> None:
+        """A trainer would repeat the order of its first epoch. One that orders rows its own way, as
+        those do that sample completions, goes on with it.
+        """
+        batches: Any = getattr(train_dataloader, "batch_sampler", None)
+        if isinstance(getattr(batches, "sampler", None), SequentialSampler):
+            batches.sampler = TrainerOrder(self._session, len(batches.sampler))
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
     ) -> None:
         self._account.open_batch()
-        anneal(optimizer, self._account.fraction)
+        self._session._phases.anneal(optimizer)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         control.should_training_stop = not self._account.boundary()
@@ -80,6 +92,4 @@ class BudgetCallback(TrainerCallback):
     ) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None:
-            self._losses.append(loss)
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss became {loss} at step {state.global_step}")
+            self._session.log.keep_loss(self._session.ledger.steps, loss)

@@ -88,7 +88,7 @@ class Charge(Part):
 
     tokens: float | None = maybe("tokens passed, padding apart")
     flops: float | None = maybe("floating-point operations")
-    samples: float | None = maybe("sequences passed with gradients on")
+    samples: float | None = maybe("texts read, whatever for")
 
 
 class Spent(Part):
@@ -97,7 +97,7 @@ class Spent(Part):
     tokens: float | None = maybe("tokens passed, padding apart")
     flops: float | None = maybe("floating-point operations")
     seconds: float | None = maybe("wall-clock seconds of training")
-    samples: float | None = maybe("sequences passed with gradients on")
+    samples: float | None = maybe("texts read, whatever for")
     steps: float | None = maybe("optimizer steps")
 
 
@@ -113,6 +113,17 @@ class Loss(Part):
 
     first: float | None = maybe("mean of the first five steps")
     last: float | None = maybe("mean of the last five steps")
+
+
+class PhaseCourse(Part):
+    """Steps of one optimizer, evenly spaced: at most 100 of all phases together, the first and the
+    last of each.
+    """
+
+    stage: str = Field(description="the stage; empty where there is only one")
+    step: list[int] = Field(description="number of the step in the run, from 1")
+    lr: list[float] = Field(description="learning rate of the first group of parameters")
+    loss: list[float | None] = Field(description="the method's own loss; null where it told none")
 
 
 class Look(Part):
@@ -152,7 +163,7 @@ class TrainSeconds(Seconds):
 class TrainStage(Grown):
     """A training that ended well."""
 
-    later = frozenset({"mfu", "gpu", "warnings"})
+    later = frozenset({"mfu", "gpu", "warnings", "journal"})
 
     seconds: TrainSeconds
     memory: Memory | None = None
@@ -169,6 +180,9 @@ class TrainStage(Grown):
     artifact_bytes: int | None = maybe("size of all files it saved")
     ledger: Ledger
     loss: Loss
+    journal: list[PhaseCourse] = Field(
+        default=[], description="learning rate and loss by phase; a phase is one optimizer's"
+    )
     objective: list[ObjectiveLook] = []
     environment: Environment
 
@@ -197,13 +211,17 @@ class Score(Part):
         return self.higher_is_better and 0 <= self.value <= 1
 
 
-class Drift(Part):
-    """Change of the predictions on plain text, in nats per token."""
+class Drift(Grown):
+    """Change of the predictions, in nats per token: on plain text, and on answers of the target."""
+
+    later = frozenset({"target_kl", "target_tokens"})
 
     nll: float | None = maybe("negative log-likelihood after training")
     base_nll: float | None = maybe("the same of the start model")
     kl: float | None = maybe("KL divergence from the start model")
     tokens: int | None = maybe("tokens of the text")
+    target_kl: float | None = maybe("KL(start model ‖ tuned) on completions of the target")
+    target_tokens: int | None = maybe("tokens of these completions")
     change: float | None = maybe("rise of the loss, where nll and base_nll were not published")
 
     @property

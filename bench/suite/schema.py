@@ -76,7 +76,7 @@ class BudgetSpec(Strict):
         default=None, description="floating-point operations of all matrix products"
     )
     seconds: Amount | None = Field(default=None, description="wall-clock seconds of training")
-    samples: Amount | None = Field(default=None, description="sequences passed with gradients on")
+    samples: Amount | None = Field(default=None, description="texts read, whatever for")
     steps: Amount | None = Field(default=None, description="optimizer steps")
 
     @model_validator(mode="after")
