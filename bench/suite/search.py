@@ -108,8 +108,8 @@ def _accepted(
             for (place, _), x, other in zip(found, point, others, strict=True)
         ]
     raise UserError(
-        f"tuning finds nothing in the search ranges of {recipe.name} that it accepts: {refused}; set"
-        " one of these parameters in the suite"
+        f"tuning finds nothing in the search ranges of {recipe.name} that it accepts: {refused};"
+        " set one of these parameters in the suite"
     )
 
 

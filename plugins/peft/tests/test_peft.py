@@ -44,7 +44,8 @@ SMALL: dict[str, dict[str, Any]] = {
 TOLERANCE = 1e-4
 NO_CHANGE_AT_START = (
     "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save"
-    " lora-target-parameters lora-plus lora-fa eva pissa-niter corda corda-kpm lora-ga loha lokr"
+    " lora-target-parameters lora-plus lora-fa lora-riemannian lora-intruders eva pissa-niter corda"
+    " corda-kpm lora-ga loha lokr"
     " hira gralora delora deft oft boft hra miss shira ia3 vera ln-tuning alora"
 ).split()
 
@@ -126,7 +127,7 @@ def test_settings_are_checked(name: str) -> None:
         METHODS[name].model_validate({"no_such_setting": 1})
 
 
-@pytest.mark.parametrize("name", ["pissa-niter", "corda", "corda-kpm", "lora-ga"])
+@pytest.mark.parametrize("name", ["pissa-niter", "corda", "corda-kpm", "lora-ga", "qlora", "loftq"])
 def test_changed_weights_become_the_start(name: str, tmp_path: Path) -> None:
     session = tiny_session(tmp_path, STEPS)
     true_start = start_of(session).state_dict()
