@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from inspect import unwrap
+from math import gcd
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from bench import Choice, LogRange
 
-from . import Lora, PeftMethod
+from . import Lora, PeftMethod, fitted
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bench import Session
+
+LONGEST = 256  # vector of VB-LoRA
 
 
 class LoraPlus(Lora):
@@ -118,10 +121,13 @@ class Vblora(PeftMethod):
     ] = 1e-2
     r: Annotated[int, Choice((4, 8)), Field(gt=0, description="rank of the update")] = 4
     vector_length: Annotated[
-        int,
-        Choice((64, 128, 256)),
-        Field(gt=0, description="length of a vector; divides all widths"),
-    ] = 256
+        int | None,
+        Field(
+            gt=0,
+            description="length of a vector, which divides all widths; without it the largest power"
+            " of two that does, at most the paper's 256",
+        ),
+    ] = None
     num_vectors: Annotated[
         int, Choice((64, 256, 1024)), Field(gt=0, description="vectors in the bank")
     ] = 256
@@ -129,8 +135,15 @@ class Vblora(PeftMethod):
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         from peft import VBLoRAConfig
 
-        sizes = self.model_dump(include={"r", "vector_length", "num_vectors"})
-        return VBLoRAConfig(task_type="CAUSAL_LM", target_modules="all-linear", **sizes)
+        names = fitted.linear_modules(model)
+        widths = [w for n in names for w in model.get_submodule(n).get_parameter("weight").shape]
+        return VBLoRAConfig(
+            task_type="CAUSAL_LM",
+            target_modules="all-linear",
+            r=self.r,
+            num_vectors=self.num_vectors,
+            vector_length=self.vector_length or gcd(LONGEST, *widths),
+        )
 
     def optimizer(self, session: Session, model: PeftModel) -> Optimizer:
         optimizer = session.optimizer(model, self.lr)

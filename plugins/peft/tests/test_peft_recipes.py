@@ -112,13 +112,20 @@ def _first_step(
 
 def test_vblora_has_a_rate_for_its_bank_and_one_for_its_logits(tmp_path: Path) -> None:
     """Adam's first step moves an entry by the learning rate."""
-    _, moved, gradients, _ = _first_step("vblora", tmp_path, vector_length=64)
+    _, moved, gradients, _ = _first_step("vblora", tmp_path)
     for name, step in moved.items():
         rate = FIRST * (1e-3 if "vector_bank" in name else 1e-2)
         clear = gradients[name].abs() > 1e-5
         if clear.any():
             assert torch.allclose(step[clear].abs(), torch.tensor(rate), rtol=2e-2), name
     assert sum("vector_bank" in name for name in moved) == 1 and len(moved) > 1
+
+
+def test_vblora_takes_vectors_that_fit_the_model(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    method: Any = METHODS["vblora"].model_validate({})
+    config = method.config(session, session.model())
+    assert config.vector_length == 128, "the largest power of two that divides 128 and 384"
 
 
 def test_riemannian_gradients_by_hand(tmp_path: Path) -> None:
@@ -160,7 +167,7 @@ def test_riemannian_steps_do_not_depend_on_the_split_of_an_update() -> None:
     results = []
     for factor in (1.0, 2.0):
         config = LoraConfig(target_modules=["0"], r=2, lora_alpha=2)
-        model: Any = get_peft_model(nn.Sequential(nn.Linear(5, 6, bias=False)), config)  # pyright: ignore
+        model: Any = get_peft_model(nn.Sequential(nn.Linear(5, 6, bias=False)), config)  # pyright: ignore[reportArgumentType]
         layer = model.base_model.model[0]
         layer.base_layer.weight.data.zero_()
         layer.lora_A["default"].weight.data.copy_(a / factor)
@@ -242,7 +249,8 @@ def test_loftq_starts_nearer_to_the_start_than_qlora(tmp_path: Path) -> None:
     for name in ("qlora", "loftq"):
         session = tiny_session(tmp_path / name)
         start: Any = load_start(session.start, session.dtype, session.device)
-        model: Any = METHODS[name](r=16).adapted(session)  # pyright: ignore[reportCallIssue]
+        method: Any = METHODS[name].model_validate({"r": 16})
+        model: Any = method.adapted(session)
         layer = model.get_base_model().model.layers[0].mlp.down_proj
         whole = layer.base_layer.weight + layer.get_delta_weight("default")
         off[name] = float((whole - start.model.layers[0].mlp.down_proj.weight).norm().detach())
@@ -256,7 +264,7 @@ def _with_update(weight: Tensor, left: Tensor, right: Tensor) -> Any:
     config = LoraConfig(target_modules=["0"], r=len(right), lora_alpha=2 * len(right))
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     layer.weight.data.copy_(weight)
-    model: Any = get_peft_model(nn.Sequential(layer), config)  # pyright: ignore
+    model: Any = get_peft_model(nn.Sequential(layer), config)  # pyright: ignore[reportArgumentType]
     made = model.base_model.model[0]
     made.lora_B["default"].weight.data.copy_(left)
     made.lora_A["default"].weight.data.copy_(right)
@@ -270,7 +278,7 @@ def test_an_intruder_is_faded_by_hand() -> None:
     u = torch.full((9, 1), 1 / 3)
     model = _with_update(0.01 * torch.eye(9), u, u.T)  # PEFT's scale is 2
     method = LoraIntruders(top_k=1, mitigation_lambda=0.75)
-    layer = method.reduced(model).base_model.model[0]
+    layer: Any = method.reduced(model).get_base_model().get_submodule("0")
     want = (2.0 - 0.25 * 2.01) * u @ u.T
     assert torch.allclose(layer.get_delta_weight("default"), want, atol=1e-5)
     assert list(layer.lora_A) == ["default"] and layer.lora_A["default"].weight.requires_grad
@@ -280,11 +288,9 @@ def test_an_update_along_an_old_direction_stays() -> None:
     old = torch.zeros(9, 1)
     old[2] = 1.0
     weight = torch.diag(torch.arange(1.0, 10.0))
-    layer = (
-        LoraIntruders(top_k=9, mitigation_lambda=0.0)
-        .reduced(_with_update(weight, 3 * old, old.T))
-        .base_model.model[0]
-    )
+    method = LoraIntruders(top_k=9, mitigation_lambda=0.0)
+    model = method.reduced(_with_update(weight, 3 * old, old.T))
+    layer: Any = model.get_base_model().get_submodule("0")
     assert torch.allclose(layer.get_delta_weight("default"), 6.0 * old @ old.T, atol=1e-5)
 
 
@@ -293,7 +299,8 @@ def test_fading_nothing_is_lora(tmp_path: Path) -> None:
     for name, settings in (("lora", {}), ("lora-intruders", {"mitigation_lambda": 1.0})):
         session = tiny_session(tmp_path / name)
         torch.manual_seed(0)
-        model: Any = METHODS[name](lr=1e-2, **settings).train(session).eval()  # pyright: ignore
+        method: Any = METHODS[name].model_validate({"lr": 1e-2, **settings})
+        model: Any = method.train(session).eval()
         rows = session.dataset(Format.PROMPT_COMPLETION)[:4]
         batch = session.encode(rows["prompt"], rows["completion"])
         with torch.no_grad(), session.unmetered():
