@@ -108,7 +108,7 @@ class Vblora(PeftMethod):
     reference: ClassVar = "Li et al. 2024, VB-LoRA, 2405.15179 (peft.VBLoRAConfig)"
     verified: ClassVar = "frozen base; reload; first steps of bank and logits"
 
-    # 1e-3 and 1e-2 in the paper (§A) and in PEFT's example of sequence classification
+    # 1e-3 and 1e-2 in the paper and in PEFT's example of sequence classification
     lr: Annotated[
         float,
         LogRange(1e-4, 1.0),

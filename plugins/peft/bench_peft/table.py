@@ -25,17 +25,17 @@ class Rates:
 # Ranges hold the rates of published recipes and, above them, those that small models need.
 WEIGHTS = Rates(1e-6, 1e-2, 1e-4)
 """Entries of the model's own weights: 2e-5 of full fine-tuning (Ouyang et al. 2022 and after) to
-the 3e-4 of SHiRA, 2406.13175.
+the 3e-4 of SHiRA in PEFT's comparison on MetaMathQA.
 """
 DIRECTIONS = Rates(1e-6, 1e-1, 5e-5)
-"""Singular vectors and values: 5e-6 in OSF, 2504.07097, 5e-5 in PEFT's comparison on MetaMathQA."""
+"""Singular vectors and values: 1e-5 and 5e-5 in OSF, 2504.07097, 5e-5 in PEFT's comparison."""
 LOW_RANK = Rates(1e-5, 1e-1, 2e-4)
 """Factors or small networks beside the weights: 2e-4 of LoRA, 2106.09685, and QLoRA, 2305.14314, to
 the 4.5e-3 of HiRA in PEFT's comparison.
 """
 VECTORS = Rates(1e-4, 1.0, 5e-3)
-"""Few numbers that scale, turn or shift what is frozen: 3e-3 of (IA)³, 2205.05638, and 4e-3 of
-VeRA, 2310.11454, to the 2e-1 of FourierFT, 2405.03003.
+"""Few numbers that scale, turn or shift what is frozen: 1e-3 of RoAd, 2409.00119, and 3e-3 of
+(IA)³, 2205.05638, to rates above a tenth, where the numbers begin at zero or are very few.
 """
 CONVOLUTIONS = Rates(1e-2, 1e1, 3e-1)
 """Kernels of circular convolutions: 3e-1 in PEFT's comparison of C³A, 2407.19342."""
