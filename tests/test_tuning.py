@@ -98,6 +98,26 @@ def test_parts_of_a_chain_draw_one_by_one() -> None:
     assert given == ["sft", {"dpo": {"beta": 0.1}}, {"chain": ["sft", {"dpo": None}]}]
 
 
+@given(st.integers(0, 40))
+def test_a_draw_that_the_method_refuses_is_drawn_again(seed: int) -> None:
+    """AdaLoRA's final rank must lie below its first, and each has a range of its own."""
+    found = _draws("adalora", {}, 8, seed)
+    assert all(draw.drawn["target_r"] < draw.drawn["init_r"] for draw in found)
+    assert found == _draws("adalora", {}, 8, seed)
+    assert [d.drawn["lr"] for d in found] == [d.drawn["lr"] for d in _draws("lora", {}, 8, seed)]
+    in_chain = _draws("chain", ["sft", "adalora"], 8, seed)
+    for draw in in_chain:
+        resolve("chain", draw.parameters)
+
+
+def test_a_search_of_what_the_method_may_refuse_is_planned(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SUITE.replace("trials: 2", "trials: 8") + "  - adalora\n")
+    told = bench("plan", "s.yaml", "--json")
+    assert told.returncode == 0, told.stderr
+    trials = [r for r in json.loads(told.stdout)["runs"] if r["purpose"] == "trial"]
+    assert sum(r["recipe"] == "adalora" for r in trials) == 8
+
+
 def test_a_resolved_suite_leaves_open_what_is_drawn(bench: Bench, tmp_path: Path) -> None:
     chain = "  - chain: [sft, {dpo: {beta: 0.3}}]\n"
     (tmp_path / "s.yaml").write_text(SUITE + chain)

@@ -155,7 +155,7 @@ class Meter:
         run.
         """
         return (
-            sum(p.requires_grad for p in self.backbone.parameters())
+            hash(tuple(p.requires_grad for p in self.backbone.parameters()))
             if torch.is_grad_enabled()
             else NO_GRADIENTS
         )

@@ -9,7 +9,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from bench.methods.entry import Place, Resolved
+from bench.errors import UserError
+from bench.methods.entry import Mistakes, Place, Resolved, resolve
 from bench.methods.recipe import Recipe
 from bench.methods.search_space import (
     Choice,
@@ -22,6 +23,7 @@ from bench.methods.search_space import (
 from bench.records.schema import Record
 
 DIGITS = 3  # of a drawn number; more would mean nothing
+TRIES = 1000  # at one draw, before the ranges are to blame
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def draws(recipe: Resolved, trials: int, seed: int) -> list[Draw]:
 
     Points are those of a scrambled Halton sequence (Owen 2017, 1706.02808), whose first coordinates
     do not depend on how many there are: every recipe has the same points, each cut to as many
-    coordinates as the recipe has ranges.
+    coordinates as the recipe has ranges. What a method refuses is drawn again, with the same
+    learning rates: `UserError` where it refuses all.
     """
     from scipy.stats import qmc
 
@@ -75,12 +78,39 @@ def draws(recipe: Resolved, trials: int, seed: int) -> list[Draw]:
     if not found:
         return []
     points = qmc.Halton(d=len(found), scramble=True, rng=seed).random(trials)
-    return [
-        _draw(
-            recipe.given, {place: _value(h, x) for (place, h), x in zip(found, point, strict=True)}
-        )
-        for point in points
-    ]
+    return [_accepted(recipe, found, point, [seed, trial]) for trial, point in enumerate(points)]
+
+
+def _accepted(
+    recipe: Resolved,
+    found: Sequence[tuple[Place, Hyperparameter]],
+    point: Sequence[float],
+    seed: list[int],
+) -> Draw:
+    """The draw at a point, or near it where the method refuses that: no range of one parameter can
+    say what goes with another.
+    """
+    import numpy as np
+
+    chance, refused = np.random.default_rng(seed), ""
+    for _ in range(TRIES):
+        values = {place: _value(h, x) for (place, h), x in zip(found, point, strict=True)}
+        draw = _draw(recipe.given, values)
+        try:
+            resolve(recipe.name, draw.parameters)
+        except Mistakes as mistakes:
+            refused = str(mistakes)
+        else:
+            return draw
+        others = chance.random(len(found))
+        point = [
+            x if place[-1] == "lr" else other
+            for (place, _), x, other in zip(found, point, others, strict=True)
+        ]
+    raise UserError(
+        f"tuning finds nothing in the search ranges of {recipe.name} that it accepts: {refused};"
+        " set one of these parameters in the suite"
+    )
 
 
 def left_open(recipe: Resolved) -> Any:

@@ -155,18 +155,24 @@ class PromptTuning(PeftMethod):
 class PrefixTuning(PeftMethod):
     """Learned keys and values in front of the text in every layer; the model stays frozen."""
 
-    reference: ClassVar = "Li and Liang 2021, Prefix-tuning, 2101.00190 (peft.PrefixTuningConfig)"
+    reference: ClassVar = (
+        "Li and Liang 2021, Prefix-tuning, 2101.00190, without the network of §4.3 by default, as"
+        " Liu et al. 2021, P-tuning v2, 2110.07602 (peft.PrefixTuningConfig)"
+    )
 
+    # of keys and values learned directly, see table.KEYS_VALUES
     lr: Annotated[
-        float, LogRange(1e-4, 1e-1), Field(gt=0, description="peak learning rate of AdamW")
+        float, LogRange(1e-3, 3.0), Field(gt=0, description="peak learning rate of AdamW")
     ] = 1e-2
     num_virtual_tokens: Annotated[
         int, Choice((5, 10, 20, 50)), Field(gt=0, description="learned keys and values per layer")
     ] = 20
     prefix_projection: Annotated[
         bool,
-        Choice((False, True)),
-        Field(description="learn the prefix through a two-layer network, as the paper does"),
+        Field(
+            description="learn the prefix through a two-layer network, as in §4.3 of the paper;"
+            " its learning rates are far lower (5e-5 there), so neither is drawn for the other"
+        ),
     ] = False
 
     def config(self, session: Session, model: PreTrainedModel) -> PeftConfig:

@@ -14,7 +14,7 @@ from pydantic import Field
 from bench import Choice, Format, LogRange
 
 from . import Lora, PeftMethod, fitted, wrapped
-from .table import PROMPTS
+from .table import KEYS_VALUES, PROMPTS
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -31,10 +31,13 @@ PromptRate = Annotated[
     LogRange(PROMPTS.low, PROMPTS.high),
     Field(gt=0, description="peak learning rate of AdamW"),
 ]
+KeysValuesRate = Annotated[
+    float,
+    LogRange(KEYS_VALUES.low, KEYS_VALUES.high),
+    Field(gt=0, description="peak learning rate of AdamW"),
+]
 
-
-SET_UP = "set-up"
-"""The purpose of passes that a start is computed from."""
+SET_UP = "set-up"  # purpose of passes that a start is computed from
 
 
 def first_batches(session: Session, rows: int) -> Iterator[dict[str, Tensor]]:
@@ -84,11 +87,14 @@ class Rebased(Lora):
     def initial_config(self, session: Session, model: PreTrainedModel) -> PeftConfig:
         """LoRA's configuration with the method's own initialisation."""
 
+    def initial(self, session: Session, start: PreTrainedModel) -> PeftModel:
+        """The start with the factors that the method begins with."""
+        return wrapped(start, self.initial_config(session, start))
+
     def adapted(self, session: Session) -> PeftModel:
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-        start = session.model()
-        initial = wrapped(start, self.initial_config(session, start))
+        initial = self.initial(session, session.model())
         factors = get_peft_model_state_dict(initial)
         session.rebase(initial.unload())  # pyright: ignore[reportCallIssue]
         model = super().adapted(session)
@@ -208,7 +214,7 @@ class Cartridge(PeftMethod):
         " (peft.CartridgeConfig)"
     )
 
-    lr: PromptRate = 1e-2
+    lr: KeysValuesRate = 1e-2
     num_virtual_tokens: Annotated[
         int, Choice((5, 10, 20, 50)), Field(gt=1, description="learned keys and values per layer")
     ] = 20

@@ -8,7 +8,17 @@ from pydantic import create_model
 
 from bench import Method
 
-from . import Lora, PeftMethod, PrefixTuning, PromptTuning, initialised, trained
+from . import (
+    Lora,
+    PeftMethod,
+    PrefixTuning,
+    PromptTuning,
+    initialised,
+    intruders,
+    optimizers,
+    quantised,
+    trained,
+)
 from .table import ROWS, Row
 
 if TYPE_CHECKING:
@@ -72,8 +82,10 @@ WRITTEN: dict[str, type[Method]] = {
     "adamss-asa": trained.AdamssAsa,
     "kasa": trained.Kasa,
     "monteclora": trained.MonteCLora,
-    "lora-plus": trained.LoraPlus,
-    "lora-fa": trained.LoraFa,
+    "lora-plus": optimizers.LoraPlus,
+    "lora-fa": optimizers.LoraFa,
+    "lora-riemannian": optimizers.LoraRiemannian,
+    "vblora": optimizers.Vblora,
     "alora": trained.ALora,
     "shadow": trained.Shadow,
     "eva": initialised.Eva,
@@ -81,6 +93,9 @@ WRITTEN: dict[str, type[Method]] = {
     "corda": initialised.Corda,
     "corda-kpm": initialised.CordaKpm,
     "lora-ga": initialised.LoraGa,
+    "qlora": quantised.QLora,
+    "loftq": quantised.LoftQ,
+    "lora-intruders": intruders.LoraIntruders,
     "cartridge": initialised.Cartridge,
     "cpt": initialised.Cpt,
 }

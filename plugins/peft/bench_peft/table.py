@@ -22,14 +22,29 @@ class Rates:
     default: float
 
 
+# Ranges hold the rates of published recipes and, above them, those that small models need.
 WEIGHTS = Rates(1e-6, 1e-2, 1e-4)
-"""Entries of the model's own weights."""
+"""Entries of the model's own weights: 2e-5 of full fine-tuning (Ouyang et al. 2022 and after) to
+the 3e-4 of SHiRA in PEFT's comparison on MetaMathQA.
+"""
+DIRECTIONS = Rates(1e-6, 1e-1, 5e-5)
+"""Singular vectors and values: 1e-5 and 5e-5 in OSF, 2504.07097, 5e-5 in PEFT's comparison."""
 LOW_RANK = Rates(1e-5, 1e-1, 2e-4)
-"""Factors or small networks beside the weights."""
+"""Factors or small networks beside the weights: 2e-4 of LoRA, 2106.09685, and QLoRA, 2305.14314, to
+the 4.5e-3 of HiRA in PEFT's comparison.
+"""
 VECTORS = Rates(1e-4, 1.0, 5e-3)
-"""Few numbers that scale, turn or shift what is frozen."""
+"""Few numbers that scale, turn or shift what is frozen: 1e-3 of RoAd, 2409.00119, and 3e-3 of
+(IA)³, 2205.05638, to rates above a tenth, where the numbers begin at zero or are very few.
+"""
+CONVOLUTIONS = Rates(1e-2, 1e1, 3e-1)
+"""Kernels of circular convolutions: 3e-1 in PEFT's comparison of C³A, 2407.19342."""
 PROMPTS = Rates(1e-3, 1.0, 3e-2)
-"""Embeddings, keys and values in front of the text."""
+"""Embeddings in front of the text: 3e-1 of prompt tuning, 2104.08691, §3."""
+KEYS_VALUES = Rates(1e-3, 3.0, 1e-2)
+"""Keys and values in front of the text, learned directly: 5e-3 … 1e-2 in P-tuning v2, 2110.07602,
+and PEFT's comparison; the paper's 5e-5, 2101.00190, are of the network that it learns them through.
+"""
 
 Size = tuple[Any, Any]
 """Annotation and default of a hyper-parameter."""
@@ -205,7 +220,7 @@ ENTRIES = (
         {"sparsity": share(0.99, (0.9, 0.99, 0.999), "share of the entries that stay frozen")}),
     Row("osf", "OSFConfig",
         "The smaller singular directions of each weight; the larger are protected.",
-        "Nayak et al. 2025, OSF, 2504.07097", WEIGHTS, lr=5e-5, family="continual"),
+        "Nayak et al. 2025, OSF, 2504.07097", DIRECTIONS, family="continual"),
 )
 
 FEW_NUMBERS = (
@@ -215,10 +230,6 @@ FEW_NUMBERS = (
         "Kopiczko et al. 2023, VeRA, 2310.11454", VECTORS, rank(256, 64, 256, 1024), lr=1e-3),
     Row("pvera", "PveraConfig", "VeRA with a learned distribution in place of its first scale.",
         "PVeRA, 2512.07703", VECTORS, rank(256, 64, 256, 1024), lr=3e-3),
-    Row("vblora", "VBLoRAConfig", "LoRA factors put together from a shared bank of vectors.",
-        "Li et al. 2024, VB-LoRA, 2405.15179", VECTORS, rank(4, 4, 8) |
-        {"vector_length": whole(256, (64, 128, 256), "length of a vector; divides all widths"),
-        "num_vectors": whole(256, (64, 256, 1024), "vectors in the bank")}, lr=1e-3),
     Row("tinylora", "TinyLoraConfig",
         "A handful of numbers, spread over singular directions at random.", "TinyLoRA, 2602.04118",
         VECTORS, {"r": whole(2, (1, 2, 4), "singular directions of each weight"),
@@ -237,9 +248,8 @@ FEW_NUMBERS = (
         {"n_frequency": whole(2592, (1000, 2592, 5000), "coefficients of each weight"),
         "scaling": real(25.0, LogRange(1.0, 100.0), "scale of the update")}),
     Row("c3a", "C3AConfig", "Blocks of circular convolution as the update.",
-        "Chen et al. 2024, C³A, 2407.19342", VECTORS,
-        {"block_size": whole(64, (32, 64, 128, 256), "width of a block; divides all widths")},
-        lr=3e-1),
+        "Chen et al. 2024, C³A, 2407.19342", CONVOLUTIONS,
+        {"block_size": whole(64, (32, 64, 128, 256), "width of a block; divides all widths")},),
     Row("road-1", "RoadConfig", "Rotations of pairs of outputs, one angle and scale for each.",
         "Liao and Monz 2024, RoAd, 2409.00119", VECTORS, settings={**LINEAR, "variant": "road_1"},
         lr=1e-3),

@@ -37,14 +37,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "corda-kpm": {"init_rows": 8},
     "eva": {"init_rows": 32},
     "monteclora": {"num_samples": 2},
-    "vblora": {"vector_length": 64},
 }
 """Where the defaults do not fit the tiny model, or take seconds on it."""
 # of reloaded logits, which reach 20 in float32; all but a recurrent network's come back to the bit
 TOLERANCE = 1e-4
 NO_CHANGE_AT_START = (
     "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save"
-    " lora-target-parameters lora-plus lora-fa eva pissa-niter corda corda-kpm lora-ga loha lokr"
+    " lora-target-parameters lora-plus lora-fa lora-riemannian lora-intruders eva pissa-niter corda"
+    " corda-kpm lora-ga loha lokr"
     " hira gralora delora deft oft boft hra miss shira ia3 vera ln-tuning alora"
 ).split()
 
@@ -126,7 +126,7 @@ def test_settings_are_checked(name: str) -> None:
         METHODS[name].model_validate({"no_such_setting": 1})
 
 
-@pytest.mark.parametrize("name", ["pissa-niter", "corda", "corda-kpm", "lora-ga"])
+@pytest.mark.parametrize("name", ["pissa-niter", "corda", "corda-kpm", "lora-ga", "qlora", "loftq"])
 def test_changed_weights_become_the_start(name: str, tmp_path: Path) -> None:
     session = tiny_session(tmp_path, STEPS)
     true_start = start_of(session).state_dict()
@@ -324,7 +324,7 @@ def test_cpt_tells_prompts_from_completions(tmp_path: Path) -> None:
 def test_what_does_not_fit_the_model_is_skipped_with_the_reason(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, STEPS)
     with pytest.raises(Skipped, match="must be divisible by `vector_length` 256"):
-        METHODS["vblora"].model_validate({}).train(session)
+        METHODS["vblora"].model_validate({"vector_length": 256}).train(session)
 
 
 def test_methods_that_need_something_of_the_data_say_so(tmp_path: Path) -> None:

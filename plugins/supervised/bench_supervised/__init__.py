@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from bench import Session
 
+# 1e-5 … 2e-5 of large models (Ouyang et al. 2022 and after) to the 1e-3 of the embedded one
 Rate = Annotated[
     float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")
 ]

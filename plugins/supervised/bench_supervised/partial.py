@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of a part of the parameters: the biases, or some layers at a time."""
+"""Supervised fine-tuning of a part of the parameters: the biases, or a few layers at a time."""
 
 from __future__ import annotations
 
@@ -84,6 +84,50 @@ class Lisa(Method):
                 drawn = chance.sample(range(len(layers)), min(self.activated_layers, len(layers)))
                 activate(layers, drawn, optimizer)
                 trained.update(drawn)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
+        for number in trained:  # so that trained parameters count as trainable
+            layers[number].requires_grad_(True)
+        return model
+
+
+class BAdam(Method):
+    """Trains one decoder layer at a time, in random order, on prompts and completions of the
+    target; embeddings and head stay frozen.
+    """
+
+    formats: ClassVar = (Format.PROMPT_COMPLETION,)
+    reference: ClassVar = "Luo et al. 2024, BAdam, 2404.02827, Algorithm 1"
+    verified: ClassVar = (
+        "one layer is AdamW on it bit for bit; each layer once per pass; frozen layers bit for bit;"
+        " Adam state cleared"
+    )
+    family: ClassVar = "supervised"
+
+    # the authors' example in LLaMA-Factory (examples/extras/badam)
+    lr: Rate = 5e-5
+    block_epochs: Annotated[
+        int,
+        Choice((1, 2, 4, 8)),
+        Field(
+            gt=0,
+            description="passes over all layers; K, the steps on one layer, is the budget over"
+            " these and the number of layers",
+        ),
+    ] = 2
+
+    def train(self, session: Session) -> PreTrainedModel:
+        model = session.model().requires_grad_(False)
+        layers = decoder_layers(model).requires_grad_(True)
+        optimizer = session.optimizer(model, self.lr)
+        chance, count, trained, turn = random.Random(session.seed), len(layers), set[int](), -1
+        order = [n for _ in range(self.block_epochs) for n in chance.sample(range(count), count)]
+        for batch in session.batches(Format.PROMPT_COMPLETION):
+            due = min(int(session.progress * len(order)), len(order) - 1)
+            if due > turn:
+                turn = due
+                activate(layers, {order[turn]}, optimizer)
+                optimizer.state.clear()  # of the same layer, too, drawn twice in a row
+                trained.add(order[turn])
             session.learn(optimizer, batch, lambda part: token_losses(model, part))
         for number in trained:  # so that trained parameters count as trainable
             layers[number].requires_grad_(True)
