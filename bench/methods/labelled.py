@@ -46,6 +46,21 @@ def negative_log_likelihoods(
     return torch.cat([behind.piece(hidden, some, temperature) for hidden, some in pieces])
 
 
+def labelled_logits(model: Any, inputs: dict[str, Tensor], learned: Tensor) -> Tensor:
+    """From which the tokens at which `learned` is true are predicted: float32, shape (labelled
+    tokens, vocabulary).
+
+    `learned` is as in `negative_log_likelihoods`.
+    """
+    learned = learned[:, 1:]
+    behind = _BehindBackbone(model, learned, 0)
+    with behind.narrowed():
+        logits = model(**inputs).logits
+    if behind.output is None:
+        return logits[:, -learned.shape[1] - 1 : -1][learned].float()
+    return logits[0].float()
+
+
 def _nll(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
     logits = logits.float()
     scaled = logits if temperature == 1 else logits / temperature
