@@ -134,14 +134,14 @@ class KD(Taught):
         " 2015, 1503.02531"
     )
     verified: ClassVar = (
-        "golden, gradients; alpha 0 is sft without dropout; divergence equals TRL's with beta 0"
+        "golden, gradients; the loss is torch's cross-entropy with the teacher as soft labels"
     )
     goal: ClassVar = ("loss", "lower")
 
     alpha: Annotated[
         float,
-        Range(0.0, 1.0),
-        Field(ge=0, le=1, description="weight of the teacher against that of the given tokens"),
+        Range(0.1, 1.0),
+        Field(gt=0, le=1, description="weight of the teacher against that of the given tokens"),
     ] = 0.5
 
     def train(self, session: Session) -> PreTrainedModel:

@@ -170,7 +170,7 @@ def retold(
         return None
     prompts = _repeated(rows["prompt"], count)
     texts = session.tokenizer.batch_decode(said, skip_special_tokens=True)
-    seen = [shown(method.template, prompts[n], texts[other].strip()) for n, other in learning]
+    seen = [shown(method.template, prompts[n], texts[other]) for n, other in learning]
     mine = [(ids[n], said[n]) for n, _ in learning]
     return both_of(session, teacher, [i for i, _ in mine], seen, [s for _, s in mine])
 

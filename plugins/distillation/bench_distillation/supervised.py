@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -94,10 +94,10 @@ def teachers_batch(
     """What the teacher finds most likely to be said to the prompts, as beam search finds it."""
     longest = method.max_completion_length
     ids = room_for(session, session.prompt_ids(prompts), longest)
-    beams = method.num_beams
-    return collate(
-        session, ids, generate(session, teacher, ids, longest, do_sample=False, num_beams=beams)
-    )
+    how: dict[str, Any] = {"do_sample": False, "num_beams": method.num_beams}
+    if method.num_beams > 1:
+        how["length_penalty"] = 0.0  # the likelihood itself, not its mean over the tokens
+    return collate(session, ids, generate(session, teacher, ids, longest, **how))
 
 
 # ── what was learned ──
