@@ -10,74 +10,23 @@ from pydantic import AfterValidator, Field
 
 from bench import Choice, Format, LogRange, Method, Range, teacher_obstacle
 
+from .hyperparameters import (
+    SDFT_TEMPLATE,
+    SDPO_TEMPLATE,
+    Beta,
+    Longest,
+    Rate,
+    Temperature,
+    Template,
+    UpdateRate,
+    whole_path,
+)
+
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
     from bench import Session, ValidationSession
-
-PLACES = ("{prompt}", "{demonstration}")
-SDFT_TEMPLATE = (
-    "{prompt}\n\nThis is an example for a response to the question:\n{demonstration}\n\n"
-    "Now answer with a response of your own, including the thinking process:"
-)
-SDPO_TEMPLATE = (
-    "{prompt}\nCorrect solution:\n\n{demonstration}\n\n\n\nCorrectly solve the original question.\n"
-)
-
-
-def _whole_path(name: str | None) -> str | None:
-    if name is not None and name.startswith((".", "~")):
-        raise ValueError(
-            f"teacher is a hub id or a whole path, not {name}: a method does not know where the"
-            " suite lies"
-        )
-    return name
-
-
-def _both_places(template: str) -> str:
-    if missing := [place for place in PLACES if place not in template]:
-        raise ValueError(f"the template holds no {' and no '.join(missing)}")
-    return template
-
-
-Rate = Annotated[
-    float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")
-]
-Template = Annotated[
-    str,
-    AfterValidator(_both_places),
-    Field(description="what the teacher reads: {prompt} and {demonstration} stand for the texts"),
-]
-Beta = Annotated[
-    float,
-    Range(0.0, 1.0),
-    Field(
-        ge=0,
-        le=1,
-        description=(
-            "which divergence from the teacher: 0 forward KL, 1 reverse KL, and the generalised"
-            " Jensen-Shannon divergence between them"
-        ),
-    ),
-]
-Temperature = Annotated[float, Range(0.5, 1.5), Field(gt=0, description="sampling temperature")]
-Longest = Annotated[
-    int,
-    Choice((16, 64, 256, 1024)),
-    Field(gt=0, description="most tokens of a completion, as far as max_length leaves room"),
-]
-UpdateRate = Annotated[
-    float,
-    Range(0.0, 0.1),
-    Field(
-        ge=0,
-        le=1,
-        description=(
-            "share of the student's weights in the teacher's after each step; 0 keeps the start"
-        ),
-    ),
-]
 
 
 class Distillation(Method):
@@ -97,7 +46,7 @@ class Taught(Distillation):
 
     teacher: Annotated[
         str | None,
-        AfterValidator(_whole_path),
+        AfterValidator(whole_path),
         Field(
             description=(
                 "hub id or whole path of the teacher, which needs the start's tokens; without one,"
@@ -133,9 +82,7 @@ class KD(Taught):
         "Kim and Rush 2016, Sequence-level knowledge distillation, 1606.07947, §3.1; Hinton et al."
         " 2015, 1503.02531"
     )
-    verified: ClassVar = (
-        "golden, gradients; the loss is torch's cross-entropy with the teacher as soft labels"
-    )
+    verified: ClassVar = "golden, gradients; equals torch's cross-entropy with soft labels"
     goal: ClassVar = ("loss", "lower")
 
     alpha: Annotated[
@@ -168,7 +115,7 @@ class SeqKD(Taught):
     reference: ClassVar = (
         "Kim and Rush 2016, Sequence-level knowledge distillation, 1606.07947, §3.2"
     )
-    verified: ClassVar = "targets are what transformers' beam search gives; tokens of each purpose"
+    verified: ClassVar = "targets are those of transformers' beam search; comes near its teacher"
     goal: ClassVar = ("nll", "lower")
 
     num_beams: Annotated[
@@ -204,7 +151,8 @@ class GKD(Taught):
         " Algorithm 1"
     )
     verified: ClassVar = (
-        "golden, gradients, symmetry; loss equals TRL's GKDTrainer; share of own batches"
+        "golden, scipy, gradients; loss and gradient equal TRL's; 1 batch or 2-row parts;"
+        " comes near its teacher"
     )
 
     beta: Beta = 0.5
@@ -241,7 +189,10 @@ class SDFT(Distillation):
         "Shenfeld et al. 2026, Self-distillation enables continual learning, 2601.19897, eq. 1 and"
         " Algorithm 1"
     )
-    verified: ClassVar = "loss, gradient, prompts and moving teacher equal TRL's SDFTTrainer"
+    verified: ClassVar = (
+        "prompts, loss, gradient and moving teacher equal TRL's; learns from itself where its"
+        " start can use demonstrations"
+    )
 
     alpha: Beta = 1.0
     teacher_update_rate: UpdateRate = 0.01
@@ -276,7 +227,8 @@ class SDPO(Distillation):
         " and §3 (without rich feedback)"
     )
     verified: ClassVar = (
-        "loss, gradient, prompts and choice of demonstrations equal TRL's SDPOTrainer"
+        "prompts, choice of demonstrations, top-K loss and gradient equal TRL's; reward rises"
+        " where its start can use demonstrations"
     )
 
     lr: Rate = 1e-5
