@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from bench.data.tasks import Task, UnknownTask
     from bench.errors import Skipped
     from bench.execution.notebook import run
-    from bench.methods.learning import token_log_probs, token_losses
+    from bench.methods.learning import token_log_probs, token_logits, token_losses
     from bench.methods.method import Merger, Method, Weights
     from bench.methods.schedule import Diverged
     from bench.methods.search_space import Choice, LogRange, Range
     from bench.methods.session import Session, ValidationSession
+    from bench.methods.teacher import load_teacher, teacher_obstacle
     from bench.models.load import decoder_layers
 
 __all__ = [
@@ -43,8 +44,11 @@ __all__ = [
     "Weights",
     "decoder_layers",
     "load",
+    "load_teacher",
     "run",
+    "teacher_obstacle",
     "token_log_probs",
+    "token_logits",
     "token_losses",
 ]
 
@@ -68,8 +72,11 @@ _HOMES = {
     "Weights": "methods.method",
     "decoder_layers": "models.load",
     "load": "analysis.results",
+    "load_teacher": "methods.teacher",
     "run": "execution.notebook",
+    "teacher_obstacle": "methods.teacher",
     "token_log_probs": "methods.learning",
+    "token_logits": "methods.learning",
     "token_losses": "methods.learning",
 }
 

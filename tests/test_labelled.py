@@ -32,7 +32,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from bench import token_log_probs, token_losses
+from bench import token_log_probs, token_logits, token_losses
 from bench.models import labelled
 
 VOCABULARY, IGNORED = 67, -100
@@ -122,6 +122,22 @@ def _loss_and_gradients(model: Any, losses: Tensor) -> tuple[Tensor, list[Tensor
     return losses.detach(), [
         torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in trained
     ]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_logits_and_gradients_of_labelled_tokens_are_those_of_all(kind: str) -> None:
+    model, batch = _made(kind), _batch(MASK)
+    learned = (batch["labels"] != IGNORED)[:, 1:]
+    torch.manual_seed(2)
+    said, gradients = _loss_and_gradients(model, token_logits(model, batch).sum(1))
+    torch.manual_seed(2)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    every = model(**inputs).logits[:, -learned.shape[1] - 1 : -1].float()
+    expected, plain = _loss_and_gradients(model, every[learned].sum(1))
+    assert said.shape == (int(learned.sum()),)
+    assert torch.allclose(said, expected, atol=1e-5)
+    for one, other in zip(gradients, plain, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
 
 
 @pytest.fixture(params=PIECES, ids=["at-once", "in-pieces"])

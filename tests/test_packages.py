@@ -67,7 +67,9 @@ def test_the_core_alone_says_what_to_install(wheels: list[Path], tmp_path: Path)
     listed = place.call("bench", "methods")
     assert f"Not installed: {', '.join(sorted(FAMILIES))}." in listed
     place.install("--find-links", wheels[0].parent, "finetuning-bench[peft]")
-    assert "Not installed: continual, merge, preference" in place.call("bench", "methods")
+    assert "Not installed: continual, distillation, merge, preference" in place.call(
+        "bench", "methods"
+    )
 
 
 @pytest.mark.slow

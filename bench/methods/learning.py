@@ -37,6 +37,20 @@ def token_log_probs(model: Any, batch: Mapping[str, Tensor], temperature: float 
     return losses.new_zeros(labelled[:, 1:].shape).masked_scatter(labelled[:, 1:], -losses)
 
 
+def token_logits(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Logits that predict every labelled token but the first of a row, one row after the other:
+    float32, shape (labelled tokens, vocabulary).
+
+    `batch` is as for `token_losses`. All logits are there at once: a batch that is too large for
+    the memory is one for `micro`.
+    """
+    from bench.models.labelled import logits_after  # plugins import this when listed
+
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    # the token in a column is predicted by the column before it
+    return logits_after(model, inputs, _labelled(batch).roll(-1, 1))[0].float()
+
+
 def _labelled(batch: Mapping[str, Tensor]) -> Tensor:
     """Which tokens are to be predicted, (rows, length): nothing stands before the first."""
     labelled = batch["labels"] != IGNORED
