@@ -22,7 +22,7 @@ from bench_preference.candidates import (
     statistical_rejection,
     tournament,
 )
-from bench_preference.ranker import by_reward, scores, trained_ranker
+from bench_preference.ranker import by_model, by_reward, trained_ranker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,8 +179,8 @@ def test_the_ranker_learns_what_is_preferred_on_its_share_of_the_budget(tmp_path
     assert 10_000 <= session.ledger.by_purpose()["reward"]["tokens"] < 11_000
     assert not any(p.requires_grad for p in ranker.parameters())
     rows = session.task.load(Format.PREFERENCE, "validation")[:128]
-    right = scores(ranker, session, rows, rows["chosen"])
-    wrong = scores(ranker, session, rows, rows["rejected"])
+    rank = by_model(ranker, session)
+    right, wrong = rank(rows, rows["chosen"]), rank(rows, rows["rejected"])
     assert sum(a > b for a, b in zip(right, wrong, strict=True)) / 128 > 0.6
 
 

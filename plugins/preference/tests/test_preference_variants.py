@@ -208,7 +208,7 @@ def test_tpo_is_what_trl_computes(tmp_path: Path) -> None:
     data = {"prompt": rows["prompt"], "reference": [t.gold for t in triples]}
     data |= {"chosen": [t.chosen for t in triples], "rejected": [t.rejected for t in triples]}
     model = session.model()
-    trainer = TPOTrainer(
+    trainer: Any = TPOTrainer(
         model,
         train_dataset=Dataset.from_dict(data),
         **session.trainer_kwargs(TPOConfig, beta=0.05, tpo_alpha=0.7, max_length=64),
