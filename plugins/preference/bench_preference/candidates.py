@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import torch
 from transformers import GenerationConfig
 
 if TYPE_CHECKING:
     from bench import Session
 
+Rows = dict[str, list[Any]]
+"""Prompts, and what else belongs to each, as columns."""
+Ranker = Callable[[Rows, list[str]], list[float]]
+"""From rows of prompts and a completion of each to their scores."""
+Item = TypeVar("Item")
+
+
+class Scored(NamedTuple):
+    """The different completions that were sampled of one prompt, with their scores."""
+
+    prompt: Any
+    scores: dict[str, float]
+
 
 def sample(
-    model: Any, session: Session, prompts: Sequence[str], settings: Mapping[str, Any]
+    model: Any, session: Session, prompts: Sequence[Any], settings: Mapping[str, Any]
 ) -> list[str]:
     """One sampled completion of each prompt; `settings` are those of `GenerationConfig`, and what
     they do not say is plain sampling.
+
+    Passes are charged as rollout, as many rows at once as a batch of the session may have.
     """
     tokenizer = session.tokenizer
     config = GenerationConfig(
@@ -28,16 +47,43 @@ def sample(
         **settings,
     )
     room = max(1, session.max_length - settings["max_new_tokens"])
-    encoded = tokenizer.pad(
-        {"input_ids": session.prompt_ids(prompts)}, padding_side="left", return_tensors="pt"
-    )
-    ids, mask = (
-        encoded[name][:, -room:].to(session.device) for name in ("input_ids", "attention_mask")
-    )
-    whole = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-    begun = tokenizer.batch_decode(ids, skip_special_tokens=True)
-    ended = tokenizer.batch_decode(whole, skip_special_tokens=True)
-    return [text[len(start) :] for text, start in zip(ended, begun, strict=True)]
+    found = []
+    for first in range(0, len(prompts), session.rows_at_once):
+        some = prompts[first : first + session.rows_at_once]
+        encoded = tokenizer.pad(
+            {"input_ids": session.prompt_ids(some)}, padding_side="left", return_tensors="pt"
+        )
+        ids, mask = (
+            encoded[name][:, -room:].to(session.device) for name in ("input_ids", "attention_mask")
+        )
+        with torch.no_grad(), session.purpose("rollout"):
+            whole = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+        begun = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        ended = tokenizer.batch_decode(whole, skip_special_tokens=True)
+        found += [text[len(start) :] for text, start in zip(ended, begun, strict=True)]
+    return found
+
+
+def scored_samples(
+    model: Any,
+    rank: Ranker,
+    session: Session,
+    rows: Rows,
+    count: int,
+    settings: Mapping[str, Any],
+) -> list[Scored]:
+    """`count` samples of each prompt; each different one of them is scored once."""
+    drawn = sample(model, session, [p for p in rows["prompt"] for _ in range(count)], settings)
+    different = [
+        dict.fromkeys(drawn[first : first + count]) for first in range(0, len(drawn), count)
+    ]
+    numbers = [number for number, candidates in enumerate(different) for _ in candidates]
+    repeated = {name: [values[n] for n in numbers] for name, values in rows.items()}
+    scores = iter(rank(repeated, [c for candidates in different for c in candidates]))
+    return [
+        Scored(prompt, {candidate: next(scores) for candidate in candidates})
+        for prompt, candidates in zip(rows["prompt"], different, strict=True)
+    ]
 
 
 def tournament(scores: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -54,3 +100,45 @@ def tournament(scores: Mapping[str, float]) -> list[tuple[str, str]]:
         matches += played
         players = [winner for winner, _ in played] + players[2 * len(played) :]
     return matches
+
+
+def first_round(candidates: Sequence[str], scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Winner and loser of neighbours: first and second, third and fourth, and so on."""
+    pairs = zip(candidates[::2], candidates[1::2], strict=False)
+    return [(a, b) if scores[a] >= scores[b] else (b, a) for a, b in pairs]
+
+
+def statistical_rejection(
+    scores: Mapping[str, float],
+    count: int,
+    beta: float,
+    draw: Callable[[], float] = random.random,
+) -> list[str]:
+    """`count` of the candidates, or all if there are fewer, drawn from the optimal policy that the
+    scores imply: a candidate is accepted with probability exp((score - highest score left) / β).
+    Liu et al. 2023, 2309.06657, algorithm 1.
+
+    `draw` gives numbers in [0, 1).
+    """
+    left, accepted = dict(scores), []
+    while left and len(accepted) < count:
+        highest = max(left.values())
+        for candidate, score in list(left.items()):
+            if draw() < math.exp((score - highest) / beta):
+                accepted.append(candidate)
+                del left[candidate]
+                if len(accepted) == count:
+                    break
+    return accepted
+
+
+def endless(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+    """Batches without end, all items once before one comes again, in a new order each time."""
+
+    def numbers() -> Iterator[int]:
+        while True:
+            yield from torch.randperm(len(items)).tolist()
+
+    order = numbers()
+    while True:
+        yield [items[number] for number in islice(order, size)]

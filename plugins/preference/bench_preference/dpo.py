@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -48,9 +48,13 @@ class DPO(ReferenceMethod):
         return losses.dpo(chosen, rejected, self.beta)
 
     def train(self, session: Session) -> PreTrainedModel:
-        model = session.model()
+        model = self.policy(session)
         self.trainer(session, model).train()
         return model
+
+    def settings(self) -> dict[str, Any]:
+        """What of TRL's `DPOConfig` makes its loss this one."""
+        return {"loss_type": ["sigmoid"], "beta": self.beta}
 
     def trainer(self, session: Session, model: PreTrainedModel) -> DPOTrainer:
         """TRL's trainer on the same tokens as every other method: a row that is too long loses the
@@ -69,16 +73,12 @@ class DPO(ReferenceMethod):
                 pad, max_length=session.max_length, truncation_mode="keep_end"
             ),
             **session.trainer_kwargs(
-                DPOConfig,
-                learning_rate=self.lr,
-                loss_type=["sigmoid"],
-                beta=self.beta,
-                max_length=None,
+                DPOConfig, learning_rate=self.lr, max_length=None, **self.settings()
             ),
         )
 
 
-class SDPO(DPO):
+class StepwiseDPO(DPO):
     """DPO in stages on new pairs; the model of one stage is the start and the reference of the
     next.
     """
@@ -95,7 +95,7 @@ class SDPO(DPO):
     ] = 2
 
     def train(self, session: Session) -> PreTrainedModel:
-        model, reference = session.model(), session.reference()
+        model, reference = self.policy(session), session.reference()
         optimizer, stage = session.optimizer(model, self.lr), 0
         for rows in session.rows(Format.PREFERENCE):
             if int(session.progress * self.stages) > stage:

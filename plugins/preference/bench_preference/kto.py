@@ -52,7 +52,7 @@ class KTO(Preference):
         return None
 
     def train(self, session: Session) -> PreTrainedModel:
-        model, reference = session.model(), session.reference()
+        model, reference = self.policy(session), session.reference()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.UNPAIRED_PREFERENCE):
             baseline = self.baseline(model, reference, session, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,6 +12,12 @@ from bench import token_log_probs
 
 if TYPE_CHECKING:
     from bench import Session
+
+
+Weights = Callable[[Tensor], Tensor]
+"""From which tokens belong to completions, as truth values of shape (completions, tokens), to what
+each of them counts, of the same shape.
+"""
 
 
 class Likelihoods(NamedTuple):
@@ -38,12 +44,20 @@ class Likelihoods(NamedTuple):
 
 
 def likelihoods(
-    model: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
+    model: Any,
+    session: Session,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    weights: Weights | None = None,
 ) -> Likelihoods:
-    """Log-probability of each completion after its prompt, in one forward pass."""
+    """Log-probability of each completion after its prompt, in one forward pass; with `weights` the
+    weighted sum over its tokens.
+    """
     batch = session.encode(prompts, completions)
-    said = token_log_probs(model, batch)
-    return Likelihoods(said.sum(1), (batch["labels"][:, 1:] >= 0).sum(1))
+    said, labelled = token_log_probs(model, batch), batch["labels"][:, 1:] >= 0
+    if weights is not None:
+        said = said * weights(labelled)
+    return Likelihoods(said.sum(1), labelled.sum(1))
 
 
 def paired(
@@ -56,24 +70,33 @@ def paired(
 
 
 def log_ratios(
-    model: Any, reference: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
+    model: Any,
+    reference: Any,
+    session: Session,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    weights: Weights | None = None,
 ) -> Tensor:
     """log π(y|x) - log π_ref(y|x) of each completion, of shape (completions,); the reference gets
-    no gradient.
+    no gradient. With `weights` both are weighted sums over tokens.
     """
     with torch.no_grad():
-        before = likelihoods(reference, session, prompts, completions).logp
-    return likelihoods(model, session, prompts, completions).logp - before
+        before = likelihoods(reference, session, prompts, completions, weights).logp
+    return likelihoods(model, session, prompts, completions, weights).logp - before
 
 
 def paired_log_ratios(
-    model: Any, reference: Any, session: Session, rows: dict[str, list[Any]]
+    model: Any,
+    reference: Any,
+    session: Session,
+    rows: dict[str, list[Any]],
+    weights: Weights | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-ratios of the chosen and of the rejected completions of preference rows, each of shape
     (pairs,).
     """
     both = log_ratios(
-        model, reference, session, rows["prompt"] * 2, rows["chosen"] + rows["rejected"]
+        model, reference, session, rows["prompt"] * 2, rows["chosen"] + rows["rejected"], weights
     )
     chosen, rejected = both.split(len(rows["prompt"]))
     return chosen, rejected

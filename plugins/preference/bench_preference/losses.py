@@ -18,6 +18,20 @@ def dpo(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     return -logsigmoid(beta * (chosen - rejected))
 
 
+def robust_dpo(chosen: Tensor, rejected: Tensor, beta: float, noise: float) -> Tensor:
+    """((1 - ε) L(h_w, h_l) - ε L(h_l, h_w)) / (1 - 2ε) of the log-ratios h, where L is the loss of
+    DPO: its expectation over labels that are flipped at the rate ε is L of the true labels.
+    Chowdhury et al. 2024, 2403.00409, §3.1.
+    """
+    kept, flipped = dpo(chosen, rejected, beta), dpo(rejected, chosen, beta)
+    return ((1 - noise) * kept - noise * flipped) / (1 - 2 * noise)
+
+
+def hinge_norm(chosen: Tensor, rejected: Tensor, gamma: float) -> Tensor:
+    """max(0, 1 - γ(h_w - h_l)) of the log-ratios h. Liu et al. 2023, 2309.06657, eq. 10."""
+    return relu(1 - gamma * (chosen - rejected))
+
+
 def ipo(chosen: Tensor, rejected: Tensor, tau: float) -> Tensor:
     """((h_w - h_l) - 1/(2τ))² of the log-ratios h. Azar et al. 2023, 2310.12036, eq. 17."""
     return (chosen - rejected - 1 / (2 * tau)).square()

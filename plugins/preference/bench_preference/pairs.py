@@ -19,9 +19,22 @@ if TYPE_CHECKING:
 
     from .likelihood import Likelihoods
 
+# All methods here train all parameters. The ranges begin below what is published for models of 7
+# to 13 billion parameters and end above what models of a million need: the embedded model learned
+# best at 1e-5 to 1e-4 (contrastive losses) and at 3e-4 to 1e-3 (losses with a likelihood in them).
 Rate = Annotated[
-    float, LogRange(1e-7, 1e-2), Field(gt=0, description="peak learning rate of AdamW")
+    float, LogRange(1e-7, 1e-3), Field(gt=0, description="peak learning rate of AdamW")
 ]
+"""For losses that only compare completions: 3e-7 to 1e-6 in the search of Meng et al. 2024,
+2405.14734, over DPO, IPO, KTO and SimPO; 5e-7 in Tülu 3, 2411.15124; 1e-6 in DPO, 2305.18290.
+"""
+LikelihoodRate = Annotated[
+    float, LogRange(3e-7, 3e-3), Field(gt=0, description="peak learning rate of AdamW")
+]
+"""For losses that also contain the likelihood of a completion, as supervised fine-tuning does:
+8e-6 for ORPO (2403.07691; 5e-6 in its authors' scripts), 1e-5 for SLiC-HF (2305.10425), 2e-5 for
+RRHF (2304.05302).
+"""
 
 
 class Preference(Method):
@@ -31,7 +44,13 @@ class Preference(Method):
     family: ClassVar = "preference"
     goal: ClassVar = ("reward_margin", "higher")
 
-    lr: Rate = 1e-6
+    lr: Rate = 1e-6  # Rafailov et al. 2023, 2305.18290, app. B
+
+    def policy(self, session: Session) -> PreTrainedModel:
+        """The model to train, without dropout: noise in it would count as a preference."""
+        from .dropout import without_dropout
+
+        return without_dropout(session.model())
 
 
 class PairMethod(Preference):
@@ -50,7 +69,7 @@ class PairMethod(Preference):
     def train(self, session: Session) -> PreTrainedModel:
         from .likelihood import paired
 
-        model = session.model()
+        model = self.policy(session)
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.PREFERENCE):
             session.learn(optimizer, rows, lambda part: self.loss(*paired(model, session, part)))
@@ -84,8 +103,16 @@ class ReferenceMethod(Preference):
     def loss(self, chosen: Tensor, rejected: Tensor) -> Tensor:
         """Loss of each pair from the log-ratios of its completions; all have the shape (pairs,)."""
 
+    def weights(self, labelled: Tensor) -> Tensor:
+        """What each token counts in the log-ratio of its completion; by default all count 1.
+
+        `labelled` says which tokens belong to a completion: chosen completions first, then the
+        rejected ones of the same pairs, of shape (2 * pairs, tokens), as are the weights.
+        """
+        return labelled.float()
+
     def train(self, session: Session) -> PreTrainedModel:
-        model, reference = session.model(), session.reference()
+        model, reference = self.policy(session), session.reference()
         optimizer = session.optimizer(model, self.lr)
         for rows in session.rows(Format.PREFERENCE):
             session.learn(optimizer, rows, partial(self.losses, model, reference, session))
@@ -97,7 +124,7 @@ class ReferenceMethod(Preference):
         """Loss of each pair of preference rows, of shape (pairs,)."""
         from .likelihood import paired_log_ratios
 
-        return self.loss(*paired_log_ratios(model, reference, session, rows))
+        return self.loss(*paired_log_ratios(model, reference, session, rows, self.weights))
 
     def objective(
         self, session: ValidationSession, model: PreTrainedModel | PeftModel
@@ -109,7 +136,7 @@ class ReferenceMethod(Preference):
 
         reference = session.reference()
         pairs = [
-            paired_log_ratios(model, reference, session, rows)
+            paired_log_ratios(model, reference, session, rows, self.weights)
             for rows in session.rows(Format.PREFERENCE)
         ]
         return outcome([(self.scale * chosen, self.scale * rejected) for chosen, rejected in pairs])

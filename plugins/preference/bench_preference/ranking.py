@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from bench import Format
+from pydantic import Field
 
-from .pairs import Preference, Rate
+from bench import Format, Skipped
+
+from .pairs import LikelihoodRate, Preference
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -16,12 +20,13 @@ if TYPE_CHECKING:
 
     from bench import Session, ValidationSession
 
+    from .candidates import Ranker, Rows
     from .likelihood import Likelihoods
 
 
 class RRHF(Preference):
     """Ranks candidates by mean log-probability as their scores rank them, and fine-tunes on the
-    best one.
+    best one. The candidates are those of the data, or samples of the start model.
     """
 
     formats: ClassVar = (Format.RANKING,)
@@ -31,17 +36,118 @@ class RRHF(Preference):
         " 2304.05302, §3.1"
     )
     verified: ClassVar = (
-        "golden, gradients, permutations; two candidates are SLiC with δ = 0; 1 batch or 4 parts"
+        "golden, gradients, permutations; two candidates are SLiC with δ = 0; 1 batch or 4 parts;"
+        " samples keep to their share, and none is scored twice"
     )
 
-    lr: Rate = 2e-5
+    lr: LikelihoodRate = 2e-5  # Yuan et al. 2023, for 7B
+
+    # What came later enters the id of a run only where it is set.
+    candidates: Annotated[
+        Literal["data", "sampled"],
+        Field(
+            description=(
+                "where they come from: data is ranking data with scores, sampled are samples of"
+                " the start, scored by the task's reward"
+            ),
+            exclude_if=lambda value: value == "data",
+        ),
+    ] = "data"
+    sampling_share: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="share of the budget for samples and their scores, where they are sampled",
+            exclude_if=lambda value: value == 0.3,
+        ),
+    ] = 0.3
+    num_candidates: Annotated[
+        int,
+        Field(ge=2, description="samples of each prompt", exclude_if=lambda value: value == 4),
+    ] = 4
+    temperature: Annotated[
+        float,
+        Field(
+            gt=0, description="temperature of the samples", exclude_if=lambda value: value == 0.7
+        ),
+    ] = 0.7
+    max_new_tokens: Annotated[
+        int, Field(gt=0, description="longest sample", exclude_if=lambda value: value == 32)
+    ] = 32
+    max_prompts: Annotated[
+        int,
+        Field(
+            gt=0,
+            description="most prompts to sample for, where the budget would allow more",
+            exclude_if=lambda value: value == 1024,
+        ),
+    ] = 1024
+
+    def needs(self) -> tuple[Format, ...]:
+        return (Format.PROMPT_ONLY,) if self.candidates == "sampled" else self.formats
 
     def train(self, session: Session) -> PreTrainedModel:
-        model = session.model()
+        if self.candidates == "data":
+            return self.learned(session, session.rows(Format.RANKING))
+        from .candidates import endless
+
+        found = self.sampled(session)
+        if not found:
+            raise Skipped(
+                "no two samples of a prompt earn different rewards, so there is nothing to rank;"
+                " sample more candidates, or at a higher temperature"
+            )
+        with session.stage("policy", until=1.0) as stage:
+            batches = endless(found, stage.batch_size)
+            rows = stage.rows(Format.PROMPT_ONLY)  # they end with the budget, and are not looked at
+            return self.learned(stage, (_together(next(batches)) for _ in rows))
+
+    def learned(self, session: Session, batches: Iterator[Rows]) -> PreTrainedModel:
+        model = self.policy(session)
         optimizer = session.optimizer(model, self.lr)
-        for rows in session.rows(Format.RANKING):
+        for rows in batches:
             session.learn(optimizer, rows, partial(self.losses, model, session))
         return model
+
+    def sampled(self, session: Session) -> list[Rows]:
+        """Ranking rows, one by one, of the start's own samples and what they earn."""
+        from .ranker import by_reward
+
+        found = []
+        with session.stage("samples", until=self.sampling_share) as stage:
+            sampler, rank = stage.model("rollout").eval(), by_reward(stage)
+            batches = -(-self.max_prompts // stage.batch_size)
+            size = max(1, stage.batch_size // self.num_candidates)
+            for rows in islice(stage.rows(Format.PROMPT_ONLY), batches):
+                for first in range(0, len(rows["prompt"]), size):
+                    if stage.progress >= 1:
+                        break
+                    few = {name: values[first : first + size] for name, values in rows.items()}
+                    found += self.ranked_samples(sampler, rank, stage, few)
+        return found
+
+    def ranked_samples(
+        self, sampler: Any, rank: Ranker, session: Session, rows: Rows
+    ) -> list[Rows]:
+        """Ranking rows, one by one, for those prompts whose samples do not all earn the same."""
+        from .candidates import scored_samples
+
+        settings = {
+            "temperature": self.temperature,
+            "top_k": 0,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        drawn = scored_samples(sampler, rank, session, rows, self.num_candidates, settings)
+        return [
+            {
+                "prompt": [one.prompt],
+                "completions": [list(one.scores)],
+                "scores": [list(one.scores.values())],
+            }
+            for one in drawn
+            if len(set(one.scores.values())) > 1
+        ]
 
     def losses(self, model: Any, session: Session, rows: dict[str, list[Any]]) -> Tensor:
         """For each row the loss of its order plus the negative log-likelihood of its best
@@ -68,11 +174,28 @@ class RRHF(Preference):
         from .likelihood import outcome
 
         pairs = []
-        for rows in session.rows(Format.RANKING):
+        for rows in self.looked_at(session):
             for said, scores in _ranked(model, session, rows):
                 better, worse = (scores[:, None] > scores[None, :]).nonzero(as_tuple=True)
                 pairs.append((said.mean[better], said.mean[worse]))
         return outcome(pairs)
+
+    def looked_at(self, session: ValidationSession) -> Iterator[Rows]:
+        """Ranking rows of the validation split, or of samples of the start for its prompts."""
+        from .ranker import by_reward
+
+        if self.candidates == "data":
+            yield from session.rows(Format.RANKING)
+            return
+        sampler, rank = session.reference(), by_reward(session)
+        for rows in session.rows(Format.PROMPT_ONLY):
+            if found := self.ranked_samples(sampler, rank, session, rows):
+                yield _together(found)
+
+
+def _together(rows: list[Rows]) -> Rows:
+    """Rows that stood one by one, as columns."""
+    return {name: [one[name][0] for one in rows] for name in rows[0]}
 
 
 def _ranked(

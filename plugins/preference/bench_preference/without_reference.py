@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bench import LogRange, Range
 
-from .pairs import PairMethod
+from .pairs import LikelihoodRate, PairMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,8 @@ class ORPO(PairMethod):
         " 2403.07691, eq. 6"
     )
     verified: ClassVar = "golden, gradients; odds-ratio term equals TRL's"
+
+    lr: LikelihoodRate = 8e-6  # Hong et al. 2024, for 7B; their scripts have 5e-6
 
     lam: Annotated[
         float, LogRange(1e-2, 1.0), Field(ge=0, description="weight λ of the odds-ratio loss")
@@ -76,6 +78,10 @@ class CPO(PairMethod):
         "Xu et al. 2024, Contrastive preference optimization, 2401.08417, eq. 3 and the term L_NLL"
     )
     verified: ClassVar = "golden, gradients; preference term equals TRL's"
+
+    # Of all parameters by the authors' own recipe (ALMA, runs/parallel_ft.sh), whose loss the
+    # likelihood here is; the paper trains CPO with LoRA alone, at 1e-4.
+    lr: LikelihoodRate = 2e-5
 
     beta: Annotated[
         float,

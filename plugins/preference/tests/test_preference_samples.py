@@ -1,0 +1,371 @@
+"""Methods that learn from samples: who wins among them, what each phase may spend, and what is
+charged to what.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bench_preference import RRHF, RSO, OnlineDPO, SLiCHF
+from bench_preference.candidates import (
+    endless,
+    first_round,
+    sample,
+    scored_samples,
+    statistical_rejection,
+    tournament,
+)
+from bench_preference.ranker import by_model, by_reward, trained_ranker
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.accounting.budget import Budget
+from bench.data.formats import Format
+from bench.errors import Skipped
+from bench.methods.method import Method
+from bench.methods.objective import measured
+from bench.methods.session import Session
+from bench.testing import tiny_session
+from bench.testing.trials import half_trained
+
+SAMPLING = SLiCHF(lr=3e-4, ranker_lr=3e-4, num_candidates=4, max_new_tokens=4)
+HALF_RIGHT = "tiny/swap"
+"""The task that the half-trained model of the conformance kit has learned something of."""
+
+players = st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-5, 5), min_size=1, max_size=9)
+
+
+def _half_right(folder: Path, budget: Budget, **changes: Any) -> Session:
+    return tiny_session(folder, budget, HALF_RIGHT, start=half_trained(), **changes)
+
+
+def _tokens(session: Session) -> dict[str, float]:
+    return {purpose: line["tokens"] for purpose, line in session.ledger.by_purpose().items()}
+
+
+def _values(method: Method, session: Session, model: Any) -> tuple[dict[str, float], ...]:
+    """Of the start and of the model."""
+    before, after = measured(method, session, session.start, model)
+    return before["values"], after["values"]
+
+
+# ── who wins ──
+
+
+@given(players)
+def test_a_tournament_has_one_match_fewer_than_players_and_the_best_wins_it(
+    players: dict[str, float],
+) -> None:
+    matches = tournament(players)
+    assert len(matches) == len(players) - 1
+    assert all(players[winner] >= players[loser] for winner, loser in matches)
+    assert len({loser for _, loser in matches}) == len(matches), "who has lost is out"
+    if matches:
+        assert players[matches[-1][0]] == max(players.values())
+
+
+@given(players)
+def test_in_a_first_round_everybody_plays_once(players: dict[str, float]) -> None:
+    matches = first_round(list(players), players)
+    assert len(matches) == len(players) // 2
+    assert all(players[winner] >= players[loser] for winner, loser in matches)
+    assert len({name for match in matches for name in match}) == 2 * len(matches)
+
+
+@given(players, st.integers(1, 9), st.floats(0.05, 5), st.integers(0, 1000))
+def test_rejection_gives_as_many_different_candidates_as_it_should(
+    players: dict[str, float], count: int, beta: float, seed: int
+) -> None:
+    accepted = statistical_rejection(players, count, beta, random.Random(seed).random)
+    assert len(accepted) == len(set(accepted)) == min(count, len(players))
+    assert set(accepted) <= players.keys()
+
+
+def test_rejection_takes_the_best_for_a_small_beta_and_all_for_a_large_one() -> None:
+    scores = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.7}
+    for seed in range(20):
+        draw = random.Random(seed).random
+        assert statistical_rejection(scores, 2, 1e-4, draw) == ["b", "d"]
+        assert statistical_rejection(scores, 3, 1e9, draw) == ["a", "b", "c"]
+
+
+def test_rejection_accepts_with_the_probabilities_of_its_paper() -> None:
+    """The first of two is kept for itself with e^((0 - 1) / .5) = .1353, the second always."""
+    draw, tries = random.Random(0).random, 20_000
+    firsts = sum(
+        statistical_rejection({"worse": 0.0, "best": 1.0}, 1, 0.5, draw) == ["worse"]
+        for _ in range(tries)
+    )
+    assert firsts / tries == pytest.approx(math.exp(-2), abs=0.01)
+
+
+def test_rejection_walks_through_its_candidates_as_the_algorithm_is_printed() -> None:
+    """With β = 1: a passes .9 ≥ e^-2, b is the best; in the second round c is the best, and a is
+    measured by it: .3 < e^-1 = .3679.
+    """
+    numbers = iter([0.9, 0.5, 0.99, 0.3])
+    drawn = statistical_rejection({"a": 0.0, "b": 2.0, "c": 1.0}, 2, 1.0, lambda: next(numbers))
+    assert drawn == ["b", "a"]
+    assert next(numbers, None) is None
+
+
+def test_batches_of_what_was_found_take_all_before_any_comes_again() -> None:
+    drawn = list(itertools.chain(*itertools.islice(endless(range(6), 4), 3)))
+    assert sorted(drawn[:6]) == sorted(drawn[6:]) == list(range(6))
+
+
+# ── samples ──
+
+
+def test_samples_are_completions_that_follow_their_prompts(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    model = session.model("rollout").eval()
+    rows = session.dataset(Format.PROMPT_COMPLETION)[:4]
+    drawn = sample(
+        model,
+        session,
+        ["largest of 12 95 31 ?", "largest of 7 3 5 ?"],
+        {"temperature": 0.1, "max_new_tokens": 4},
+    )
+    assert drawn[0] == " 95", "as a completion of the training data is written"
+    assert len(drawn) == 2
+    again = sample(
+        model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6}
+    )
+    assert again == sample(
+        model, session, rows["prompt"], {"temperature": 1.0, "top_k": 1, "max_new_tokens": 6}
+    )
+    assert session.ledger.by_purpose()["rollout"]["tokens"] > 0
+
+
+def test_samples_of_any_model_are_charged_as_rollout(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    sample(session.model(), session, ["largest of 1 2 3 ?"] * 20, {"max_new_tokens": 4})
+    assert set(_tokens(session)) == {"rollout"}
+
+
+def test_each_different_sample_is_scored_once(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    seen: list[tuple[str, str]] = []
+
+    def rank(rows: dict[str, list[Any]], completions: list[str]) -> list[float]:
+        seen.extend(zip(rows["prompt"], completions, strict=True))
+        assert rows["answer"] == [{"a ?": "1", "b ?": "2"}[p] for p in rows["prompt"]]
+        return [float(len(completion)) for completion in completions]
+
+    rows = {"prompt": ["a ?", "b ?"], "answer": ["1", "2"]}
+    model = session.model().eval()
+    drawn = scored_samples(model, rank, session, rows, 30, {"max_new_tokens": 2, "top_k": 3})
+    assert len(seen) == len(set(seen)) < 60
+    assert [one.prompt for one in drawn] == ["a ?", "b ?"]
+    for one in drawn:
+        assert {completion for prompt, completion in seen if prompt == one.prompt} == set(
+            one.scores
+        )
+        assert all(score == len(completion) for completion, score in one.scores.items())
+
+
+@pytest.mark.slow
+def test_the_ranker_learns_what_is_preferred_on_its_share_of_the_budget(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("tokens", 20_000), batch_size=16)
+    ranker = trained_ranker(session, 0.5, 1e-3)
+    assert 10_000 <= session.ledger.by_purpose()["reward"]["tokens"] < 11_000
+    assert not any(p.requires_grad for p in ranker.parameters())
+    rows = session.task.load(Format.PREFERENCE, "validation")[:128]
+    rank = by_model(ranker, session)
+    right, wrong = rank(rows, rows["chosen"]), rank(rows, rows["rejected"])
+    assert sum(a > b for a, b in zip(right, wrong, strict=True)) / 128 > 0.6
+
+
+# ── phases ──
+
+
+def test_shares_leave_something_for_the_policy() -> None:
+    with pytest.raises(ValueError, match="the policy needs a share, too"):
+        SLiCHF(ranker_share=0.5, sampling_share=0.5)
+    assert SLiCHF(ranker_share=0.9, sampling_share=0.5, rank_by="reward").sampling_ends == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method",
+    [SAMPLING, RSO(lr=3e-4, ranker_lr=3e-4, num_candidates=16, max_new_tokens=4)],
+    ids=lambda m: type(m).__name__,
+)
+def test_each_phase_keeps_to_its_share_and_the_policy_has_the_most(
+    method: SLiCHF | RSO, tmp_path: Path
+) -> None:
+    session = tiny_session(tmp_path, Budget("tokens", 20_000), batch_size=16)
+    model = method.train(session)
+    session.close()
+    spent = _tokens(session)
+    trained = spent["train"] + spent.get("reference", 0)
+    assert set(spent) == {"reward", "rollout", "train"} | (
+        {"reference"} if method.has_reference else set()
+    )
+    assert trained >= 0.45 * 20_000
+    assert trained == max(trained, spent["reward"], spent["rollout"])
+    assert spent["rollout"] <= (method.sampling_share + 0.05) * 20_000
+    assert 20_000 <= sum(spent.values()) < 22_000
+    assert session.ledger.steps == len(session.log.losses)
+    assert all(math.isfinite(loss) for loss in session.log.losses)
+    for values in _values(method, session, model):
+        assert {"reward_margin", "reward_accuracy"} <= set(values)
+
+
+def test_in_steps_the_policy_has_the_most_of_them(tmp_path: Path) -> None:
+    """The ranker has a fifth; samples cost no step."""
+    method = SLiCHF(num_candidates=4, max_new_tokens=4, max_prompts=8)
+    session = tiny_session(tmp_path, Budget("steps", 10))
+    method.train(session)
+    session.close()
+    of_the_ranker = session.log.losses[:2]
+    assert all(loss == pytest.approx(math.log(2), abs=0.3) for loss in of_the_ranker)
+    assert len(session.log.losses) == 10
+    assert _tokens(session)["train"] > 0
+
+
+def _rates(session: Session) -> list[float]:
+    """The learning rate at each step of a training, as its optimizer had it."""
+    from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+    found: list[float] = []
+    session.log.__dict__["hook"] = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: found.append(optimizer.param_groups[0]["lr"])
+    )
+    return found
+
+
+def test_the_policy_has_a_whole_schedule_of_its_own(tmp_path: Path) -> None:
+    method = SLiCHF(lr=1e-4, ranker_lr=1e-3, num_candidates=4, max_new_tokens=4, max_prompts=8)
+    session = tiny_session(tmp_path, Budget("steps", 40))
+    rates = _rates(session)
+    method.train(session)
+    session.log.__dict__["hook"].remove()
+    ranker, policy = rates[:8], rates[8:]
+    assert max(ranker) > 5e-4, "the ranker's rate"
+    assert policy[0] < 0.2 * 1e-4, "it begins low"
+    assert max(policy) > 0.9 * 1e-4, "it reaches its peak"
+    assert policy[-1] < 0.1 * 1e-4, "and ends near nothing"
+
+
+def test_samples_that_are_all_alike_are_said_to_be(tmp_path: Path) -> None:
+    """The embedded model does not know this task: no sample of it is ever right."""
+    methods: list[tuple[Method, str]] = [
+        (SLiCHF(rank_by="reward", max_prompts=8, max_new_tokens=1), "nothing to prefer"),
+        (RRHF(candidates="sampled", max_prompts=8, max_new_tokens=1), "nothing to rank"),
+    ]
+    for number, (method, told) in enumerate(methods):
+        session = tiny_session(tmp_path / str(number), Budget("steps", 4))
+        session.task = _worthless(session.task)
+        with pytest.raises(Skipped, match=told):
+            method.train(session)
+
+
+def _worthless(task: Any) -> Any:
+    """The same task, whose answers nobody can give."""
+    from dataclasses import replace
+
+    def load(split: Any) -> Any:
+        rows = task.load(Format.PROMPT_ONLY, split).select(range(8))
+        return rows.map(lambda row: {"answer": "impossible"})
+
+    return replace(task, loaders={**task.loaders, Format.PROMPT_ONLY: load})
+
+
+# ── ranking one's own samples ──
+
+
+@pytest.mark.slow
+def test_rrhf_ranks_its_own_samples_by_the_reward_of_the_task(tmp_path: Path) -> None:
+    method = RRHF(lr=1e-4, candidates="sampled", max_new_tokens=6)
+    assert method.needs() == (Format.PROMPT_ONLY,)
+    session = _half_right(tmp_path, Budget("tokens", 20_000))
+    model = method.train(session)
+    session.close()
+    spent = _tokens(session)
+    assert set(spent) == {"rollout", "train"}
+    assert spent["rollout"] == pytest.approx(0.3 * 20_000, rel=0.1)
+    before, after = _values(method, session, model)
+    assert after["reward_accuracy"] > before["reward_accuracy"]
+
+
+def test_parameters_of_samples_enter_a_run_only_where_they_are_set() -> None:
+    assert RRHF(lr=1e-5).model_dump() == {"lr": 1e-5}
+    assert RRHF(lr=1e-5, candidates="sampled", num_candidates=8).model_dump() == {
+        "lr": 1e-5,
+        "candidates": "sampled",
+        "num_candidates": 8,
+    }
+
+
+# ── online ──
+
+
+def test_online_dpo_starts_at_ln_2_and_charges_each_pass_to_its_purpose(tmp_path: Path) -> None:
+    session = _half_right(tmp_path, Budget("steps", 2))
+    OnlineDPO(lr=1e-4, max_new_tokens=6).train(session)
+    session.close()
+    assert session.log.losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    spent = _tokens(session)
+    assert set(spent) == {"rollout", "reference", "train"}
+    assert spent["reference"] == spent["train"] > 0
+
+
+def test_online_dpo_pairs_what_earns_more_with_what_earns_less(tmp_path: Path) -> None:
+    session = _half_right(tmp_path, Budget("steps", 2))
+    method, rows = OnlineDPO(max_new_tokens=6), next(session.rows(Format.PROMPT_ONLY))
+    found = method.matches(session.model().eval(), by_reward(session), session, rows)
+    answer = dict(zip(rows["prompt"], rows["answer"], strict=True))
+    assert 0 < len(found) < len(rows["prompt"]), "pairs that earn the same are left out"
+    assert all(match.winner.strip() == answer[match.prompt] for match in found)
+    assert all(match.loser.strip() != answer[match.prompt] for match in found)
+
+
+def test_online_dpo_samples_from_the_policy_as_it_is(tmp_path: Path) -> None:
+    """A policy that changes says other things than the start, so its pairs change with it."""
+    session = _half_right(tmp_path, Budget("steps", 2))
+    method = OnlineDPO(max_new_tokens=6)
+    model = session.model().eval()
+    rows = next(session.rows(Format.PROMPT_ONLY))
+    rank: Callable[..., list[float]] = by_reward(session)
+
+    def pairs() -> list[Any]:
+        torch.manual_seed(1)
+        return method.matches(model, rank, session, rows)
+
+    before = pairs()
+    assert pairs() == before
+    with torch.no_grad():
+        model.get_parameter("model.embed_tokens.weight").mul_(0.8)
+    assert pairs() != before
+
+
+def test_online_dpo_ends_where_no_pair_is_decided(tmp_path: Path) -> None:
+    """In steps nothing is spent by sampling, so it must see for itself that nothing comes."""
+    session = tiny_session(tmp_path, Budget("steps", 2), batch_size=2)
+    session.task = _worthless(session.task)
+    OnlineDPO(max_new_tokens=1).train(session)
+    assert session.ledger.steps == 0
+
+
+@pytest.mark.slow
+def test_online_dpo_earns_more_by_the_reward_and_by_a_learned_model(tmp_path: Path) -> None:
+    for rank_by in ("reward", "model"):
+        method = OnlineDPO(lr=1e-4, ranker_lr=1e-3, rank_by=rank_by, max_new_tokens=6)
+        session = _half_right(tmp_path / rank_by, Budget("tokens", 60_000), batch_size=16)
+        assert method.needs()[0] in session.task.formats
+        model = method.train(session)
+        session.close()
+        spent = _tokens(session)
+        assert ("reward" in spent) == (rank_by == "model")
+        assert 60_000 <= sum(spent.values()) < 1.1 * 60_000
+        before, after = _values(method, session, model)
+        assert after["reward"] > before["reward"]
