@@ -1,4 +1,4 @@
-"""Group relative methods that sample several batches at once, and learn from one after the other."""
+"""Group relative methods that sample several batches before they learn from the first of them."""
 
 from __future__ import annotations
 
