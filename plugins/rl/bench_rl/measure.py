@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 PROMPTS, SAMPLES = 32, 2
-"""Prompts that are looked at, and completions of each. The same random numbers are drawn before and
-after training, so these are enough to tell a better policy from its start.
+"""Prompts that are looked at, and completions of each. Both looks draw the same random numbers: on
+the tiny model the sign of a change of the mean reward by 0.08 or more is right in 98 of 100 looks,
+and with half as many prompts in 93.
 """
 
 
