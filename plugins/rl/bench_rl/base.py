@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Reward = Annotated[
     Literal["check", "model"],
-    Choice(("check", "model")),
     Field(
         description=(
             "what a completion earns: check is the task's reward, model the score of a reward model"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Generations = Annotated[
     int,
-    Choice((2, 4, 8, 16, 64)),
+    Choice((2, 4, 8, 16)),
     Field(gt=1, description="completions of one prompt that are compared"),
 ]
 Updates = Annotated[

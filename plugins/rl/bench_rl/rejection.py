@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bench import Format, Skipped, token_losses
+from bench import Conversation, Format, Skipped, token_losses
 
 from .rewards import Reward, chosen
 from .rollout import Rows, Sample, gathered, repeated, sample
@@ -27,6 +27,9 @@ CLOSE = 1e-6  # weights add up in float32
 UNLABELLED = -100
 Row = tuple[tuple[int, ...], tuple[int, ...]]
 """Token ids of a prompt and a completion, and labels, which cover what is learned."""
+Content = str | Conversation
+Originals = dict[str, list[tuple[Content, Content]]]
+"""Prompts and completions, by what the prompt says."""
 
 
 def rejection_sampling(method: RejectionSampling, session: Session) -> PreTrainedModel:
@@ -68,7 +71,7 @@ def augmented(
     method: RejectionSampling,
     session: Session,
     reward: Reward,
-    originals: Mapping[tuple[int, ...], Sequence[Row]],
+    originals: Mapping[str, Sequence[tuple[Content, Content]]],
 ) -> Iterator[Row]:
     """The original rows of each prompt that is sampled, and what the start says that is right: what
     earns the most that can be earned; where a model or a function judges, which know no most, the
@@ -84,8 +87,8 @@ def augmented(
         for rows in islice(
             stage.rows(Format.PROMPT_ONLY), -(-method.max_prompts // session.batch_size)
         ):
-            for ids in session.prompt_ids(rows["prompt"]):
-                yield from originals.get(tuple(ids), ())
+            asked = (originals.get(str(prompt), ()) for prompt in rows["prompt"])
+            yield from _encoded(session, [pair for pairs in asked for pair in pairs])
             samples, rewards = _sampled(method, session, model, reward, rows)
             if highest is None:
                 right = best(samples, rewards, method.num_samples)
@@ -95,19 +98,16 @@ def augmented(
             yield from map(labelled, right)
 
 
-def _originals(session: Session) -> dict[tuple[int, ...], list[Row]]:
-    """The target's rows of prompts and completions, by the tokens of their prompts. `Skipped` where
-    none of these prompts can be sampled.
+def _originals(session: Session) -> Originals:
+    """The target's rows of prompts and completions. `Skipped` where none of them has a prompt that
+    can be sampled.
     """
-    found: dict[tuple[int, ...], list[Row]] = defaultdict(list)
+    found: Originals = defaultdict(list)
     for rows in _every(session, Format.PROMPT_COMPLETION):
-        encoded = session.encode(rows["prompt"], rows["completion"])
-        for prompt, *row in zip(
-            session.prompt_ids(rows["prompt"]), *_unpadded(encoded), strict=True
-        ):
-            found[tuple(prompt)].append((row[0], row[1]))
-    asked = (session.prompt_ids(rows["prompt"]) for rows in _every(session, Format.PROMPT_ONLY))
-    if not any(tuple(ids) in found for some in asked for ids in some):
+        for prompt, completion in zip(rows["prompt"], rows["completion"], strict=True):
+            found[str(prompt)].append((prompt, completion))
+    asked = (str(p) for rows in _every(session, Format.PROMPT_ONLY) for p in rows["prompt"])
+    if not any(prompt in found for prompt in asked):
         raise Skipped(
             f"no {Format.PROMPT_ONLY} row of {session.task.name} has a prompt of its"
             f" {Format.PROMPT_COMPLETION} rows; original_rows: false trains on samples alone"
@@ -115,20 +115,21 @@ def _originals(session: Session) -> dict[tuple[int, ...], list[Row]]:
     return found
 
 
+def _encoded(session: Session, pairs: Sequence[tuple[Content, Content]]) -> Iterator[Row]:
+    """Prompts and completions as rows."""
+    if not pairs:
+        return
+    batch = session.encode(*zip(*pairs, strict=True))
+    for ids, labels, mask in zip(
+        batch["input_ids"], batch["labels"], batch["attention_mask"].bool(), strict=True
+    ):
+        yield tuple(ids[mask].tolist()), tuple(labels[mask].tolist())
+
+
 def _every(session: Session, format: Format) -> Iterator[Rows]:
     """All training rows of a format, a batch at a time."""
     batches = -(-len(session.dataset(format)) // session.batch_size)
     return islice(session.rows(format), batches)
-
-
-def _unpadded(batch: dict[str, Tensor]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """The input_ids and the labels of each row of a batch."""
-    masks = batch["attention_mask"].bool()
-    ids, labels = (
-        [tuple(row[mask].tolist()) for row, mask in zip(batch[name], masks, strict=True)]
-        for name in ("input_ids", "labels")
-    )
-    return ids, labels
 
 
 def labelled(sample: Sample) -> Row:
