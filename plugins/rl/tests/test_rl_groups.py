@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from bench_rl.groups import MOST_DRAWS, Completions, informative
 from bench_rl.rollout import Rollout, joined, log_probs
 from torch import Tensor
 
-from bench import Method
+from bench import Method, run
 from bench.accounting.budget import Budget
 from bench.testing import tiny_session
 
@@ -68,6 +69,32 @@ def test_a_reference_with_weight_is_charged(name: str, tmp_path: Path) -> None:
     purposes, loaded = _spent(WITH_WEIGHT[name], tmp_path)
     assert "reference" in purposes
     assert loaded == 1
+
+
+@pytest.mark.slow
+def test_the_record_of_a_run_without_penalty_holds_no_reference(tmp_path: Path) -> None:
+    free: dict[str, dict[str, Any]] = {
+        "grpo": {"beta": 0},
+        "rloo": {"beta": 0},
+        "ppo": {"kl_coef": 0},
+    }
+    suite = {
+        "suite": "free",
+        "model": "tiny",
+        "target": KNOWN,
+        "budget": {"steps": 2},
+        "batch": {"size": 8, "max_length": 32},
+        "seeds": 1,
+        "methods": [
+            *({name: {**SHORT, **given}, "as": f"free-{name}"} for name, given in free.items()),
+            {"grpo": SHORT},
+        ],
+    }
+    run(suite, tmp_path / "results", jobs=1)
+    records = [json.loads(f.read_text()) for f in (tmp_path / "results").rglob("records/*.json")]
+    charged = {r["recipe"]: r["train"]["ledger"]["by_purpose"] for r in records if r["train"]}
+    assert set(charged) == {"free-grpo", "free-rloo", "free-ppo", "grpo"}
+    assert [name for name, spent in charged.items() if "reference" in spent] == ["grpo"]
 
 
 # ── dynamic sampling ──
