@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .rollout import Model, Rows
 
 
-PROMPTS, SAMPLES = 32, 2
+PROMPTS, SAMPLES = 64, 2
 """Prompts that are looked at, and completions of each. Both looks draw the same random numbers: on
-the tiny model the sign of a change of the mean reward by 0.08 or more is right in 98 of 100 looks,
-and with half as many prompts in 93.
+the tiny model the sign of a change of the mean reward by 0.08 or more is right in 99 of 100 looks.
+With half as many prompts, a gain of ppo of 0.12 was taken for a loss.
 """
 
 
