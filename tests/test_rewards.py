@@ -430,7 +430,7 @@ def test_every_online_method_learns_from_a_function_and_a_classifier(
   - rloo: {{{short}}}
   - ppo: {{{short}}}
   - raft: {{num_samples: 2, {short}}}
-  - rejection-sampling: {{num_samples: 2, {short}}}
+  - rejection-sampling: {{num_samples: 2, original_rows: false, {short}}}
   - slic-hf: {{rank_by: reward, num_candidates: 4, max_new_tokens: 4}}"""
     _write(tmp_path, "[{rewards.py:short: 0.5}, {model: ./judge, weight: 0.1}]", methods)
     _judge(tmp_path / "judge")

@@ -4,91 +4,26 @@ or less likely.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method, Range
+from bench import Choice, Format, LogRange, Range
+
+from .base import MiniBatches, Reinforcement
+from .group_relative import GRPO, RLOO, DrGRPO
+from .off_policy import CISPO, DAPO, GSPO
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from bench import Session, ValidationSession
+    from bench import Session
 
-Reward = Annotated[
-    Literal["check", "model"],
-    Choice(("check", "model")),
-    Field(
-        description=(
-            "what a completion earns: check is the task's reward, model the score of a reward model"
-            " learned from preferences"
-        )
-    ),
-]
-Generations = Annotated[
-    int,
-    Choice((2, 4, 8, 16, 64)),
-    Field(gt=1, description="completions of one prompt that are compared"),
-]
+__all__ = ["CISPO", "DAPO", "GRPO", "GSPO", "PPO", "RAFT", "RLOO", "DrGRPO", "RejectionSampling"]
+
 Samples = Annotated[
     int, Choice((1, 4, 8, 16)), Field(gt=0, description="completions sampled for each prompt")
 ]
-MiniBatches = Annotated[
-    int,
-    Choice((1, 2, 4)),
-    Field(gt=0, description="batches of prompts that completions are sampled for at once"),
-]
-
-
-class Reinforcement(Method):
-    """Learns from completions of its own and what they earn."""
-
-    formats: ClassVar[tuple[Format, ...]] = (Format.PROMPT_ONLY,)
-    family: ClassVar = "reinforcement"
-    goal: ClassVar = ("reward", "higher")
-
-    lr: Annotated[
-        float, LogRange(1e-7, 1e-3), Field(gt=0, description="peak learning rate of AdamW")
-    ] = 1e-6
-    reward: Reward = "check"
-    reward_share: Annotated[
-        float,
-        Range(0.05, 0.5),
-        Field(
-            gt=0,
-            lt=1,
-            description="share of the budget that a learned reward model is trained with",
-        ),
-    ] = 0.2
-    reward_lr: Annotated[
-        float,
-        LogRange(1e-6, 1e-2),
-        Field(gt=0, description="peak learning rate of AdamW for a learned reward model"),
-    ] = 1e-5
-    temperature: Annotated[
-        float, Range(0.5, 1.5), Field(gt=0, description="sampling temperature")
-    ] = 1.0
-    max_completion_length: Annotated[
-        int,
-        Choice((16, 64, 256, 1024)),
-        Field(gt=0, description="most tokens of a completion, as far as max_length leaves room"),
-    ] = 256
-
-    def skip(self, session: Session) -> str | None:
-        if self.reward == "model" and Format.PREFERENCE not in session.task.formats:
-            return f"{session.task.name} has no {Format.PREFERENCE} data to learn a reward from"
-        return None
-
-    def objective(
-        self, session: ValidationSession, model: PreTrainedModel | PeftModel
-    ) -> dict[str, float]:
-        """Mean reward and KL from the start in nats per completion, on samples of the validation
-        prompts.
-        """
-        from .measure import sampled_reward
-
-        return sampled_reward(self, session, model)
 
 
 class PPO(Reinforcement):
@@ -144,70 +79,19 @@ class PPO(Reinforcement):
         return train(self, session)
 
 
-class GRPO(Reinforcement):
-    """Group relative policy optimisation: a completion is better or worse than others of the same
-    prompt, so no critic is needed.
+class RejectionSampling(Reinforcement):
+    """Samples from the start, and trains the start on what is right and different, and on the
+    original rows of the prompts that were sampled.
     """
 
-    reference: ClassVar = (
-        "Shao et al. 2024, DeepSeekMath, 2402.03300, eq. 3-4 and §4.1.2 (outcome supervision)"
-    )
-    verified: ClassVar = "golden; loss and gradient equal TRL's with the paper's settings"
-
-    num_generations: Generations = 8
-    beta: Annotated[
-        float,
-        LogRange(1e-3, 0.5),
-        Field(ge=0, description="weight of the KL from the start in the loss"),
-    ] = 0.04
-    epsilon: Annotated[
-        float,
-        Range(0.1, 0.3),
-        Field(gt=0, description="how far the ratio of probabilities may leave 1"),
-    ] = 0.2
-    num_iterations: Annotated[
-        int, Choice((1, 2, 4)), Field(gt=0, description="updates on the same completions")
-    ] = 1
-
-    def skip(self, session: Session) -> str | None:
-        return _uneven(session, self.num_generations) or super().skip(session)
-
-    def train(self, session: Session) -> PreTrainedModel:
-        from .groups import grpo
-
-        return grpo(self, session)
-
-
-class RLOO(Reinforcement):
-    """REINFORCE whose baseline is the mean reward of the other completions of the same prompt."""
-
-    reference: ClassVar = "Ahmadian et al. 2024, Back to basics, 2402.14740, §3.3"
-    verified: ClassVar = "golden; advantages and gradient equal TRL's"
-
-    num_generations: Generations = 4
-    beta: Annotated[
-        float,
-        LogRange(1e-3, 0.5),
-        Field(ge=0, description="weight of the KL from the start in the reward"),
-    ] = 0.03
-
-    def skip(self, session: Session) -> str | None:
-        return _uneven(session, self.num_generations) or super().skip(session)
-
-    def train(self, session: Session) -> PreTrainedModel:
-        from .groups import rloo
-
-        return rloo(self, session)
-
-
-class RejectionSampling(Reinforcement):
-    """Samples from the start, keeps what is right and different, and trains the start on that."""
-
+    formats: ClassVar = (Format.PROMPT_ONLY, Format.PROMPT_COMPLETION)
     reference: ClassVar = (
         "Yuan et al. 2023, Scaling relationship on learning mathematical reasoning, 2308.01825,"
         " §3.3 (RFT)"
     )
-    verified: ClassVar = "duplicates; the first loss is the start's; share spent"
+    verified: ClassVar = (
+        "original rows stay; duplicates; the first loss is the start's; share spent"
+    )
 
     lr: Annotated[
         float, LogRange(1e-6, 1e-2), Field(gt=0, description="peak learning rate of AdamW")
@@ -226,6 +110,19 @@ class RejectionSampling(Reinforcement):
         Choice((256, 1024, 8192)),
         Field(gt=0, description="most prompts to sample for, where the budget would allow more"),
     ] = 1024
+    original_rows: Annotated[
+        bool,
+        Field(
+            description=(
+                "train on the original rows of the prompts, too, as the paper does; without them on"
+                " the samples alone, which needs no prompt-completion data"
+            ),
+            exclude_if=lambda kept: kept,  # ids from before it was a choice stay
+        ),
+    ] = True
+
+    def needs(self) -> tuple[Format, ...]:
+        return self.formats if self.original_rows else (Format.PROMPT_ONLY,)
 
     def train(self, session: Session) -> PreTrainedModel:
         from .rejection import rejection_sampling
@@ -254,12 +151,3 @@ class RAFT(Reinforcement):
         from .rejection import raft
 
         return raft(self, session)
-
-
-def _uneven(session: Session, num_generations: int) -> str | None:
-    if session.batch_size % num_generations:
-        return (
-            f"a batch of {session.batch_size} completions is not a whole number of groups of"
-            f" num_generations = {num_generations}"
-        )
-    return None

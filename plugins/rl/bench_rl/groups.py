@@ -1,114 +1,91 @@
-"""GRPO and RLOO: completions of one prompt are compared with one another."""
+"""The loop of methods that compare completions of one prompt with one another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from .losses import group_advantages, grpo_losses, k1, leave_one_out, reinforce_losses
 from .rewards import Reward, chosen
-from .rollout import Rollout, log_probs, repeated, sample, split
+from .rollout import Rollout, joined, log_probs, longest, repeated, sample, split
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.optim import Optimizer
     from transformers import PreTrainedModel
 
     from bench import Session
 
-    from . import GRPO, RLOO
+    from .group_relative import GroupRelative
+    from .rollout import Rows
+
+MOST_DRAWS = 10
+"""Batches that are drawn for one of informative groups, as in the authors' code (volcengine/verl,
+recipe/dapo/run_dapo_qwen2.5_32b.sh: max_num_gen_batches)."""
 
 
-class Groups(NamedTuple):
-    """Completions of the policy, those of one prompt in a row, with their rewards."""
+class Completions(NamedTuple):
+    """n completions of the policy of up to t tokens, those of one prompt in a row."""
 
     rollout: Rollout
+    mask: Tensor
+    """(n, t): 1 on the tokens that are learned from."""
     rewards: Tensor
-    """Of shape (completions,)."""
-    ref: Tensor
-    """Log-probabilities under the reference, of shape (completions, tokens)."""
+    """(n,)"""
+    advantages: Tensor
+    """(n,)"""
+    old: Tensor
+    """(n, t): log-probabilities under the policy that sampled them; NaN until they are known."""
+    ref: Tensor | None = None
+    """(n, t): log-probabilities under the reference, where it has a weight."""
 
-    def select(self, numbers: Tensor) -> Groups:
+    def select(self, numbers: Tensor) -> Completions:
         """Some of the completions."""
-        return Groups(self.rollout.select(numbers), self.rewards[numbers], self.ref[numbers])
+        ref = None if self.ref is None else self.ref[numbers]
+        return Completions(self.rollout.select(numbers), *(x[numbers] for x in self[1:5]), ref=ref)
 
 
-def grpo(method: GRPO, session: Session) -> PreTrainedModel:
+def train(method: GroupRelative, session: Session) -> PreTrainedModel:
     """The policy after the budget is spent."""
-    policy, optimizer, drawn = _begun(method, session)
-    for rollout, rewards, ref in drawn:
-        advantages = group_advantages(rewards.view(-1, method.num_generations)).flatten()
-        batch = {"rollout": rollout, "advantages": advantages, "ref": ref, "old": None}
-        for _ in range(method.num_iterations):
-            new: list[Tensor] = []
-            session.learn(optimizer, batch, partial(_clipped_losses, method, policy, new))
+    reward = chosen(method.reward, session, method.reward_share, method.reward_lr)
+    policy = session.model().eval()  # no dropout: probabilities of one completion are compared
+    reference = session.reference() if method.beta else None
+    optimizer = session.optimizer(policy, method.lr)
+    drawn = _drawn(method, session, policy, reward)
+    if method.dynamic_sampling:
+        drawn = informative(drawn, method.num_generations)
+    while batches := _at_once(method, session, drawn):
+        batches = [
+            _compared(method, session, batch, policy if number else None, reference)
+            for number, batch in enumerate(batches)  # the first step on the first finds them out
+        ]
+        for batch in batches * method.updates:
+            numbers = torch.arange(len(batch.rewards), device=session.device)
+            rows = numbers if method.splits_groups else numbers.view(-1, method.num_generations)
+            session.learn(optimizer, rows, partial(_losses, method, policy, batch))
             if session.progress >= 1:
                 return policy
-            if batch["old"] is None:
-                batch["old"] = torch.cat(new)
     return policy
 
 
-def _clipped_losses(
-    method: GRPO, policy: PreTrainedModel, seen: list[Tensor], part: dict[str, Any]
+def _losses(
+    method: GroupRelative, policy: PreTrainedModel, batch: Completions, numbers: Tensor
 ) -> Tensor:
-    """Loss of each completion, (completions,); the policy's log-probabilities are put down in
-    `seen`, and are the old ones where there are none.
+    """Loss of each item of some completions of a batch. Where nobody knows yet what the policy said
+    of them when they were sampled, it is what it says now.
     """
-    rollout: Rollout = part["rollout"]
-    new = log_probs(policy, rollout, method.temperature)
-    seen.append(new.detach())
-    old = seen[-1] if part["old"] is None else part["old"]
-    return grpo_losses(
-        new, old, part["ref"], part["advantages"], rollout.mask, method.epsilon, method.beta
-    )
+    numbers = numbers.flatten()
+    part = batch.select(numbers)
+    new = log_probs(policy, part.rollout, method.temperature)
+    old = torch.where(part.old.isnan(), new.detach(), part.old)
+    batch.old[numbers] = old
+    return method.losses(part._replace(old=old), new)
 
 
-def rloo(method: RLOO, session: Session) -> PreTrainedModel:
-    """The policy after the budget is spent."""
-    policy, optimizer, drawn = _begun(method, session)
-    for groups in drawn:
-        numbers = torch.arange(len(groups.rewards), device=session.device)
-        batch = {"completions": numbers.view(-1, method.num_generations)}  # one row for each prompt
-        session.learn(optimizer, batch, partial(_reinforce_losses, method, policy, groups))
-    return policy
-
-
-def _reinforce_losses(
-    method: RLOO, policy: PreTrainedModel, groups: Groups, part: dict[str, Tensor]
-) -> Tensor:
-    """Loss of each completion of whole groups, (completions,)."""
-    rollout, rewards, ref = groups.select(part["completions"].flatten())
-    new = log_probs(policy, rollout, method.temperature)
-    penalised = rewards - method.beta * k1(new.detach(), ref).sum(1)
-    advantages = leave_one_out(penalised.view(-1, method.num_generations)).flatten()
-    return reinforce_losses(new, advantages)
-
-
-def _begun(
-    method: GRPO | RLOO, session: Session
-) -> tuple[PreTrainedModel, Optimizer, Iterator[Groups]]:
-    """The policy, its optimizer, and groups drawn from it for as long as there is budget."""
-    reward = chosen(method.reward, session, method.reward_share, method.reward_lr)
-    policy = session.model().eval()  # no dropout: policy and reference are compared
-    reference = session.reference()
-    return (
-        policy,
-        session.optimizer(policy, method.lr),
-        _groups(method, session, policy, reference, reward),
-    )
-
-
-def _groups(
-    method: GRPO | RLOO,
-    session: Session,
-    policy: PreTrainedModel,
-    reference: PreTrainedModel,
-    reward: Reward,
-) -> Iterator[Groups]:
+def _drawn(
+    method: GroupRelative, session: Session, policy: PreTrainedModel, reward: Reward
+) -> Iterator[Completions]:
     """`num_generations` completions of each prompt, a batch of completions at a time."""
     for rows in split(session, session.batch_size // method.num_generations):
         rollout = sample(
@@ -119,7 +96,80 @@ def _groups(
             temperature=method.temperature,
             max_completion_length=method.max_completion_length,
         )
-        rewards = reward(rollout, repeated(rows, method.num_generations))
-        with torch.no_grad():
-            ref = log_probs(reference, rollout, method.temperature)
-        yield Groups(rollout, rewards, ref)
+        yield _judged(method, session, rollout, reward, rows)
+
+
+def _judged(
+    method: GroupRelative, session: Session, rollout: Rollout, reward: Reward, rows: Rows
+) -> Completions:
+    rewards = reward(rollout, repeated(rows, method.num_generations))
+    width = rollout.input_ids.shape[1] - rollout.mask.shape[1]
+    most = longest(session, width, method.max_completion_length)
+    shaped = method.shaped(rewards, rollout.mask.sum(1), most)
+    advantages = method.advantages(shaped.view(-1, method.num_generations)).flatten()
+    mask = rollout.mask
+    if method.mask_truncated_completions:
+        mask = mask * rollout.ended(session.tokenizer)[:, None]
+    unknown = torch.full_like(mask, torch.nan)
+    return Completions(rollout, mask, rewards, advantages, unknown)
+
+
+def informative(drawn: Iterator[Completions], num_generations: int) -> Iterator[Completions]:
+    """Batches of groups whose rewards differ. Where `MOST_DRAWS` batches do not hold enough of
+    them, the last one fills up the rest (Yu et al. 2025, 2503.14476, §3.2).
+    """
+    kept: list[Completions] = []
+    for batch in drawn:
+        groups = batch.rewards.view(-1, num_generations)
+        differ = (groups != groups[:, :1]).any(1).repeat_interleave(num_generations)
+        kept.append(batch.select(differ.nonzero().flatten()))
+        if len(kept) == MOST_DRAWS:
+            kept.append(batch.select((~differ).nonzero().flatten()))
+        size = len(batch.rewards)
+        if sum(len(some.rewards) for some in kept) >= size:
+            yield _joined(kept).select(torch.arange(size, device=batch.rewards.device))
+            kept = []
+
+
+def _joined(some: list[Completions]) -> Completions:
+    """The completions of several batches as one, before they are compared with a model."""
+    rollout = joined([one.rollout for one in some])
+    rewards, advantages = (
+        torch.cat(column) for column in zip(*(s[2:4] for s in some), strict=True)
+    )
+    pad = torch.nn.functional.pad
+    tokens = rollout.mask.shape[1]
+    mask = torch.cat([pad(one.mask, (0, tokens - one.mask.shape[1])) for one in some])
+    return Completions(rollout, mask, rewards, advantages, torch.full_like(mask, torch.nan))
+
+
+def _at_once(
+    method: GroupRelative, session: Session, drawn: Iterator[Completions]
+) -> list[Completions]:
+    """What is sampled before it is learned from: `mini_batches`, or fewer where the budget ends
+    within them. Empty where it has ended.
+    """
+    found = []
+    for batch in drawn:
+        found.append(batch)
+        if len(found) == method.mini_batches or session.progress >= 1:
+            return found
+    return []
+
+
+@torch.no_grad()
+def _compared(
+    method: GroupRelative,
+    session: Session,
+    batch: Completions,
+    policy: PreTrainedModel | None,
+    reference: PreTrainedModel | None,
+) -> Completions:
+    """A batch with what the models that are given say of it."""
+    if policy is not None:
+        with session.purpose("rollout"):
+            old = log_probs(policy, batch.rollout, method.temperature)
+        batch = batch._replace(old=old)
+    if reference is not None:
+        batch = batch._replace(ref=log_probs(reference, batch.rollout, method.temperature))
+    return batch

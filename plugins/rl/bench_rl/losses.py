@@ -31,11 +31,15 @@ def k3(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     return torch.exp(ref_log_probs - log_probs) - (ref_log_probs - log_probs) - 1
 
 
-def clipped(ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
+def clipped(
+    ratio: Tensor, advantages: Tensor, epsilon: float, epsilon_high: float | None = None
+) -> Tensor:
     """PPO's clipped objective per element, as a loss: −min(ρA, clip(ρ, 1±ε)A) (Schulman et al.
-    2017, 1707.06347, eq. 7).
+    2017, 1707.06347, eq. 7). With `epsilon_high`, the ratio may rise by that much instead (Yu et
+    al. 2025, 2503.14476, eq. 10).
     """
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - epsilon, 1 + epsilon) * advantages)
+    high = epsilon if epsilon_high is None else epsilon_high
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - epsilon, 1 + high) * advantages)
 
 
 # ── PPO ──
@@ -74,10 +78,16 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def policy_losses(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, cliprange: float
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    epsilon: float,
+    epsilon_high: float | None = None,
 ) -> Tensor:
-    """The clipped objective of each token, (n, t) (Schulman et al. 2017, 1707.06347, eq. 7)."""
-    return clipped(torch.exp(log_probs - old_log_probs), advantages, cliprange)
+    """The clipped objective of each token, (n, t) (Schulman et al. 2017, 1707.06347, eq. 7);
+    advantages are (n, t) or (n, 1).
+    """
+    return clipped(torch.exp(log_probs - old_log_probs), advantages, epsilon, epsilon_high)
 
 
 def value_losses(
@@ -111,23 +121,44 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     return rewards - others
 
 
-def grpo_losses(
+def centred(rewards: Tensor) -> Tensor:
+    """r − mean within each row of (prompts, completions of one prompt) (Liu et al. 2025,
+    2503.20783, §3.2).
+    """
+    return rewards - rewards.mean(1, keepdim=True)
+
+
+def sequence_losses(
     log_probs: Tensor,
     old_log_probs: Tensor,
-    ref_log_probs: Tensor,
     advantages: Tensor,
     mask: Tensor,
     epsilon: float,
-    beta: float,
+    epsilon_high: float,
 ) -> Tensor:
-    """Clipped objective with β·k3 added, the mean over the tokens of each completion, (n,);
-    advantages are (n,).
-
-    Shao et al. 2024, 2402.03300, eq. 3.
+    """The clipped objective with the geometric mean of a completion's ratios as the ratio of each
+    of its tokens, (n, t); advantages are (n,) (Zheng et al. 2025, 2507.18071, eq. 5-7).
     """
-    ratio = torch.exp(log_probs - old_log_probs)
-    losses = clipped(ratio, advantages[:, None], epsilon) + beta * k3(log_probs, ref_log_probs)
-    return (losses * mask).sum(1) / mask.sum(1)
+    mean = per_completion(log_probs - old_log_probs, mask)
+    losses = clipped(torch.exp(mean), advantages, epsilon, epsilon_high)
+    return losses[:, None].expand_as(mask)
+
+
+def weighted_losses(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon_max: float
+) -> Tensor:
+    """−min(ρ, ε_max)·A·log π of each token, where the weight has no gradient, (n, t); advantages
+    are (n,) (MiniMax 2025, 2506.13585, eq. 4-5, with ε_max = 1 + ε_high and no lower bound).
+    """
+    weights = torch.exp(log_probs.detach() - old_log_probs).clamp(max=epsilon_max)
+    return -weights * advantages[:, None] * log_probs
+
+
+def per_completion(losses: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens of each completion, (n, t) to (n,); 0 where none is learned from (Shao
+    et al. 2024, 2402.03300, eq. 3).
+    """
+    return (losses * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
 def reinforce_losses(log_probs: Tensor, advantages: Tensor) -> Tensor:

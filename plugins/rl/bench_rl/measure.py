@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
+
+import torch
 
 from bench import Format
 
@@ -14,12 +18,15 @@ from .rollout import log_probs, repeated, sample
 if TYPE_CHECKING:
     from bench import ValidationSession
 
-    from . import Reinforcement
-    from .rollout import Model
+    from .base import Reinforcement
+    from .rollout import Model, Rows
 
 
-SAMPLES = 4
-"""Completions of each prompt: chance moves their mean by half as much as that of one."""
+PROMPTS, SAMPLES = 64, 2
+"""Prompts that are looked at, and completions of each. Both looks draw the same random numbers: on
+the tiny model the sign of a change of the mean reward by 0.08 or more is right in 99 of 100 looks.
+With half as many prompts, a gain of ppo of 0.12 was taken for a loss.
+"""
 
 
 def sampled_reward(
@@ -32,11 +39,12 @@ def sampled_reward(
     k3 against the start, in nats.
     """
     reference = session.reference()
+    moved = not _same_weights(model, reference)
     rewards: dict[str, Reward] = {"reward": partial(of_task, session)}
     if method.reward == "model":
         rewards = {"reward": partial(scored, learned(session)), "check": partial(of_task, session)}
     totals, count = dict.fromkeys((*rewards, "kl"), 0.0), 0
-    for rows in session.rows(Format.PROMPT_ONLY):
+    for rows in _prompts(session):
         rollout = sample(
             session,
             model,
@@ -48,10 +56,33 @@ def sampled_reward(
         drawn = repeated(rows, SAMPLES)
         for name, reward in rewards.items():
             totals[name] += float(reward(rollout, drawn).sum())
-        moved = k3(
-            log_probs(model, rollout, method.temperature),
-            log_probs(reference, rollout, method.temperature),
-        )
-        totals["kl"] += float(moved.sum())
+        if moved:
+            said = (log_probs(one, rollout, method.temperature) for one in (model, reference))
+            totals["kl"] += float(k3(*said).sum())
         count += len(drawn["prompt"])
     return {name: total / max(count, 1) for name, total in totals.items()}
+
+
+def _prompts(session: ValidationSession) -> Iterator[Rows]:
+    """The first `PROMPTS` rows of prompts, as many at a time as have a batch of completions."""
+    size = max(1, session.batch_size // SAMPLES)
+    parts = (
+        {column: values[first : first + size] for column, values in rows.items()}
+        for rows in session.rows(Format.PROMPT_ONLY)
+        for first in range(0, len(rows["prompt"]), size)
+    )
+    left = PROMPTS
+    for part in parts:
+        if left <= 0:
+            return
+        yield {column: list(islice(values, left)) for column, values in part.items()}
+        left -= len(part["prompt"])
+
+
+def _same_weights(one: Model, other: Model) -> bool:
+    """Whether two models are the same to the last bit, so that neither has moved from the other."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        ours[name].dtype == tensor.dtype and torch.equal(ours[name], tensor)
+        for name, tensor in theirs.items()
+    )

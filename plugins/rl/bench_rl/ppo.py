@@ -51,7 +51,7 @@ def train(method: PPO, session: Session) -> PreTrainedModel:
     policy = (
         session.model().eval()
     )  # no dropout: probabilities of one completion are compared over time
-    reference = session.reference()
+    reference = session.reference() if method.kl_coef else None
     optimizer = session.optimizer(nn.ModuleList([policy, critic]), method.lr)
     for rows in gathered(session, method.num_mini_batches):
         experience = experience_of(method, session, policy, reference, critic, reward, rows)
@@ -79,12 +79,14 @@ def experience_of(
     method: PPO,
     session: Session,
     policy: PreTrainedModel,
-    reference: PreTrainedModel,
+    reference: PreTrainedModel | None,
     critic: PreTrainedModel,
     reward: Reward,
     rows: Rows,
 ) -> Experience:
-    """One sampled completion of each prompt, with its advantages and returns."""
+    """One sampled completion of each prompt, with its advantages and returns. Without a reference
+    there is no penalty.
+    """
     rollout = sample(
         session,
         policy,
@@ -96,7 +98,7 @@ def experience_of(
     with session.purpose("rollout"):
         old = log_probs(policy, rollout, method.temperature)
     values = token_values(critic, rollout)
-    ref = log_probs(reference, rollout, method.temperature)
+    ref = old if reference is None else log_probs(reference, rollout, method.temperature)
     rewards = token_rewards(reward(rollout, rows), old, ref, rollout.mask, method.kl_coef)
     advantages = gae(rewards, values, method.gamma, method.lam) * rollout.mask
     return Experience(rollout, old, values, whiten(advantages, rollout.mask), advantages + values)

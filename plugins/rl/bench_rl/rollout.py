@@ -56,6 +56,11 @@ class Rollout:
         ]
         return tokenizer.batch_decode(kept, skip_special_tokens=True)
 
+    def ended(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+        """Whether each completion has an end of sequence, (n,): one that has none was cut off."""
+        ends: Any = self.completion_ids == tokenizer.eos_token_id
+        return (ends & self.mask.bool()).any(1)
+
     def inputs(self) -> dict[str, Tensor]:
         """What a model is called with. Positions count from a prompt's first token, as they do
         while generating.
@@ -121,7 +126,7 @@ def sample(
             # a model's own generation settings would sample from something other than the policy
             repetition_penalty=1.0,
             num_return_sequences=num_samples,
-            max_new_tokens=min(max_completion_length, session.max_length - width),
+            max_new_tokens=longest(session, width, max_completion_length),
             use_cache=True,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -132,6 +137,28 @@ def sample(
         sequences,
         torch.cat([prompt_mask.repeat_interleave(num_samples, 0), mask], dim=1),
         mask.float(),
+    )
+
+
+def longest(session: Session, width: int, max_completion_length: int) -> int:
+    """Most tokens of a completion behind prompts padded to `width` tokens."""
+    return min(max_completion_length, session.max_length - width)
+
+
+def joined(some: Sequence[Rollout]) -> Rollout:
+    """Several rollouts as one, whose prompts and completions have the width of the widest."""
+    tokens = max(one.mask.shape[1] for one in some)
+    prompt = max(one.input_ids.shape[1] - one.mask.shape[1] for one in some)
+
+    def laid(one: Rollout, values: Tensor, with_prompt: bool = True) -> Tensor:
+        of_prompt = one.input_ids.shape[1] - one.mask.shape[1]
+        left = prompt - of_prompt if with_prompt else 0
+        return torch.nn.functional.pad(values, (left, tokens - one.mask.shape[1]))
+
+    return Rollout(
+        torch.cat([laid(one, one.input_ids) for one in some]),
+        torch.cat([laid(one, one.attention_mask) for one in some]),
+        torch.cat([laid(one, one.mask, with_prompt=False) for one in some]),
     )
 
 

@@ -5,21 +5,19 @@ it learns.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from bench_rl import GRPO, PPO, RAFT, RLOO, RejectionSampling
+from bench_rl import CISPO, DAPO, GRPO, GSPO, PPO, RAFT, RLOO, DrGRPO, RejectionSampling
+from bench_rl.group_relative import GroupRelative
 from bench_rl.ppo import experience_of, reward_and_critic
-from bench_rl.rejection import accepted, best, collate, endless
 from bench_rl.rewards import of_task, scored
 from bench_rl.rollout import log_probs, sample
 from datasets import Dataset
-from transformers import set_seed
 
-from bench import Format, Method, Reward, Session
+from bench import Format, Method, Session
 from bench.accounting.budget import Budget
 from bench.data.tasks import Task
 from bench.testing import tiny_session
@@ -42,8 +40,8 @@ def test_a_learned_reward_needs_preferences(method: Method, tmp_path: Path) -> N
     assert PPO().skip(alone) is None
 
 
-@pytest.mark.parametrize("kind", [GRPO, RLOO])
-def test_a_batch_is_a_whole_number_of_groups(kind: type[GRPO | RLOO], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [GRPO, RLOO, DAPO, DrGRPO, GSPO, CISPO])
+def test_a_batch_is_a_whole_number_of_groups(kind: type[GroupRelative], tmp_path: Path) -> None:
     assert kind(num_generations=4).skip(tiny_session(tmp_path)) is None
     assert "3" in (kind(num_generations=3).skip(tiny_session(tmp_path)) or "")
 
@@ -86,102 +84,6 @@ def test_the_critic_begins_as_the_reward_model(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in critic.parameters())
 
 
-# ── rejection sampling and RAFT ──
-
-
-def test_the_best_sample_of_each_prompt_earns_most() -> None:
-    samples = [((prompt,), (number,)) for prompt in range(2) for number in range(3)]
-    assert best(samples, torch.tensor([0.0, 2.0, 1.0, 1.0, 0.5, 1.0]), 3) == [
-        ((0,), (1,)),
-        ((1,), (0,)),
-    ]
-    assert best(samples, torch.randn(6), 1) == samples, "of one sample each, all are the best"
-
-
-def test_all_samples_come_once_before_one_comes_again() -> None:
-    samples = [((n,), (n,)) for n in range(5)]
-    batches = endless(samples, 3)
-    drawn = [one for _ in range(10) for one in next(batches)]
-    for epoch in range(6):
-        assert sorted(drawn[5 * epoch : 5 * epoch + 5]) == samples
-
-
-def test_its_loss_is_that_of_supervised_fine_tuning_on_what_was_sampled(tmp_path: Path) -> None:
-    session = tiny_session(tmp_path, task=KNOWN)
-    model = session.model().eval()
-    rollout = rollout_of(session, model, length=12)
-    with torch.no_grad():
-        ours = model(**collate(list(rollout.tokens()), session)).loss
-        assert float(ours) == pytest.approx(
-            float(-log_probs(model, rollout, 1.0).sum() / rollout.mask.sum()), abs=1e-5
-        )
-        prompts = [p for p in [*prompts_of(session, 3)["prompt"], "copy a ?"] for _ in range(2)]
-        at_end: Any = rollout.completion_ids == session.tokenizer.eos_token_id
-        ended = at_end.any(1).nonzero().flatten().tolist()
-        texts = rollout.texts(session.tokenizer)
-        again = session.encode([prompts[n] for n in ended], [f" {texts[n].strip()}" for n in ended])
-        same = collate([list(rollout.tokens())[n] for n in ended], session)
-        assert len(ended) > 4
-        assert torch.equal(again["input_ids"], same["input_ids"])
-        assert torch.equal(again["labels"], same["labels"])
-
-
-def test_rejection_sampling_keeps_what_is_right_once_and_starts_anew(tmp_path: Path) -> None:
-    method = RejectionSampling(lr=1e-3, num_samples=4, max_prompts=16, **SHORT)
-    session = tiny_session(tmp_path, Budget("steps", 3), task=KNOWN)
-    set_seed(1)
-    right = list(accepted(method, session, lambda rollout, rows: of_task(session, rollout, rows)))
-    kept = list(dict.fromkeys(right))
-    assert len(right) <= 16 * 4
-    assert len(kept) <= 16 < len(right), (
-        "a prompt with one right answer leaves one sample, however often it was given"
-    )
-    expected = session.model()(**collate(next(endless(kept, 8)), session)).loss.item()
-
-    again = tiny_session(tmp_path / "again", Budget("steps", 3), task=KNOWN)
-    set_seed(1)
-    method.train(again)
-    assert again.log.losses[0] == pytest.approx(expected, abs=1e-6), (
-        "the first loss is the start's own"
-    )
-    assert again.ledger.steps == 3
-
-
-@pytest.mark.parametrize("reward", [[{"exact": 0.75}, {"number": 0.5}], {"rewards.py:length": 1}])
-def test_rejection_sampling_keeps_what_is_right_or_else_the_best(
-    reward: object, tmp_path: Path
-) -> None:
-    (tmp_path / "rewards.py").write_text(
-        "def length(completions, **columns):\n    return [float(len(c)) for c in completions]\n"
-    )
-    session = tiny_session(tmp_path / "work", Budget("steps", 3), task=KNOWN)
-    session.task = replace(session.task, reward=Reward.of(reward, tmp_path))
-    method = RejectionSampling(num_samples=4, max_prompts=8, temperature=1.5, **SHORT)
-    seen: list[float] = []
-
-    def earned(rollout: Any, rows: Any) -> torch.Tensor:
-        seen.extend((found := of_task(session, rollout, rows)).tolist())
-        return found
-
-    kept = list(accepted(method, session, earned))
-    if session.task.reward.highest is None:
-        assert len(kept) == 8, "one of each prompt"
-    else:
-        assert session.task.reward.highest == 1.25
-        assert len(kept) == seen.count(1.25) > 0
-        assert set(seen) >= {0.0, 1.25}
-    session.close()
-
-
-def test_sampling_spends_its_share(tmp_path: Path) -> None:
-    session = tiny_session(tmp_path, Budget("tokens", 4000), task=KNOWN)
-    RejectionSampling(lr=1e-4, num_samples=2, sampling_share=0.5, **SHORT).train(session)
-    spent = {name: float(spend.tokens) for name, spend in session.ledger.purposes.items()}
-    assert 2000 <= spent["rollout"] < 2600
-    assert spent["rollout"] + spent["train"] >= 4000
-    session.close()
-
-
 # ── all of them ──
 
 
@@ -211,8 +113,12 @@ ARMS: dict[str, Method] = {
     "ppo": PPO(reward="check", lr=3e-4, kl_coef=0.01, num_ppo_epochs=2, **SHORT),
     "grpo": GRPO(lr=3e-4, beta=0.01, num_iterations=2, **SHORT),
     "rloo": RLOO(lr=3e-4, beta=0.01, **SHORT),
+    "dr-grpo": DrGRPO(lr=3e-4, **SHORT),
+    "dapo": DAPO(lr=3e-4, **SHORT),
+    "gspo": GSPO(lr=3e-4, epsilon=0.1, epsilon_high=0.1, **SHORT),
+    "cispo": CISPO(lr=3e-4, **SHORT),
     "rejection-sampling": RejectionSampling(
-        lr=3e-4, num_samples=4, max_prompts=16, temperature=1.0, **SHORT
+        lr=3e-4, num_samples=4, max_prompts=16, temperature=1.0, original_rows=False, **SHORT
     ),
     "raft": RAFT(lr=3e-4, num_samples=4, num_mini_batches=1, **SHORT),
 }

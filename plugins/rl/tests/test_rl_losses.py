@@ -5,17 +5,18 @@ numbers on the same tensors.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from bench_rl import CISPO, DAPO, GRPO, GSPO, DrGRPO
+from bench_rl.group_relative import GroupRelative
+from bench_rl.groups import Completions
 from bench_rl.losses import (
     clipped,
     gae,
     group_advantages,
-    grpo_losses,
     k1,
     k3,
     leave_one_out,
@@ -26,21 +27,22 @@ from bench_rl.losses import (
     value_losses,
     whiten,
 )
-from bench_rl.rollout import Rollout, log_probs
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench import Format
-from bench.testing import tiny_session
-
-TEMPERATURE = 3.0  # high enough for completions of one prompt to differ
 FROZEN = json.loads((Path(__file__).parent / "fixtures" / "ppo_trl_1_12.json").read_text())
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=torch.float64)
 
 
 def _numbers(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _part(old: Tensor, advantages: Tensor, mask: Tensor, ref: Tensor | None = None) -> Completions:
+    """Completions as a loss sees them; it reads no token of theirs."""
+    nobody: Any = None
+    return Completions(nobody, mask, advantages, advantages, old, ref)
 
 
 def _frozen(name: str) -> Tensor:
@@ -87,6 +89,80 @@ def test_golden_advantages_of_a_group() -> None:
     )
 
 
+def test_centred_advantages_keep_the_deviation_of_a_group() -> None:
+    assert DrGRPO().advantages(torch.tensor([[2.0, 0.5, 1.5, -0.5]]))[0].tolist() == [
+        1.125,
+        -0.375,
+        0.625,
+        -1.375,
+    ]
+
+
+RATIOS = torch.tensor([[0.3, -0.1, 0.2], [-0.5, 0.6, 0.0]], dtype=torch.float64)
+SAID = torch.tensor([[-1.0, -2.0, -0.5], [-0.7, -1.2, 0.0]], dtype=torch.float64)
+OF_TWO = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+GOLDEN: dict[str, tuple[GroupRelative, list[float]]] = {
+    "grpo": (GRPO(epsilon=0.2, beta=0), [-1.6524187090179796, 1.0488475201562037]),
+    "dr-grpo": (DrGRPO(max_completion_length=10), [-0.4957256127053939, 0.20976950403124076]),
+    "gspo": (GSPO(epsilon=0.05, epsilon_high=0.08), [-1.62, 0.8410168771008193]),
+    "dapo": (
+        DAPO(epsilon=0.2, epsilon_high=0.28),
+        [-1.92, -1.3572561270539394, -1.832104137240255, 0.64, 1.4576950403124072],
+    ),
+    "cispo": (
+        CISPO(epsilon_max=1.2),
+        [1.8, 2.7145122541078788, 0.9, -0.3396571694390747, -1.152],
+    ),
+}
+"""Two completions of three tokens and of two: the papers' formulas, worked out without torch."""
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_losses_of_group_relative_methods(name: str) -> None:
+    method, expected = GOLDEN[name]
+    part = _part((SAID - RATIOS) * OF_TWO, torch.tensor([1.5, -0.8]).double(), OF_TWO)
+    assert method.losses(part, SAID).tolist() == pytest.approx(expected, abs=1e-7)
+    last = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    without = method.losses(part._replace(mask=last), SAID).tolist()
+    if len(expected) == 2:
+        assert without == pytest.approx([expected[0], 0], abs=1e-7), (
+            "it counts, and teaches nothing"
+        )
+    else:
+        assert without == pytest.approx(expected[:3], abs=1e-7), "its tokens do not count"
+
+
+def test_a_clipped_weight_leaves_every_token_its_gradient() -> None:
+    new = SAID.clone().requires_grad_()
+    part = _part((SAID - RATIOS) * OF_TWO, torch.tensor([1.5, -0.8]).double(), OF_TWO)
+    CISPO(epsilon_max=1.2).losses(part, new).sum().backward()
+    assert new.grad is not None
+    expected = -RATIOS.exp().clamp(max=1.2) * torch.tensor([[1.5], [-0.8]]).double() * OF_TWO
+    assert torch.allclose(new.grad, expected)
+    again = SAID.clone().requires_grad_()
+    DAPO().losses(part, again).sum().backward()
+    assert again.grad is not None
+    assert not again.grad[0, 0], "beyond the clip of DAPO nothing is left"
+
+
+@given(st.integers(0, 10**6))
+def test_on_the_policys_own_completions_ratios_make_no_difference(seed: int) -> None:
+    """Before anything has moved, GSPO has the gradient of GRPO, and CISPO that of DAPO."""
+    said, advantages = -_numbers(seed, 3, 4).abs() * MASK, _numbers(seed + 1, 3)
+
+    def gradient(method: GroupRelative) -> Tensor:
+        new = said.clone().requires_grad_()
+        method.losses(_part(said, advantages, MASK), new).sum().backward()
+        assert new.grad is not None
+        return new.grad
+
+    assert torch.allclose(gradient(GRPO(beta=0)), gradient(GSPO()))
+    assert torch.allclose(gradient(DAPO()), gradient(CISPO()))
+    lengths = MASK.sum(1, keepdim=True)
+    assert torch.allclose(gradient(DAPO()), gradient(GRPO(beta=0)) * lengths)
+    assert torch.allclose(gradient(DAPO()), gradient(DrGRPO(max_completion_length=10)) * 10)
+
+
 # ── gradients against finite differences ──
 
 
@@ -105,9 +181,9 @@ def test_gradient_of_the_value_loss() -> None:
 def test_gradient_of_the_group_losses() -> None:
     old, ref, advantages = _numbers(7, 3, 4) * MASK, _numbers(8, 3, 4) * MASK, _numbers(9, 3)
     new = (old + 0.3 * _numbers(10, 3, 4) * MASK).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x: grpo_losses(x, old, ref, advantages, MASK, 0.2, 0.04), new
-    )
+    part = _part(old, advantages, MASK, ref)
+    for method in (GRPO(beta=0.04), GSPO(epsilon=0.05, epsilon_high=0.1), DAPO(), DrGRPO()):
+        assert torch.autograd.gradcheck(lambda x, m=method: m.losses(part, x), new)
     assert torch.autograd.gradcheck(lambda x: reinforce_losses(x, advantages), new)
 
 
@@ -196,10 +272,13 @@ def test_padding_and_the_order_of_completions_do_not_matter(seed: int, order: li
             float(
                 masked_mean(value_losses(laid(values), laid(ref), laid(returns), 0.2), laid(MASK))
             ),
-            float(
-                grpo_losses(
-                    laid(new), laid(old), laid(ref), advantages[rows], laid(MASK), 0.2, 0.04
-                ).mean()
+            *(
+                float(
+                    method.losses(
+                        _part(laid(old), advantages[rows], laid(MASK), laid(ref)), laid(new)
+                    ).mean()
+                )
+                for method in (GRPO(), GSPO(), DAPO(), DrGRPO(), CISPO())
             ),
             float(reinforce_losses(laid(new), advantages[rows]).mean()),
         ]
@@ -253,102 +332,3 @@ def test_the_frozen_updates_clip() -> None:
     assert torch.allclose(
         torch.tensor(FROZEN["updates"][0]["new_logprobs"]), _frozen("logprobs"), atol=1e-4
     ), "the first ratio is 1"
-
-
-def _earned(text: str) -> float:
-    """Some reward that differs from completion to completion."""
-    return float(sum(map(ord, text)) % 7)
-
-
-def _trl_batch(name: str, tmp_path: Path, **settings: Any) -> tuple[Any, dict[str, Any]]:
-    """A trainer of TRL on the tiny model, whose policy has moved away from its reference, and a
-    batch that it sampled and scored.
-    """
-    import trl
-
-    session = tiny_session(tmp_path)
-    config, trainer = getattr(trl, f"{name}Config"), getattr(trl, f"{name}Trainer")
-    rows = session.dataset(Format.PROMPT_ONLY).select(range(2))
-    made = trainer(
-        session.model(),
-        reward_funcs=lambda completions, **_: [_earned(text) for text in completions],
-        train_dataset=rows,
-        **session.trainer_kwargs(
-            config, num_generations=4, max_completion_length=8, temperature=TEMPERATURE, **settings
-        ),
-    )
-    with torch.no_grad():
-        generator = torch.Generator().manual_seed(0)
-        for parameter in made.model.parameters():
-            parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
-    made.current_gradient_accumulation_steps = 1  # as within its training loop
-    inputs = [dict(rows[i // 4]) for i in range(8)]
-    made.model.train()
-    return made, made._generate_and_score_completions(inputs)
-
-
-def _as_rollout(batch: dict[str, Any]) -> Rollout:
-    return Rollout(
-        torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1),
-        torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1),
-        batch["completion_mask"].float(),
-    )
-
-
-def _gradient(model: torch.nn.Module, loss: Tensor) -> Tensor:
-    model.zero_grad()
-    loss.backward()
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
-
-@pytest.mark.slow
-def test_grpo_with_our_settings_has_the_loss_and_gradient_of_trl(tmp_path: Path) -> None:
-    paper = {
-        "loss_type": "grpo",
-        "scale_rewards": "group",
-        "beta": 0.04,
-        "use_bias_correction_kl": False,
-        "num_iterations": 1,
-        "epsilon": 0.2,
-    }
-    trainer, batch = _trl_batch("GRPO", tmp_path, **paper)
-    theirs = trainer.compute_loss(trainer.model, batch)
-    their_gradient = _gradient(trainer.model, theirs)
-    rollout = _as_rollout(batch)
-    texts = rollout.texts(trainer.processing_class)
-    advantages = group_advantages(
-        torch.tensor([_earned(text) for text in texts]).view(2, 4)
-    ).flatten()
-    assert torch.allclose(advantages, batch["advantages"], atol=1e-5)
-    model = trainer.model
-    new, ref = (
-        log_probs(model, rollout, TEMPERATURE),
-        log_probs(tiny_session(tmp_path / "again").reference(), rollout, TEMPERATURE),
-    )
-    assert torch.allclose(ref, batch["ref_per_token_logps"] * rollout.mask, atol=1e-4)
-    ours = grpo_losses(new, new.detach(), ref, advantages, rollout.mask, 0.2, 0.04).mean()
-    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
-    assert torch.allclose(_gradient(model, ours), their_gradient, atol=1e-4)
-    assert float(their_gradient.norm()) > 0.1
-    assert not math.isclose(ours.item(), 0.0, abs_tol=1e-4), (
-        "the policy has left the reference, so the penalty shows"
-    )
-
-
-@pytest.mark.slow
-def test_rloo_has_the_advantages_and_gradient_of_trl(tmp_path: Path) -> None:
-    trainer, batch = _trl_batch("RLOO", tmp_path, beta=0.03)
-    theirs = _gradient(trainer.model, trainer.compute_loss(trainer.model, batch))
-    rollout = _as_rollout(batch)
-    rewards = torch.tensor([_earned(text) for text in rollout.texts(trainer.processing_class)])
-    new, ref = (
-        log_probs(trainer.model, rollout, TEMPERATURE),
-        log_probs(tiny_session(tmp_path / "again").reference(), rollout, TEMPERATURE),
-    )
-    penalised = rewards - 0.03 * k1(new.detach(), ref).sum(1)
-    advantages = leave_one_out(penalised.view(2, 4)).flatten()
-    assert torch.allclose(advantages, batch["advantages"], atol=1e-4)
-    assert torch.allclose(
-        _gradient(trainer.model, reinforce_losses(new, advantages).mean()), theirs, atol=1e-3
-    )
-    assert float(theirs.norm()) > 0.1
