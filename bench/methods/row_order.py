@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.data.chat import opened
 from bench.data.grouping import grouped, lengths
-from bench.data.order import derive, order
+from bench.data.order import derive, interleaved, order
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from bench.data.formats import Format
+    from bench.data.tasks import Task
     from bench.methods.session import Session
 
 
@@ -30,3 +31,11 @@ def row_numbers(
 
     seed = derive(session._data_seed, "group_by_length")
     return grouped(numbers, len(data), session.batch_size, seed, measured)
+
+
+def old_rows(
+    session: Session, format: Format, size: int, tasks: Sequence[Task]
+) -> Iterator[dict[str, list[Any]]]:
+    """See `Session.old_rows`."""
+    tables = [task.load(format, "train") for task in tasks if format in task.formats]
+    return interleaved(tables, size, session._data_seed)

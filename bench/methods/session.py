@@ -4,10 +4,9 @@ everybody.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -25,15 +24,14 @@ from bench.accounting.ledger import Account, Ledger
 from bench.data import tokenize
 from bench.data.chat import Content, opened
 from bench.data.formats import Format
-from bench.data.order import interleaved
 from bench.data.sources import Split
 from bench.data.tasks import Task
 from bench.methods import rewards, trainer
 from bench.methods.fit import gradient
 from bench.methods.hand_out import hand_out
 from bench.methods.learning import trained
-from bench.methods.part import part_of
-from bench.methods.row_order import row_numbers
+from bench.methods.part import aside, part_of
+from bench.methods.row_order import old_rows, row_numbers
 from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP, anneal
 from bench.models.artifact import save_model
@@ -61,6 +59,9 @@ class Session:
     dtype: torch.dtype
     folder: Path
     """An empty folder for whatever the method wants to write; it is deleted afterwards."""
+    memory: Path
+    """A folder for what a method carries from one target of a sequence to the next; it exists once
+    the method has made it."""
     batch_size: int
     max_length: int
     ledger: Ledger
@@ -162,12 +163,13 @@ class Session:
             encoded = tokenize.encode(rows, format, self.tokenizer, self.max_length)
             yield self._on_device(tokenize.collate(encoded, self._pad))
 
-    def old_rows(self, format: Format, size: int) -> Iterator[dict[str, list[Any]]]:
-        """Batches of `size` training rows of the `old` tasks as columns, without end; every task
-        has the same share of the rows.
+    def old_rows(
+        self, format: Format, size: int, of: Sequence[Task] | None = None
+    ) -> Iterator[dict[str, list[Any]]]:
+        """Batches of `size` training rows of the `old` tasks, or of some of them, as columns,
+        without end; every task has the same share of the rows.
         """
-        tables = [task.load(format, "train") for task in self.old if format in task.formats]
-        return interleaved(tables, size, self._data_seed)
+        return old_rows(self, format, size, self.old if of is None else of)
 
     def encode(
         self, prompts: Sequence[Content], completions: Sequence[Content]
@@ -232,6 +234,17 @@ class Session:
         optimizer.step()
         optimizer.zero_grad()
 
+    def gradient(
+        self, optimizer: Optimizer, batch: B, loss_of: Callable[[B], Tensor]
+    ) -> list[Tensor]:
+        """The gradient that `learn` would step on, before it is clipped, for each parameter of the
+        optimizer; there is no step.
+        """
+        gradient(self, batch, loss_of, optimizer)
+        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained(optimizer)]
+        optimizer.zero_grad()  # lets go of the tensors found
+        return found
+
     def purpose(self, name: str) -> AbstractContextManager[None]:
         """Charge all passes in here to this line of the ledger, such as rollout or reference."""
         return self.ledger.passes_for(name)
@@ -258,16 +271,9 @@ class Session:
         made.judges = self.judges  # nobody is charged while the harness looks
         return made
 
-    @contextmanager
-    def unmetered(self) -> Iterator[None]:
+    def unmetered(self) -> AbstractContextManager[None]:
         """For the harness: here nobody is charged, the clock stands, memory is not looked at."""
-        self.log.memory.note(self.device)
-        with self.ledger.suspend(), resources.stopwatch(self.device) as watch:
-            yield
-            gc.collect()
-        resources.restart_peak(self.device)
-        self.ledger.paused += watch.seconds
-        self.log.aside_seconds += watch.seconds
+        return aside(self)
 
     def close(self) -> None:
         """Stop listening for steps, and write down the speed and the last losses."""
