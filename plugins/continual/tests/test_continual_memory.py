@@ -18,11 +18,14 @@ from bench_continual.penalties import importance, project
 from bench_continual.sampling import own_texts
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from bench import Format, token_losses
 from bench.accounting.budget import Budget
 from bench.methods.artifact import next_start
+from bench.methods.learning import trained as trained_by
 from bench.testing import tiny_session
 
 from .fine_tuning import TUNED, distance, plain, same, trained
@@ -62,62 +65,45 @@ def test_a_projection_without_a_reference_changes_nothing() -> None:
 
 
 def test_the_gradient_of_a_session_is_that_of_its_step_however_it_is_split(tmp_path: Path) -> None:
-    found = []
-    for micro in (None, 2):
+    def found(micro: int | None) -> tuple[list[Tensor], Any, Any]:
         session = tiny_session(tmp_path / str(micro), micro=micro)
         model = session.model().eval()
         optimizer = session.optimizer(model, 1e-3)
         batch = next(iter(session.batches(Format.PROMPT_COMPLETION)))
-        found.append(session.gradient(optimizer, batch, lambda part: token_losses(model, part)))
+        made = session.gradient(optimizer, batch, lambda part: token_losses(model, part))
         assert all(p.grad is None for p in model.parameters()) and session.ledger.steps == 0
-    whole = torch.autograd.grad(token_losses(model, batch).mean(), list(model.parameters()))
-    for one, parts, by_hand in zip(*found, whole, strict=True):
-        torch.testing.assert_close(one, by_hand, atol=1e-6, rtol=1e-4)
-        torch.testing.assert_close(parts, by_hand, atol=1e-6, rtol=1e-4)
-    session.close()
+        session.close()
+        return made, model, batch
+
+    whole, model, batch = found(None)
+    by_hand = torch.autograd.grad(token_losses(model, batch).mean(), list(model.parameters()))
+    for one, parts, expected in zip(whole, found(2)[0], by_hand, strict=True):
+        torch.testing.assert_close(one, expected, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(parts, expected, atol=1e-6, rtol=1e-4)
 
 
 def test_no_step_of_a_gem_goes_against_old_rows_which_are_charged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = tiny_session(tmp_path, Budget("steps", 6))
-    references, inner = [], []
-    seen = session.gradient
-    session.gradient = lambda *given: references.append(seen(*given)) or references[-1]  # type: ignore[method-assign]
-    method = continual.AGEM(**TUNED)
-    make = session.optimizer
+    gradient = session.gradient
+    references: list[list[Tensor]] = []
+    inner: list[float] = []
 
-    def watched(*given: Any) -> Any:
-        optimizer = make(*given)
+    def watched(*given: Any) -> list[Tensor]:
+        references.append(gradient(*given))
+        return references[-1]
 
-        def look(*_: Any) -> None:
-            pairs = zip(optimizer.param_groups[0]["params"], references[-1], strict=True)
-            inner.append(sum(float((p.grad * r).sum()) for p, r in pairs))
+    def look(optimizer: Optimizer, *_: Any) -> None:
+        pairs = zip(trained_by(optimizer), references[-1], strict=True)
+        inner.append(sum(float((p.grad * r).sum()) for p, r in pairs if p.grad is not None))
 
-        optimizer.register_step_pre_hook(lambda *_: before.append(0) or look())
-        return optimizer
-
-    before: list[int] = []
-    session.optimizer = watched  # type: ignore[method-assign]
-    first = register_optimizer_step_pre_hook(lambda *_: None)
-    after: list[float] = []
-
-    def also(optimizer: Any, *_: Any) -> None:
-        pairs = zip(optimizer.param_groups[0]["params"], references[-1], strict=True)
-        after.append(sum(float((p.grad * r).sum()) for p, r in pairs))
-
-    original = session.learn
-
-    def learn(optimizer: Any, *given: Any) -> None:
-        if not after:
-            optimizer.register_step_pre_hook(also)
-        original(optimizer, *given)
-
-    session.learn = learn  # type: ignore[method-assign]
-    trained(method, session)
-    first.remove()
-    assert len(inner) == len(after) == 6
-    assert all(value > -1e-6 for value in after)
+    monkeypatch.setattr(session, "gradient", watched)
+    hook = register_optimizer_step_post_hook(look)
+    trained(continual.AGEM(**TUNED), session)
+    hook.remove()
+    assert len(inner) == len(references) == 6
+    assert all(value > -1e-6 for value in inner)
     spent = session.ledger.by_purpose()
     assert spent["replay"]["samples"] == spent["train"]["samples"] / 2 == 24
 
@@ -233,11 +219,9 @@ def test_online_ewc_at_its_first_target_is_ewc(tmp_path: Path) -> None:
     assert same(one, trained(continual.EWC(**settings), tiny_session(tmp_path / "b")))
 
 
-def test_the_sensitivity_of_mas_to_the_head_by_hand(tmp_path: Path) -> None:
-    """Of a linear map z = W h, ∂‖z‖²/∂W = 2 z hᵀ; here with one row, averaged over its tokens."""
-    from bench.testing import WITH_BIASES
-
-    session = tiny_session(tmp_path, start=WITH_BIASES)
+def test_the_sensitivity_of_mas_to_the_last_norm_by_hand(tmp_path: Path) -> None:
+    """z = W (g ∘ n) with n the normed state: ∂‖z‖²/∂g = 2 n ∘ Wᵀz, the mean over a row's tokens."""
+    session = tiny_session(tmp_path)
     found = sensitivity_on_old_tasks(session, Format.PROMPT_COMPLETION, 1)
     spent = session.ledger.by_purpose()
     assert set(spent) == {"sensitivity"} and spent["sensitivity"]["samples"] == 1
@@ -246,14 +230,13 @@ def test_the_sensitivity_of_mas_to_the_head_by_hand(tmp_path: Path) -> None:
     row = next(session.old_rows(Format.PROMPT_COMPLETION, 1))
     batch = session.encode(row["prompt"], row["completion"])
     asked = batch.pop("labels")[0, 1:] >= 0
-    with session.unmetered():
+    with session.unmetered(), torch.no_grad():
         output = model(**batch, output_hidden_states=True)
-    normed = output.hidden_states[-1]  # after the last norm, whose bias is β: ∂‖z‖²/∂β = 2 Wᵀz
+    normed = (output.hidden_states[-1] / model.model.norm.weight)[0, :-1][asked]
     logits = output.logits[0, :-1][asked]
-    by_hand = (2 * logits @ model.lm_head.weight).mean(0).abs().detach()
-    assert normed.shape[-1] == by_hand.shape[0]
+    by_hand = (2 * normed * (logits @ model.lm_head.weight)).mean(0).abs().detach()
     torch.testing.assert_close(
-        found[names.index("transformer.ln_f.bias")], by_hand, rtol=1e-4, atol=1e-6
+        found[names.index("model.norm.weight")], by_hand, rtol=1e-3, atol=1e-5
     )
 
 
