@@ -29,7 +29,7 @@ class OLora(Method):
         " 2310.14152, §3, with the absolute values of the authors' program"
     )
     verified: ClassVar = (
-        "golden, gradients; large λ makes A_iA_tᵀ vanish; λ = 0.5 keeps the first of two targets;"
+        "golden, gradients; A_iA_tᵀ shrinks; λ = 0.5 keeps the first of two targets;"
         " without an earlier target it is LoRA"
     )
 

@@ -252,6 +252,12 @@ def test_a_soup_is_the_mean_of_runs_that_share_the_budget(tmp_path: Path) -> Non
         continual.WiseFT(**TUNED),
         continual.ModelSoup(**TUNED),
         continual.OLora(lr=3e-3),
+        continual.SelfReplay(samples=16, **TUNED),
+        continual.AGEM(**TUNED),
+        continual.DERpp(**TUNED),
+        continual.OnlineEWC(fisher_examples=4, **TUNED),
+        continual.MAS(examples=4, **TUNED),
+        continual.SI(**TUNED),
     ],
     ids=lambda method: type(method).__name__,
 )
