@@ -198,7 +198,7 @@ def test_looking_at_a_model_costs_nothing_and_shows_validation_rows_once(tmp_pat
         ]
         model(**look.encode(prompts[:4], [" a"] * 4))
         look.close()
-    assert prompts == session.task.load(Format.PROMPT_COMPLETION, "validation")["prompt"][:32]
+    assert prompts == session.task.load(Format.PROMPT_COMPLETION, "validation")["prompt"][:64]
     assert session.ledger.totals() | {"seconds": 0} == {
         "tokens": 0,
         "flops": 0,

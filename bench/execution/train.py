@@ -147,6 +147,7 @@ class _Training:
             device=self.device,
             dtype=self.dtype,
             folder=folder,
+            memory=self.scratch / "memory",
             batch_size=suite.batch.size,
             max_length=suite.batch.max_length,
             micro=suite.batch.micro,

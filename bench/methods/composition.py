@@ -83,23 +83,39 @@ class Merge(Recipe):
         name, parameters = resolve_merger(value)
         return {name: parameters}
 
+    def skip(self, session: Session) -> str | None:
+        merger = self._merger_made()
+        missing = [f for f in merger.formats if f not in session.task.formats]
+        if missing:
+            (name,) = self.by
+            return f"{name} gathers from {', '.join(missing)} data, which {session.task.name} lacks"
+        return super().skip(session)
+
     def train(self, session: Session) -> PreTrainedModel:
-        finished = []
+        merger = self._merger_made()
+        finished, gathered, begun = [], [], 0.0
         for number, (part, until) in enumerate(
             zip(self.parts, accumulate(self.shares()), strict=True)
         ):
-            with session.stage(str(number), until) as stage:
+            kept = merger.gather_share * (until - begun)
+            with session.stage(str(number), until - kept) as stage:
                 model = apply(part.name, part.method, stage)
                 session.log.settle()
                 finished.append(next_start(stage, model, "merged"))
-        if any(start.attached for start in finished):
-            raise Skipped("a part has modules of its own, which cannot be merged into weights")
-        weights = [_weights(start, session) for start in (session.start, *finished)]
+            if finished[-1].attached:
+                raise Skipped("a part has modules of its own, which cannot be merged into weights")
+            if merger.gather_share:
+                with session.stage(f"{number}-gather", until, finished[-1]) as stage:
+                    gathered.append(merger.gather(stage))
+            begun = until
+        tied, weights = _weights(session, (session.start, *finished))
         shapes = [{name: tensor.shape for name, tensor in part.items()} for part in weights[1:]]
         if any(other != shapes[0] for other in shapes):
             raise Skipped("the parts are models of different shapes, which cannot be merged")
+        known: Any = {"gathered": gathered} if merger.gather_share else {}
+        state = merger.merge(weights[0], weights[1:], **known)
         merged = load_start(finished[0], session.dtype, session.device)
-        merged.load_state_dict(self._merger_made().merge(weights[0], weights[1:]))
+        merged.load_state_dict(state | {again: state[name] for again, name in tied.items()})
         return merged
 
     def _merger_made(self) -> Merger:
@@ -107,9 +123,25 @@ class Merge(Recipe):
         return registry.usable_merger(name).model_validate(parameters)
 
 
-def _weights(start: Start, session: Session) -> Weights:
-    loaded = load_start(start, session.dtype, session.device)
-    return {name: tensor.cpu().float() for name, tensor in loaded.state_dict().items()}
+def _weights(session: Session, starts: Sequence[Start]) -> tuple[dict[str, str], Sequence[Weights]]:
+    """Further names of tied tensors, each with the first name of its tensor; and the weights of
+    every model, in which a tied tensor stands once.
+    """
+    found = [_once(load_start(start, session.dtype, session.device)) for start in starts]
+    if any(tied != found[0][0] for tied, _ in found):
+        raise Skipped("the parts differ in which tensors are tied, so they cannot be merged")
+    return found[0][0], [weights for _, weights in found]
+
+
+def _once(model: PreTrainedModel) -> tuple[dict[str, str], Weights]:
+    first: dict[int, str] = {}
+    tied, weights = {}, {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if (known := first.setdefault(id(tensor), name)) != name:
+            tied[name] = known
+        else:
+            weights[name] = tensor.detach().cpu().float()
+    return tied, weights
 
 
 def origins(recipe: Resolved) -> str:

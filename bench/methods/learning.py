@@ -7,11 +7,13 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.tokenize import IGNORED
+from bench.models.precision import in_float32
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
-    from torch.nn import Parameter
-    from torch.optim import Optimizer
+    from torch.nn import Module, Parameter
+    from torch.optim import AdamW, Optimizer
 
 B = TypeVar("B")
 
@@ -95,9 +97,26 @@ def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Op
     return total.double() / max(items, 1)
 
 
+def adamw(model: Module, lr: float, device: torch.device) -> AdamW:
+    """See `Session.optimizer`."""
+    from torch.optim import AdamW
+
+    learning = [p for p in model.parameters() if p.requires_grad]
+    in_float32(learning)
+    fused = device.type == "cuda" or None
+    return AdamW(learning, lr=lr, weight_decay=0.0, fused=fused)
+
+
 def trained(optimizer: Optimizer) -> list[Parameter]:
     """Every parameter that an optimizer steps."""
     return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def taken(optimizer: Optimizer) -> list[Tensor]:
+    """The gradient of each parameter of an optimizer, which has none from here on."""
+    found = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in trained(optimizer)]
+    optimizer.zero_grad()  # lets go of the tensors found
+    return found
 
 
 def split(batch: B, parts: int) -> Iterator[B]:

@@ -84,7 +84,21 @@ class Merger(BaseModel):
 
     reference: ClassVar[str]
     """The paper or implementation it follows."""
+    formats: ClassVar[tuple[Format, ...]] = ()
+    """Every format of the target's data that `gather` reads."""
+    gather_share: ClassVar[float] = 0.0
+    """Share of each part's budget that is kept for `gather`; where it is 0, nothing is gathered."""
+
+    def gather(self, session: Session) -> Weights:
+        """What the merge must know of one part beside its weights, such as its Fisher information.
+
+        `session.model()` is the part as it was trained, on the target's data; passes are charged.
+        Whoever gathers takes what came of each part as a third argument of `merge`, `gathered`.
+        """
+        return {}
 
     @abstractmethod
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
-        """One set of weights from those of the parts and those that all parts started from."""
+        """One set of weights from those of the parts and those that all parts started from. Where a
+        model has one tensor under several names, it stands here once, under the first of them.
+        """

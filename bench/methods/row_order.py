@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Sampler
 
 from bench.data.chat import opened
 from bench.data.grouping import grouped, lengths
-from bench.data.order import derive, order
+from bench.data.order import derive, interleaved, order
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from bench.data.formats import Format
+    from bench.data.tasks import Task
     from bench.methods.session import Session
 
 
@@ -87,3 +88,11 @@ def _places(session: Session, count: int) -> Iterator[int]:
         return chain(range(count), order(count, derive(session._data_seed, "trainer")))
     place = {number: i for i, number in enumerate(given.numbers)}
     return (place[number] for number in row_numbers(session, given.source, given.format))
+
+
+def old_rows(
+    session: Session, format: Format, size: int, tasks: Sequence[Task]
+) -> Iterator[dict[str, list[Any]]]:
+    """See `Session.old_rows`."""
+    tables = [task.load(format, "train") for task in tasks if format in task.formats]
+    return interleaved(tables, size, session._data_seed)

@@ -4,10 +4,9 @@ everybody.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -25,25 +24,23 @@ from bench.accounting.ledger import Account, Ledger
 from bench.data import tokenize
 from bench.data.chat import Content, opened
 from bench.data.formats import Format
-from bench.data.order import interleaved
 from bench.data.sources import Split
 from bench.data.tasks import Task
 from bench.methods import rewards, trainer
 from bench.methods.fit import gradient
 from bench.methods.hand_out import hand_out
-from bench.methods.learning import trained
-from bench.methods.part import part_of
+from bench.methods.learning import adamw, taken, trained
+from bench.methods.part import aside, part_of
 from bench.methods.phase import Phases
-from bench.methods.row_order import Ordered, ordered, row_numbers
+from bench.methods.row_order import Ordered, old_rows, ordered, row_numbers
 from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP
 from bench.models.artifact import save_model
 from bench.models.judge import Judge
-from bench.models.precision import in_float32
 from bench.models.start import Start, load_scorer, load_start
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
-MEASURED_ROWS = 32
+MEASURED_ROWS = 64
 B = TypeVar("B")
 
 
@@ -62,6 +59,9 @@ class Session:
     dtype: torch.dtype
     folder: Path
     """An empty folder for whatever the method wants to write; it is deleted afterwards."""
+    memory: Path
+    """A folder for what a method carries from one target of a sequence to the next; it exists once
+    the method has made it."""
     batch_size: int
     max_length: int
     ledger: Ledger
@@ -165,12 +165,13 @@ class Session:
             encoded = tokenize.encode(rows, format, self.tokenizer, self.max_length)
             yield self._on_device(tokenize.collate(encoded, self._pad))
 
-    def old_rows(self, format: Format, size: int) -> Iterator[dict[str, list[Any]]]:
-        """Batches of `size` training rows of the `old` tasks as columns, without end; every task
-        has the same share of the rows.
+    def old_rows(
+        self, format: Format, size: int, of: Sequence[Task] | None = None
+    ) -> Iterator[dict[str, list[Any]]]:
+        """Batches of `size` training rows of the `old` tasks, or of some of them, as columns,
+        without end; every task has the same share of the rows.
         """
-        tables = [task.load(format, "train") for task in self.old if format in task.formats]
-        return interleaved(tables, size, self._data_seed)
+        return old_rows(self, format, size, self.old if of is None else of)
 
     def encode(
         self, prompts: Sequence[Content], completions: Sequence[Content]
@@ -214,10 +215,7 @@ class Session:
         """AdamW without weight decay over everything in the model that requires a gradient, in
         float32; fused on a GPU.
         """
-        trained = [p for p in model.parameters() if p.requires_grad]
-        in_float32(trained)
-        fused = self.device.type == "cuda" or None
-        return AdamW(trained, lr=lr, weight_decay=0.0, fused=fused)
+        return adamw(model, lr, self.device)
 
     def learn(self, optimizer: Optimizer, batch: B, loss_of: Callable[[B], Tensor]) -> None:
         """One optimizer step on a batch.
@@ -235,6 +233,15 @@ class Session:
         self._phases.anneal(optimizer)
         optimizer.step()
         optimizer.zero_grad()
+
+    def gradient(
+        self, optimizer: Optimizer, batch: B, loss_of: Callable[[B], Tensor]
+    ) -> list[Tensor]:
+        """The gradient that `learn` would step on, before it is clipped, for each parameter of the
+        optimizer; there is no step.
+        """
+        gradient(self, batch, loss_of, optimizer)
+        return taken(optimizer)
 
     def purpose(self, name: str) -> AbstractContextManager[None]:
         """Charge all passes in here to this line of the ledger, such as rollout or reference."""
@@ -262,16 +269,9 @@ class Session:
         made.judges = self.judges  # nobody is charged while the harness looks
         return made
 
-    @contextmanager
-    def unmetered(self) -> Iterator[None]:
+    def unmetered(self) -> AbstractContextManager[None]:
         """For the harness: here nobody is charged, the clock stands, memory is not looked at."""
-        self.log.memory.note(self.device)
-        with self.ledger.suspend(), resources.stopwatch(self.device) as watch:
-            yield
-            gc.collect()
-        resources.restart_peak(self.device)
-        self.ledger.paused += watch.seconds
-        self.log.aside_seconds += watch.seconds
+        return aside(self)
 
     def close(self) -> None:
         """Stop listening for steps, and write down the speed and the last losses."""

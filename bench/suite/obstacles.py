@@ -63,6 +63,7 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
             device=torch.device("meta"),
             dtype=torch.float32,
             folder=folder,
+            memory=folder / "memory",
             batch_size=suite.batch.size,
             max_length=suite.batch.max_length,
             ledger=Ledger(),

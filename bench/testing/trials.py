@@ -59,6 +59,7 @@ def tiny_session(
         "device": CPU,
         "dtype": torch.float32,
         "folder": folder,
+        "memory": folder / "memory",
         "batch_size": 8,
         "max_length": 64,
         "ledger": Ledger(),

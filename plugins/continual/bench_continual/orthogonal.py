@@ -26,10 +26,11 @@ class OLora(Method):
     family: ClassVar = "continual"
     reference: ClassVar = (
         "Wang et al. 2023, Orthogonal subspace learning for language model continual learning,"
-        " 2310.14152, §3"
+        " 2310.14152, §3, with the absolute values of the authors' program"
     )
     verified: ClassVar = (
-        "golden, gradients; large λ makes A_iA_tᵀ vanish; without an earlier target it is LoRA"
+        "golden, gradients; A_iA_tᵀ shrinks; λ = 0.5 keeps the first of two targets;"
+        " without an earlier target it is LoRA"
     )
 
     lr: Annotated[
@@ -44,7 +45,7 @@ class OLora(Method):
     lambda_1: Annotated[
         float,
         LogRange(0.01, 100),
-        Field(ge=0, description="weight of the orthogonality to earlier updates"),
+        Field(ge=0, description="weight of Σ|A_iA_tᵀ|, the overlap with earlier updates"),
     ] = 0.5
 
     def train(self, session: Session) -> PeftModel:

@@ -39,6 +39,24 @@ def ewc(
     return ewc_lambda / 2 * torch.stack(parts).sum()
 
 
+def importance(trajectory: Tensor, moved: Tensor, xi: float) -> Tensor:
+    """ω / (Δ² + ξ) of each weight, in its shape: by how much its moves lowered the loss, for the
+    way it went; 0 where they raised it (Zenke et al. 2017, 1703.04200, eq. 5).
+    """
+    return trajectory.clamp(min=0) / (moved.square() + xi)
+
+
+def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
+    """g ← g − (g·r / r·r) r where g·r < 0, in place, g and r being all tensors as one vector
+    (Chaudhry et al. 2018, 1812.00420, eq. 11).
+    """
+    inner = torch.stack([(g * r).sum() for g, r in zip(gradients, reference, strict=True)]).sum()
+    length = torch.stack([r.square().sum() for r in reference]).sum()
+    against = inner.clamp(max=0) / length.clamp(min=torch.finfo(length.dtype).tiny)
+    for gradient, other in zip(gradients, reference, strict=True):
+        gradient.sub_(against * other)
+
+
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T² KL(teacher‖student) at temperature T in nats, (tokens,), from logits of (tokens,
     vocabulary).
@@ -53,13 +71,14 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 
 def orthogonality(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor | float:
-    """Σ ‖A_i A_tᵀ‖²_F over pairs of an earlier A_i and the present A_t, each of (rank, inputs); 0
-    without pairs.
+    """Σ |A_i A_tᵀ| over all entries, and over pairs of an earlier A_i and the present A_t, each of
+    (rank, inputs); 0 without pairs.
 
-    Wang et al. 2023, 2310.14152, §3, whose A is the transpose of PEFT's. The authors' program sums
-    absolute values instead.
+    As in the authors' program, which the λ₁ = 0.5 of their experiments belongs to. Wang et al.
+    2023, 2310.14152, eq. 8, prints squares, which are too small near 0 to hold anything at this
+    weight. Their A is the transpose of PEFT's.
     """
-    return sum((before @ now.T).square().sum() for before, now in pairs)
+    return sum((before @ now.T).abs().sum() for before, now in pairs)
 
 
 def annealed(progress: float, k: float, t0: float) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import LogRange, Range, token_losses
+from bench import Choice, LogRange, Range, token_losses
 
 from .tuning import FineTuning, nothing_old
 
@@ -62,6 +62,56 @@ class Replay(FineTuning):
                 [*new[c][:kept], *(row[c][0] for row in drawn)] for c in ("prompt", "completion")
             )
             yield prompts, completions
+
+
+class SelfReplay(FineTuning):
+    """Fine-tuning in which texts that the start model wrote itself take the place of a share of
+    each batch; no old data is needed.
+    """
+
+    reference: ClassVar = (
+        "Sun et al. 2020, LAMOL, 1909.03329, §3, sampled as it is, without a task token; for large"
+        " models Huang et al. 2024, Self-synthesized rehearsal, 2403.01244"
+    )
+    verified: ClassVar = (
+        "γ = 0 is sft bit for bit; share; the start's own texts, charged as rollout"
+    )
+
+    replay_ratio: Annotated[
+        float,
+        Range(0.05, 0.5),
+        Field(ge=0, lt=1, description="γ, share of the rows that the start model wrote"),
+    ] = 0.2
+    samples: Annotated[
+        int, Choice((64, 128, 256, 512)), Field(gt=0, description="texts that are sampled, at most")
+    ] = 256
+    max_completion_length: Annotated[
+        int, Choice((32, 64, 128, 256)), Field(gt=0, description="tokens of a text, at most")
+    ] = 64
+
+    def train(self, session: Session) -> PreTrainedModel:
+        if not self.replay_ratio:
+            return super().train(session)
+        from .sampling import own_texts
+
+        texts = own_texts(session, self.samples, self.max_completion_length)
+        model = session.model()
+        optimizer = session.optimizer(model, self.lr)
+        for prompts, completions in self.mixed(session, texts):
+            batch = session.encode(prompts, completions)
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
+        return model
+
+    def mixed(self, session: Session, texts: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """Prompts and completions of the target's batches, the last rows of each replaced by
+        texts, which are learned as a whole.
+        """
+        old = cycle(texts)
+        share = self.replay_ratio * session.batch_size
+        for number, new in enumerate(session.rows(self.formats[0])):
+            drawn = list(islice(old, int((number + 1) * share) - int(number * share)))
+            kept = len(new["prompt"]) - len(drawn)
+            yield [*new["prompt"][:kept], *("" for _ in drawn)], [*new["completion"][:kept], *drawn]
 
 
 class LwF(FineTuning):

@@ -33,6 +33,11 @@ from .fine_tuning import TUNED, distance, loaded, plain, same, trained, weights
         continual.RecAdam(k=1000, t0=-1, **TUNED),
         continual.Mixout(p=0, **TUNED),
         continual.WiseFT(alpha=1, **TUNED),
+        continual.SelfReplay(replay_ratio=0, **TUNED),
+        continual.DERpp(alpha=0, beta=0, **TUNED),
+        continual.OnlineEWC(ewc_lambda=0, fisher_examples=2, **TUNED),
+        continual.MAS(mas_lambda=0, examples=2, **TUNED),
+        continual.SI(**TUNED),
     ],
     ids=lambda method: type(method).__name__,
 )
@@ -128,7 +133,11 @@ def test_replay_keeps_the_size_of_batches_and_its_share_of_old_rows(
     )
 
 
-@pytest.mark.parametrize("method", [continual.Replay(), continual.EWC()], ids=["replay", "ewc"])
+@pytest.mark.parametrize(
+    "method",
+    [continual.Replay(), continual.EWC(), continual.AGEM(), continual.DERpp(), continual.MAS()],
+    ids=lambda method: type(method).__name__,
+)
 def test_without_old_data_they_say_why_they_cannot_run(method: Method, tmp_path: Path) -> None:
     assert obstacle(method, tiny_session(tmp_path)) is None
     reason = obstacle(method, tiny_session(tmp_path, old=()))
@@ -243,6 +252,12 @@ def test_a_soup_is_the_mean_of_runs_that_share_the_budget(tmp_path: Path) -> Non
         continual.WiseFT(**TUNED),
         continual.ModelSoup(**TUNED),
         continual.OLora(lr=3e-3),
+        continual.SelfReplay(samples=16, **TUNED),
+        continual.AGEM(**TUNED),
+        continual.DERpp(**TUNED),
+        continual.OnlineEWC(fisher_examples=4, **TUNED),
+        continual.MAS(examples=4, **TUNED),
+        continual.SI(**TUNED),
     ],
     ids=lambda method: type(method).__name__,
 )

@@ -58,11 +58,11 @@ def test_distillation_is_worked_out_by_hand() -> None:
     )
 
 
-def test_orthogonality_is_the_papers_square_and_not_the_programs_absolute_value() -> None:
+def test_orthogonality_is_the_programs_absolute_value_which_its_weight_belongs_to() -> None:
     before, now = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, -2.0]])
-    assert (before @ now.T).abs().sum().item() == 3
-    assert float(orthogonality([(before, now)])) == 5
-    assert float(orthogonality([(before, now), (before, now)])) == 10
+    assert (before @ now.T).square().sum().item() == 5, "what the paper prints"
+    assert float(orthogonality([(before, now)])) == 3
+    assert float(orthogonality([(before, now), (before, now)])) == 6
     assert orthogonality([]) == 0
 
 

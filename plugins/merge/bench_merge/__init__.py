@@ -11,10 +11,27 @@ from pydantic import Field
 
 from bench import Merger, Method, Range, Skipped
 
+from .informed import Fisher, RegMean
+from .sparse import Breadcrumbs, DareTies, Della
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bench import Session, Weights
+
+__all__ = [
+    "Breadcrumbs",
+    "Dare",
+    "DareTies",
+    "Della",
+    "DepthUpscale",
+    "Fisher",
+    "ModelStock",
+    "RegMean",
+    "Slerp",
+    "TaskArithmetic",
+    "Ties",
+]
 
 
 class DepthUpscale(Method):
@@ -76,7 +93,9 @@ class TaskArithmetic(Merger):
     ] = 0.4
 
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
-        changes = _changes(start, parts)
+        from . import merging
+
+        changes = merging.changes(start, parts)
         return {
             name: start[name] + self.scaling_coefficient * sum(change[name] for change in changes)
             for name in start
@@ -102,14 +121,8 @@ class Ties(Merger):
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
         from . import merging
 
-        trimmed = [merging.trim(change, self.density) for change in _changes(start, parts)]
-        return {
-            name: (
-                start[name]
-                + self.scaling_coefficient * merging.agreed([change[name] for change in trimmed])
-            )
-            for name in start
-        }
+        trimmed = [merging.trim(change, self.density) for change in merging.changes(start, parts)]
+        return merging.elected(start, trimmed, self.scaling_coefficient)
 
 
 class Dare(Merger):
@@ -129,21 +142,27 @@ class Dare(Merger):
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
         from . import merging
 
-        changes = merging.drop_and_rescale(_changes(start, parts), self.drop_rate, self.seed)
+        changes = merging.drop_and_rescale(merging.changes(start, parts), self.drop_rate, self.seed)
         return {
             name: start[name] + sum(change[name] for change in changes) / len(changes)
             for name in start
         }
 
 
-def _changes(start: Weights, parts: Sequence[Weights]) -> list[Weights]:
-    """What each part changed; `Skipped` where a part has another shape than the start, so that
-    nothing can be subtracted.
+class ModelStock(Merger):
+    """A point between the start and the parts' mean: nearer to the mean, the more the parts'
+    changes point the same way.
     """
-    shape = {name: tensor.shape for name, tensor in start.items()}
-    if any({name: tensor.shape for name, tensor in part.items()} != shape for part in parts):
-        raise Skipped(
-            "a part has other layers than the start, so there is no difference to merge: change the"
-            " layers before the merge"
-        )
-    return [{name: part[name] - start[name] for name in start} for part in parts]
+
+    reference: ClassVar = "Jang et al. 2024, Model Stock, 2403.19522, eq. 6 and appendix B"
+
+    def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
+        from . import merging
+
+        if len(parts) < 2:
+            raise Skipped(f"model-stock merges two parts or more, not {len(parts)}")
+        changes = merging.changes(start, parts)
+        return {
+            name: start[name] + merging.stock([change[name] for change in changes])
+            for name in start
+        }

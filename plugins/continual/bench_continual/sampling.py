@@ -1,0 +1,46 @@
+"""Texts that a model writes when nobody asks it anything."""
+
+from __future__ import annotations
+
+import torch
+
+from bench import Session, Skipped
+
+LARGEST_SHARE = 0.2
+"""Of the budget, that may go into sampling: what is rehearsed must still be trained."""
+
+
+@torch.no_grad()
+def own_texts(session: Session, samples: int, max_length: int) -> list[str]:
+    """So many texts that the start model writes after its first token, those that came to an end;
+    fewer, where the budget is small. Charged as `rollout`.
+
+    `Skipped` where the tokenizer has no first token, or no text came to an end.
+    """
+    tokenizer, found, tries = session.tokenizer, [], 0
+    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if begin is None:
+        raise Skipped("the tokenizer has no token that a text begins with, to sample after")
+    model = session.model("rollout").eval()
+    while tries < samples and session.progress < LARGEST_SHARE:
+        size = min(session.batch_size, samples - tries)
+        with session.purpose("rollout"):
+            ids = model.generate(  # pyright: ignore[reportCallIssue]
+                input_ids=torch.full((size, 1), begin, device=session.device),
+                attention_mask=torch.ones(size, 1, dtype=torch.long, device=session.device),
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                repetition_penalty=1.0,
+                max_new_tokens=min(max_length, session.max_length - 2),
+                use_cache=True,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+            )[:, 1:]
+        ended = ids[(ids == tokenizer.eos_token_id).any(1)]
+        found += [text for text in tokenizer.batch_decode(ended, skip_special_tokens=True) if text]
+        tries += size
+    if not found:
+        raise Skipped("the start model wrote no text that came to an end")
+    return found

@@ -1,0 +1,95 @@
+"""Mergers that weigh the parts by what these do with the target's data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from bench import Choice, Format, LogRange, Merger, Range
+
+if TYPE_CHECKING:
+    from bench import Session, Weights
+
+Examples = Annotated[
+    int,
+    Choice((64, 128, 256, 512)),
+    Field(gt=0, description="rows of the target that each part is measured on, at most"),
+]
+
+
+class Fisher(Merger):
+    """The mean of all weights, each weighted by how much its part's predictions depend on it."""
+
+    reference: ClassVar = (
+        "Matena and Raffel 2021, Merging models with Fisher-weighted averaging, 2111.09832, eq. 5"
+    )
+    formats: ClassVar = (Format.PROMPT_COMPLETION,)
+    gather_share: ClassVar = 0.1
+
+    examples: Examples = 128
+    fisher_floor: Annotated[
+        float,
+        LogRange(1e-8, 1e-4),
+        Field(gt=0, description="the least weight of anything: where all have it, a plain mean"),
+    ] = 1e-6
+
+    def gather(self, session: Session) -> Weights:
+        from . import statistics
+
+        return statistics.diagonal_fisher(session, self.formats[0], self.examples)
+
+    def merge(
+        self, start: Weights, parts: Sequence[Weights], gathered: Sequence[Weights] = ()
+    ) -> Weights:
+        from . import merging
+
+        return {
+            name: merging.fisher_mean(
+                [part[name] for part in parts], [f[name] for f in gathered], self.fisher_floor
+            )
+            for name in start
+        }
+
+
+class RegMean(Merger):
+    """Linear layers whose outputs are nearest to those of all parts on the parts' own inputs; the
+    mean of all other weights.
+    """
+
+    reference: ClassVar = (
+        "Jin et al. 2022, Dataless knowledge fusion (RegMean), 2212.09849, eq. 2 and §4.2"
+    )
+    formats: ClassVar = (Format.PROMPT_COMPLETION,)
+    gather_share: ClassVar = 0.1
+
+    examples: Examples = 128
+    alpha: Annotated[
+        float,
+        Range(0.1, 1.0),
+        Field(ge=0, le=1, description="α on what inputs have in common; 0 looks at each alone"),
+    ] = 0.9
+
+    def gather(self, session: Session) -> Weights:
+        from . import statistics
+
+        return statistics.input_grams(session, self.formats[0], self.examples)
+
+    def merge(
+        self, start: Weights, parts: Sequence[Weights], gathered: Sequence[Weights] = ()
+    ) -> Weights:
+        from . import merging
+
+        return {
+            name: (
+                merging.regression_mean(
+                    [part[name] for part in parts],
+                    [grams[name] for grams in gathered],
+                    self.alpha,
+                )
+                if gathered and name in gathered[0]
+                else merging.mean([part[name] for part in parts])
+            )
+            for name in parts[0]
+        }
