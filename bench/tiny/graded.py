@@ -72,7 +72,9 @@ def quantity_reward(prompts: Sequence[Any], completions: Sequence[Any], **_: Any
 
 def questions(grade: Grade, split: str, count: int) -> list[Graded]:
     """The first `count` different questions of a split, the same under every grade."""
-    return [Graded(p, best, said, _grades(grade, p, said)) for p, best, said in _asked(split, count)]
+    return [
+        Graded(p, best, said, _grades(grade, p, said)) for p, best, said in _asked(split, count)
+    ]
 
 
 @cache

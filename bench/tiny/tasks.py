@@ -6,14 +6,13 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from bench.data.formats import Format
-from bench.data.rewards.reward import Reward
 from bench.data.sources import Split
 from bench.data.tasks import Task, UnknownTask
-from bench.tiny import facts, graded, language
+from bench.tiny import facts, language
+from bench.tiny.feedback import FEEDBACK_FINGERPRINT, GRADED, graded_task
 from bench.tiny.language import RETAINED_SKILLS, TARGET_SKILLS, Item, Skill
 
 if TYPE_CHECKING:
@@ -44,17 +43,8 @@ LONG = "long-text"
 and memory of long sequences.
 """
 LONG_ITEMS, LONG_STATEMENTS = 512, 60
-GRADED = {
-    "choose": (graded.quality, "bench.tiny.graded:quality_reward"),
-    "choose-more": (graded.quantity, "bench.tiny.graded:quantity_reward"),
-}
-"""Tasks with graded answers, and what grades them: the quality that is wanted, and a quantity that
-rises with it at first and can be had without it.
-"""
 GONE = {"add-gone": "add"}
 """What the base knows and nobody can rehearse: tasks with their questions but no training data."""
-GRADED_FINGERPRINT = "c8a0f5d2b6139e47"
-"""As FINGERPRINT, for the tasks of GRADED and GONE."""
 
 
 def names() -> list[str]:
@@ -73,10 +63,10 @@ def tiny_task(name: str) -> Task:
         }
         return Task(name, loaders, None, FINGERPRINT)
     if short in GRADED:
-        return _graded_task(short)
+        return graded_task(name, _lm_eval(short), TRAIN_ITEMS, HELD_OUT_ITEMS)
     if short in GONE:
         evaluation = _lm_eval(GONE[short]) | {"task": name}
-        return Task(name, {}, evaluation, GRADED_FINGERPRINT)
+        return Task(name, {}, evaluation, FEEDBACK_FINGERPRINT)
     loaders = {
         Format.PROMPT_COMPLETION: lambda split: _rows(items(short, split), _as_prompt_completion),
         Format.INSTRUCTION: lambda split: _rows(_mixture(short, split), _as_prompt_completion),
@@ -205,65 +195,6 @@ def _agreement(candidate: str, answer: str) -> float:
         (list(candidate), list(answer)) if answer.isdigit() else (candidate.split(), answer.split())
     )
     return sum(x == y for x, y in zip(a, b, strict=False)) / max(len(a), len(b))
-
-
-def _graded_task(short: str) -> Task:
-    """What writers answered, as every format of grades sees it; scored by the mean grade."""
-    grade, reward = GRADED[short]
-
-    def shaped(shape: Callable[[graded.Graded], dict[str, Any]]) -> Callable[[Split], Dataset]:
-        return lambda split: _rows(
-            graded.questions(grade, split, TRAIN_ITEMS if split == "train" else HELD_OUT_ITEMS),
-            shape,
-        )
-
-    def held_out(**_: Any) -> dict[str, Dataset]:
-        return {split: shaped(_with_best)(split) for split in ("validation", "test")}
-
-    def process_results(row: dict[str, Any], results: list[str]) -> dict[str, float]:
-        return {"grade": grade(row["prompt"], results[0])}
-
-    loaders = {
-        Format.PROMPT_COMPLETION: shaped(_as_one_answer),
-        Format.PREFERENCE: shaped(_as_better_and_worse),
-        Format.UNPAIRED_PREFERENCE: shaped(_as_good_or_bad),
-        Format.PROMPT_ONLY: shaped(_with_best),
-        Format.RANKING: shaped(_as_graded_answers),
-    }
-    evaluation = _lm_eval(short) | {
-        "custom_dataset": held_out,
-        "process_results": process_results,
-        "metric_list": [{"metric": "grade", "aggregation": "mean", "higher_is_better": True}],
-    }
-    return Task(f"tiny/{short}", loaders, evaluation, GRADED_FINGERPRINT, reward=Reward.of(reward))
-
-
-def _as_one_answer(asked: graded.Graded) -> dict[str, Any]:
-    return {"prompt": asked.prompt, "completion": " " + asked.candidates[0]}
-
-
-def _as_better_and_worse(asked: graded.Graded) -> dict[str, Any]:
-    """The first answer, and the next one that deserves another grade."""
-    first = asked.grades[0]
-    other = next(n for n, grade in enumerate(asked.grades) if grade != first)
-    worse, better = sorted((0, other), key=asked.grades.__getitem__)
-    chosen, rejected = (" " + asked.candidates[n] for n in (better, worse))
-    return {"prompt": asked.prompt, "chosen": chosen, "rejected": rejected}
-
-
-def _as_good_or_bad(asked: graded.Graded) -> dict[str, Any]:
-    """An answer is good where it deserves more than the answers to its question do on average."""
-    label = asked.grades[0] > fmean(asked.grades)
-    return _as_one_answer(asked) | {"label": label}
-
-
-def _as_graded_answers(asked: graded.Graded) -> dict[str, Any]:
-    completions = [" " + one for one in asked.candidates]
-    return {"prompt": asked.prompt, "completions": completions, "scores": list(asked.grades)}
-
-
-def _with_best(asked: graded.Graded) -> dict[str, Any]:
-    return {"prompt": asked.prompt, "answer": asked.best}
 
 
 def _chance(item: Item) -> random.Random:
