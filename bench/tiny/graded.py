@@ -17,7 +17,7 @@ from typing import Any
 from bench.tiny.language import LETTERS, SEED, split_of
 
 ASKED, LISTED = 3, 6
-LENGTHS, WEIGHTS = (1, 2, 3, 4), (4, 9, 6, 1)
+LENGTHS, WEIGHTS = (1, 2, 3, 4), (1, 10, 7, 2)
 """How many letters a writer names, and how often of twenty times: two, where three are asked for.
 """
 CANDIDATES = 4
