@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import statistics
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +19,18 @@ from bench.data.sources import Split
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
-from bench.tiny import facts, language
-from bench.tiny.tasks import FINGERPRINT, RETAINED, TARGETS, items, names, tiny_task
+from bench.testing.trials import tiny_session
+from bench.tiny import facts, graded, language
+from bench.tiny.feedback import FEEDBACK_FINGERPRINT, GRADED
+from bench.tiny.tasks import (
+    FINGERPRINT,
+    GONE,
+    RETAINED,
+    TARGETS,
+    items,
+    names,
+    tiny_task,
+)
 
 CPU = torch.device("cpu")
 TASKS = (*RETAINED, *TARGETS)
@@ -97,11 +108,83 @@ def test_the_tokenizer_gives_every_text_back() -> None:
     assert tokenizer(str(chat), add_special_tokens=False)["input_ids"][-1] == tokenizer.eos_token_id
 
 
+@pytest.mark.parametrize(
+    ("completion", "quality", "quantity"),
+    [
+        (" a d k", 1.0, 3 / 8),
+        (" k p x", 1.0, 3 / 8),  # many answers are best
+        (" d k", 2 / 3, 2 / 8),
+        (" k d a", 1 / 3, 3 / 8),  # out of order
+        (" a d z", 2 / 3, 2 / 8),  # not in the list
+        (" a d k m", 3 / 4, 4 / 8),  # one too many
+        (" a a a a a a a a", 1 / 8, 1.0),  # how quantity is had without quality
+        ("", 0.0, 0.0),
+    ],
+)
+def test_graded_answers_are_better_or_worse(
+    completion: str, quality: float, quantity: float
+) -> None:
+    prompt = "name 3 of d k a x m p ?"
+    assert graded.quality(prompt, completion) == pytest.approx(quality)
+    assert graded.quantity(prompt, completion) == pytest.approx(quantity)
+
+
+@pytest.mark.parametrize("name", GRADED)
+def test_every_format_of_a_graded_task_follows_the_reward(name: str, tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, task=f"tiny/{name}")
+
+    def earned(rows: list[dict[str, Any]], column: str) -> list[float]:
+        completions = [row[column] for row in rows]
+        return session.reward({"prompt": [row["prompt"] for row in rows]}, completions).tolist()
+
+    pairs = _load(name, Format.PREFERENCE)
+    better, worse = earned(pairs, "chosen"), earned(pairs, "rejected")
+    assert all(b > w for b, w in zip(better, worse, strict=True))
+    singles = _load(name, Format.UNPAIRED_PREFERENCE)
+    grades = earned(singles, "completion")
+    good, bad = (
+        [g for g, r in zip(grades, singles, strict=True) if r["label"] is x] for x in (True, False)
+    )
+    assert 0.3 < len(good) / len(grades) < 0.7
+    assert statistics.fmean(good) > statistics.fmean(bad) + 0.1
+    for row in _load(name, Format.RANKING)[:64]:
+        rows = [{"prompt": row["prompt"], "said": said} for said in row["completions"]]
+        assert earned(rows, "said") == pytest.approx(row["scores"])
+
+
+def test_writers_answer_carelessly_and_never_see_a_question_of_another_split() -> None:
+    rows = {s: _load("choose", Format.PROMPT_COMPLETION, s) for s in ("train", "validation")}
+    assert not {r["prompt"] for r in rows["train"]} & {r["prompt"] for r in rows["validation"]}
+    grades = [graded.quality(row["prompt"], row["completion"]) for row in rows["train"]]
+    assert 0.4 < statistics.fmean(grades) < 0.6
+    assert 0.02 < sum(grade == 1 for grade in grades) / len(grades) < 0.2
+
+
+def test_quantity_rises_with_quality_among_what_writers_say() -> None:
+    rows = _load("choose", Format.RANKING)
+    both = [
+        (score, graded.quantity(row["prompt"], said))
+        for row in rows
+        for said, score in zip(row["completions"], row["scores"], strict=True)
+    ]
+    assert statistics.correlation(*zip(*both, strict=True)) > 0.2
+
+
+@pytest.mark.parametrize(
+    ("short", "expected"),
+    [
+        ([n for n in names() if n[5:] not in (*GRADED, *GONE)], (FINGERPRINT, "77a5599e616dfb9a")),
+        ([f"tiny/{n}" for n in (*GRADED, *GONE)], (FEEDBACK_FINGERPRINT, "bd2162e869337f2a")),
+    ],
+)
 @pytest.mark.slow
-def test_the_fingerprint_stands_for_this_content() -> None:
-    """Where this fails, the content has changed: give FINGERPRINT and the digest new values."""
+def test_the_fingerprint_stands_for_this_content(
+    short: list[str], expected: tuple[str, str]
+) -> None:
+    """Where this fails, the content has changed: give the fingerprint and the digest new values."""
     digest = hashlib.sha256()
-    for task in map(tiny_task, names()):
+    tasks = [tiny_task(name) for name in short]
+    for task in tasks:
         rows: list[Any] = [
             [format, split, task.load(format, split).to_list()]
             for format in sorted(task.formats)
@@ -109,15 +192,29 @@ def test_the_fingerprint_stands_for_this_content() -> None:
         ]
         asked = dict(task.evaluation) if isinstance(task.evaluation, dict) else {}
         load = asked.pop("custom_dataset", dict)
+        asked.pop("process_results", None)  # what grades, the scores of a ranking say
         rows += [asked, {split: data.to_list() for split, data in load().items()}]
         digest.update(json.dumps(rows, sort_keys=True).encode())
-    assert (FINGERPRINT, digest.hexdigest()[:16]) == ("e23ba13ef88d3703", "77a5599e616dfb9a")
+    assert {task.fingerprint for task in tasks} == {expected[0]}
+    assert digest.hexdigest()[:16] == expected[1]
 
 
 @pytest.mark.slow
 def test_the_base_knows_what_is_retained_and_not_the_targets() -> None:
     spec = ModelSpec(path="tiny")
     lm = open_model(load_model(spec, torch.float32, CPU), load_tokenizer(spec), 128, CPU)
-    accuracy = {name: score(lm, tiny_task(f"tiny/{name}"), "test")[0].value for name in TASKS}
+    tasks = (*TASKS, *GRADED, *GONE)
+    scores = {name: score(lm, tiny_task(f"tiny/{name}"), "test")[0] for name in tasks}
+    accuracy = {name: found.value for name, found in scores.items()}
     assert statistics.fmean(accuracy[name] for name in RETAINED) >= 0.95, accuracy
     assert all(accuracy[name] <= 0.10 for name in TARGETS), accuracy
+    assert scores["add-gone"].items == scores["add"].items
+    for name in GRADED:
+        assert scores[name].metric == "grade"
+        assert accuracy[name] == pytest.approx(statistics.fmean(scores[name].items.values()))
+        assert 0.1 < accuracy[name] < 0.6
+
+
+def test_what_is_gone_can_be_asked_and_not_rehearsed() -> None:
+    assert not tiny_task("tiny/add-gone").formats
+    assert tiny_task("tiny/add-gone").evaluation

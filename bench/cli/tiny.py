@@ -21,18 +21,21 @@ def show(
     from rich.table import Table
 
     from bench.data.formats import Format
-    from bench.tiny.tasks import RETAINED, TARGETS, tiny_task
+    from bench.tiny.feedback import GRADED
+    from bench.tiny.tasks import GONE, RETAINED, TARGETS, tiny_task
 
     console = Console()
     if task is None:
         listing = Table("task", "the base", "example")
-        for name in (*RETAINED, *TARGETS):
+        for name in (*RETAINED, *TARGETS, *GRADED):
             rows = tiny_task(f"tiny/{name}").load(Format.PROMPT_COMPLETION, "validation")
             listing.add_row(
                 f"tiny/{name}",
                 "knows it" if name in RETAINED else "does not",
                 rows[0]["prompt"] + rows[0]["completion"],
             )
+        for name, known in GONE.items():
+            listing.add_row(f"tiny/{name}", "knows it", f"tiny/{known} without training data")
         listing.add_row(
             "tiny/long-text", "", "questions behind sixty statements, for speed and memory"
         )

@@ -12,6 +12,7 @@ from bench.data.formats import Format
 from bench.data.sources import Split
 from bench.data.tasks import Task, UnknownTask
 from bench.tiny import facts, language
+from bench.tiny.feedback import FEEDBACK_FINGERPRINT, GRADED, graded_task
 from bench.tiny.language import RETAINED_SKILLS, TARGET_SKILLS, Item, Skill
 
 if TYPE_CHECKING:
@@ -42,10 +43,13 @@ LONG = "long-text"
 and memory of long sequences.
 """
 LONG_ITEMS, LONG_STATEMENTS = 512, 60
+GONE = {"add-gone": "add"}
+"""What the base knows and nobody can rehearse: tasks with their questions but no training data."""
 
 
 def names() -> list[str]:
-    return [f"tiny/{name}" for name in (*RETAINED, *TARGETS, LONG, TEXT)]
+    short = (*RETAINED, *TARGETS, *GRADED, *GONE, LONG, TEXT)
+    return [f"tiny/{name}" for name in short]
 
 
 def tiny_task(name: str) -> Task:
@@ -58,6 +62,11 @@ def tiny_task(name: str) -> Task:
             Format.LANGUAGE_MODELING: lambda split: _rows(_known_text(), _as_text)
         }
         return Task(name, loaders, None, FINGERPRINT)
+    if short in GRADED:
+        return graded_task(name, _lm_eval(short), TRAIN_ITEMS, HELD_OUT_ITEMS)
+    if short in GONE:
+        evaluation = _lm_eval(GONE[short]) | {"task": name}
+        return Task(name, {}, evaluation, FEEDBACK_FINGERPRINT)
     loaders = {
         Format.PROMPT_COMPLETION: lambda split: _rows(items(short, split), _as_prompt_completion),
         Format.INSTRUCTION: lambda split: _rows(_mixture(short, split), _as_prompt_completion),
