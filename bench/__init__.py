@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from bench.data.formats import Format
     from bench.data.rewards.reward import Reward
     from bench.data.tasks import Task, UnknownTask
-    from bench.errors import Skipped
     from bench.execution.notebook import run
     from bench.methods.learning import token_log_probs, token_logits, token_losses
     from bench.methods.method import Merger, Method, Weights
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from bench.methods.session import Session, ValidationSession
     from bench.methods.teacher import load_teacher, teacher_obstacle
     from bench.models.load import decoder_layers
+    from bench.system.errors import Skipped, UserError
 
 __all__ = [
     "Budget",
@@ -40,6 +40,7 @@ __all__ = [
     "Skipped",
     "Task",
     "UnknownTask",
+    "UserError",
     "ValidationSession",
     "Weights",
     "decoder_layers",
@@ -65,9 +66,10 @@ _HOMES = {
     "Results": "analysis.results",
     "Reward": "data.rewards.reward",
     "Session": "methods.session",
-    "Skipped": "errors",
+    "Skipped": "system.errors",
     "Task": "data.tasks",
     "UnknownTask": "data.tasks",
+    "UserError": "system.errors",
     "ValidationSession": "methods.session",
     "Weights": "methods.method",
     "decoder_layers": "models.load",

@@ -18,10 +18,10 @@ from bench.data.formats import Format
 from bench.data.render import IGNORED
 from bench.data.tasks import Task
 from bench.data.tokenize import encode, prompt_ids
-from bench.errors import UserError
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
+from bench.system.errors import UserError
 from bench.tiny.tasks import tiny_task
 
 TINY = ModelSpec(path="tiny")

@@ -19,11 +19,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from bench.data.lm_eval_yaml import read_lm_eval_yaml
 from bench.data.tasks import Task
 from bench.data.tokenize import encode_pairs, token_id
-from bench.errors import UserError
 from bench.evaluation.drift import drift, drift_of_rows
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
+from bench.system.errors import UserError
 from bench.tiny.tasks import items, tiny_task
 
 SPEC = ModelSpec(path="tiny")

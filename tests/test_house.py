@@ -14,7 +14,7 @@ import bench.testing
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    {"errors", "entry_points", "cache", "fingerprints", "smollm2"},
+    {"system"},
     {"accounting"},
     {"metrics", "data", "models", "records"},
     {"methods", "evaluation", "tiny", "analysis"},

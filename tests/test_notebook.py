@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import bench
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 from .conftest import ROOT
 

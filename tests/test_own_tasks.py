@@ -12,10 +12,10 @@ import torch
 
 from bench.data.formats import Format
 from bench.data.tasks import TaskSpec, find_task
-from bench.errors import UserError
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
+from bench.system.errors import UserError
 
 from .conftest import Bench
 

@@ -16,10 +16,10 @@ import pytest
 
 from bench.analysis import analyze
 from bench.analysis.rows import frame
-from bench.errors import UserError
 from bench.methods import registry
 from bench.records.schema import SCHEMA_VERSION
 from bench.records.store import Store
+from bench.system.errors import UserError
 
 from .conftest import ROOT, Bench
 

@@ -21,9 +21,9 @@ from bench.accounting.budget import Budget
 from bench.data.rewards import functions
 from bench.data.rewards.verifiers import VERIFIERS, choice, exact, last_number, number
 from bench.data.tasks import TaskSpec, find_task
-from bench.errors import BrokenReward, UserError
 from bench.models.load import load_tokenizer
 from bench.models.spec import TINY, ModelSpec
+from bench.system.errors import BrokenReward, UserError
 from bench.testing import tiny_session
 from bench.tiny.tasks import items
 

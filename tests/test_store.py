@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
-from bench.errors import UserError
 from bench.records.schema import Record, Status
 from bench.records.store import Store, write_atomically
 from bench.report.markdown import markdown
+from bench.system.errors import UserError
 
 from .conftest import Bench
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bench.accounting.ledger import Ledger
-from bench.errors import Uncharged
+from bench.system.errors import Uncharged
 
 
 @contextmanager

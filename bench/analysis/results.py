@@ -11,9 +11,9 @@ import pandas as pd
 from bench.analysis.analyze import analyze
 from bench.analysis.rows import frame
 from bench.analysis.shape import Analysis
-from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store
+from bench.system.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import Json, Results
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

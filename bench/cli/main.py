@@ -13,7 +13,7 @@ import typer
 
 from bench.cli import importing, methods, results, run, schema, tiny
 from bench.cli.options import USER_ERROR, Version
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 app = typer.Typer(
     help="Compare fine-tuning methods on equal budgets.",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.entry_points import PACKAGE
+from bench.system.entry_points import PACKAGE
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from bench.errors import Skipped, UserError
 from bench.methods import registry
 from bench.methods.method import Merger
+from bench.system.errors import Skipped, UserError
 
 if TYPE_CHECKING:
     from bench.testing import Finding

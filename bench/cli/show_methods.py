@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from bench.entry_points import PACKAGE, missing_families
 from bench.methods import registry
 from bench.methods.method import Merger, Method
 from bench.methods.registry import INSTALL_ALL, Plugin
 from bench.methods.search_space import hyperparameters
+from bench.system.entry_points import PACKAGE, missing_families
 
 MERGERS, UNUSABLE = "mergers (by:)", "cannot be used"
 

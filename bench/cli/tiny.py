@@ -68,7 +68,7 @@ def build(
     seed: Annotated[int, typer.Option(help="of weights and data order")] = 2024,
 ) -> None:
     """Train a base model: the embedded one from its seed, or one on your own plain text."""
-    from bench.errors import UserError
+    from bench.system.errors import UserError
 
     files = text or []
     for file in files:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.formats import COLUMNS, Format
-from bench.errors import UserError, nearest
+from bench.system.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset

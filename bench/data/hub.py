@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from bench.errors import nearest
+from bench.system.errors import nearest
 
 PATIENCE = 3.0  # seconds; the libraries try for half a minute
 CONNECTION = ("couldn't connect", "couldn't reach", "offline", "cannot find the requested")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bench.data.raw import each_file
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 
 class NoFile(UserError):

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from bench.data.chat import opened
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 
 def order(count: int, seed: int) -> Iterator[int]:

@@ -13,7 +13,7 @@ from bench.data import lines
 from bench.data.held_out import Division, divide, each_row
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.data.templates import evaluated
-from bench.errors import UserError, nearest
+from bench.system.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bench.data.chat import Content, Conversation, shared_length
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -15,7 +15,7 @@ from bench.data.chat import spread
 from bench.data.formats import COLUMNS, Format
 from bench.data.raw import Origin, Split, each_file
 from bench.data.templates import NoColumn, evaluated, filled
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -15,8 +15,8 @@ from bench.data.formats import Format
 from bench.data.lm_eval_yaml import NoFile, read_lm_eval_yaml
 from bench.data.rewards.reward import EXACT, KINDS, Reward, RewardTerms
 from bench.data.sources import SourceSpec, Split, loader, relocated
-from bench.entry_points import Offer, offers
-from bench.errors import UserError, nearest
+from bench.system.entry_points import Offer, offers
+from bench.system.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset

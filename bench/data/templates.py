@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError, nearest
+from bench.system.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment

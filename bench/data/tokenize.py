@@ -9,7 +9,7 @@ from bench.data import render
 from bench.data.chat import Content, content
 from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

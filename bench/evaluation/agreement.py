@@ -13,7 +13,7 @@ from bench.data.formats import Format
 from bench.data.render import Encoded
 from bench.data.sources import Split
 from bench.data.tokenize import collate, encode, encode_pairs, token_id
-from bench.errors import BrokenArtifact
+from bench.system.errors import BrokenArtifact
 
 if TYPE_CHECKING:
     from torch import Tensor

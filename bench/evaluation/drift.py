@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from bench.cache import write_whole
 from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
 from bench.data.tokenize import collate, encode, token_id
 from bench.evaluation.lm_eval import Model
+from bench.system.cache import write_whole
 
 DRIFT_ROWS = 1024
 TARGET_ROWS = 128

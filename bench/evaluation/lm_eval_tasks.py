@@ -10,7 +10,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import env
 
 from bench.data.tasks import Task
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 # a template is compiled once, not once for each item

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from bench.cache import cache_folder
 from bench.execution.environment import processor
 from bench.execution.executors import local
 from bench.execution.worker import Job
@@ -19,6 +18,7 @@ from bench.suite.forecast import Forecast, alike
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
 from bench.suite.yaml_file import Document
+from bench.system.cache import cache_folder
 
 Watch = Callable[[int, int, Forecast], AbstractContextManager[local.Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""

@@ -167,10 +167,10 @@ class _Training:
         """Raise `Diverged` where a weight is no finite number, and `Uncharged` where the model has
         learned though nobody paid.
         """
-        from bench.errors import Uncharged
         from bench.methods.recipe import learns
         from bench.methods.schedule import Diverged
         from bench.models.compare import has_changed
+        from bench.system.errors import Uncharged
 
         for name, parameter in model.named_parameters():
             if not bool(parameter.isfinite().all()):

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from bench.errors import BrokenArtifact, Skipped
 from bench.methods import registry
 from bench.models import codecs
 from bench.models.artifact import (
@@ -23,6 +22,7 @@ from bench.models.artifact import (
 )
 from bench.models.spec import ModelSpec
 from bench.models.start import Attached, Loader, Start
+from bench.system.errors import BrokenArtifact, Skipped
 
 if TYPE_CHECKING:
     from bench.methods.session import Session

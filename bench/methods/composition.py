@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from bench.errors import Skipped
 from bench.methods import registry
 from bench.methods.artifact import next_start
 from bench.methods.entry import Resolved, resolve_merger
 from bench.methods.method import Merger, Weights
 from bench.methods.recipe import Recipe, apply
 from bench.models.start import Start, load_start
+from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

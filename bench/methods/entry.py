@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import UserError, nearest
 from bench.methods import registry
 from bench.methods.method import Merger, Method
+from bench.system.errors import UserError, nearest
 
 Place = tuple[int | str, ...]
 Made = TypeVar("Made", bound=BaseModel)

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cache import write_whole
 from bench.data.formats import Format
-from bench.entry_points import PACKAGE
-from bench.errors import UserError
 from bench.models.start import folder_of_start
+from bench.system.cache import write_whole
+from bench.system.entry_points import PACKAGE
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,9 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from bench.errors import Skipped
 from bench.methods.entry import Resolved, entry, resolve
 from bench.methods.method import Method
+from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Generic, TypeVar
 
 from bench.data.formats import Format
-from bench.entry_points import PACKAGE, Offer, missing_families, offers
-from bench.errors import Skipped, UserError, nearest
 from bench.methods.method import Merger, Method
+from bench.system.entry_points import PACKAGE, Offer, missing_families, offers
+from bench.system.errors import Skipped, UserError, nearest
 
 Kind = TypeVar("Kind", Method, Merger)
 INSTALL_ALL = f'pip install "{PACKAGE}[all]"'

@@ -13,9 +13,9 @@ from bench.data.chat import Conversation
 from bench.data.rewards import functions
 from bench.data.rewards.reward import RewardTerm
 from bench.data.rewards.verifiers import VERIFIERS
-from bench.errors import BrokenReward
 from bench.methods.hand_out import hand_out
 from bench.models.judge import Judge, load_judge, load_judge_tokenizer
+from bench.system.errors import BrokenReward
 
 if TYPE_CHECKING:
     from bench.methods.session import Session

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import Skipped, UserError
 from bench.methods.hand_out import hand_out
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
+from bench.system.errors import Skipped, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BrokenArtifact
 from bench.models import codecs
 from bench.models.precision import compute_in
 from bench.models.spec import ModelSpec, fingerprint
 from bench.models.start import Attached, Loader, Start, load_start
+from bench.system.errors import BrokenArtifact
 
 if TYPE_CHECKING:
     import torch

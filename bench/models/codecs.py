@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BrokenArtifact
+from bench.system.errors import BrokenArtifact
 
 if TYPE_CHECKING:
     import torch

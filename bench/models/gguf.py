@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import smollm2
-from bench.cache import cache_folder
-from bench.errors import UserError
+from bench.models import smollm2
+from bench.system.cache import cache_folder
+from bench.system.errors import UserError
 
 SUFFIX = ".gguf"
 UNPACKING = 1

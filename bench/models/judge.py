@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BrokenReward
+from bench.system.errors import BrokenReward
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.errors import Skipped
+from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
     import torch

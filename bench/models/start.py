@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cache import cache_folder
-from bench.errors import Skipped
 from bench.models import load
 from bench.models.spec import ModelSpec, fingerprint
+from bench.system.cache import cache_folder
+from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import smollm2
+from bench.models import smollm2
 from bench.publish.card import card, is_place, without_places
 from bench.publish.gather import Published, copy_folder
 from bench.records.schema import BASE, Purpose, Record

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.analysis import Analysis
-from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store, write_atomically
+from bench.system.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
 from bench.publish.gather import Published, copy_folder
 from bench.records.store import write_atomically
 from bench.report.table import escaped
 from bench.report.template import filled
+from bench.system.errors import UserError
 
 ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)/?")
 TOKEN = (

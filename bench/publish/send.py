@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench.cache import cache_folder
 from bench.publish import hub, site
 from bench.publish.adapters import publish_adapters
 from bench.publish.gather import Published, gather, suites_in
+from bench.system.cache import cache_folder
 
 
 def send(results: Path, to: str, adapters: bool, private: bool) -> list[str]:

@@ -8,11 +8,11 @@ import io
 import zipfile
 from pathlib import Path
 
-from bench.errors import UserError
 from bench.publish.gather import Published, copy
 from bench.records.store import write_atomically
 from bench.report.html import ASSETS
 from bench.report.template import filled
+from bench.system.errors import UserError
 
 SHOWN = (".md", ".csv", ".tex", ".svg", ".png")
 # of files in an archive, so that equal records give an equal archive

@@ -7,9 +7,9 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store, write_atomically
+from bench.system.errors import UserError
 
 SPEED = {"seconds", "memory", "tokens_per_second", "decode", "mfu", "gpu", "warnings"}
 MEASURED = {*SPEED, "environment", "ledger", "agreement"}

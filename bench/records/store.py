@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.errors import UserError
 from bench.records.migrate import migrated
 from bench.records.schema import SCHEMA_VERSION, Record, complaint
+from bench.system.errors import UserError
 
 
 def write_atomically(file: Path, content: str | bytes) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from bench.analysis import Analysis, analyze
 from bench.analysis.rows import frame
-from bench.errors import UserError
 from bench.records.store import Store, write_atomically
 from bench.report import markdown, scatter, table
 from bench.report.html import page
 from bench.report.latex import latex
+from bench.system.errors import UserError
 
 
 def write(store: Store, together: bool = False) -> Analysis:

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from bench.errors import UserError
 from bench.methods.entry import Place
 from bench.models import gguf
 from bench.suite.mistakes import beyond_schema, in_schema
 from bench.suite.schema import Suite
 from bench.suite.search import left_open
 from bench.suite.yaml_file import Document, read
+from bench.system.errors import UserError
 
 
 def load(file: Path) -> Suite:

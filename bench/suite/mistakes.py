@@ -12,7 +12,6 @@ from bench.data.formats import Format
 from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
 from bench.data.tasks import TaskSpec, prefixes
-from bench.errors import UserError, nearest
 from bench.methods.entry import Mistakes, Place
 from bench.models import gguf
 from bench.models.judge import judge_problem
@@ -20,6 +19,7 @@ from bench.models.load import attention_obstacle
 from bench.models.spec import ModelSpec
 from bench.suite.plan import tuned_label
 from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
+from bench.system.errors import UserError, nearest
 
 Found = Iterator[tuple[Place, str]]
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import Skipped
 from bench.methods.entry import Resolved
 from bench.methods.recipe import obstacle
 from bench.models.spec import ModelSpec
 from bench.suite.schema import Suite
+from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
     from bench.methods.session import Session

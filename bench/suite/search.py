@@ -9,7 +9,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import UserError
 from bench.methods.entry import Mistakes, Place, Resolved, resolve
 from bench.methods.recipe import Recipe
 from bench.methods.search_space import (
@@ -21,6 +20,7 @@ from bench.methods.search_space import (
     hyperparameters,
 )
 from bench.records.schema import Record
+from bench.system.errors import UserError
 
 DIGITS = 3  # of a drawn number; more would mean nothing
 TRIES = 1000  # at one draw, before the ranges are to blame

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from bench.errors import UserError, nearest
 from bench.methods.entry import Place
+from bench.system.errors import UserError, nearest
 
 MOST_NODES = 10_000  # with every alias written out
 CONTENT = {"suite": "keys such as suite: and model:", "tasks": "names to tasks"}

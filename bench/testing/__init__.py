@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from bench.errors import Skipped
 from bench.methods.artifact import own_form, save_result
 from bench.methods.method import Merger, Method, Weights
 from bench.methods.objective import measured
@@ -26,6 +25,7 @@ from bench.models.artifact import open_artifact
 from bench.models.load import load_model
 from bench.models.spec import ModelSpec
 from bench.models.start import Start
+from bench.system.errors import Skipped
 from bench.testing.finding import Finding, sound_hyperparameters
 from bench.testing.trials import (
     CPU,

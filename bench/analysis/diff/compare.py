@@ -14,9 +14,9 @@ from bench.analysis.answers import Answers, Key
 from bench.analysis.diff.cost import machines, ratios
 from bench.analysis.diff.shape import ACCURACY, FORGETTING, Change, Diff, RecipeDiff
 from bench.analysis.statistics import Outcomes
-from bench.errors import UserError
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import Store
+from bench.system.errors import UserError
 
 Side = str  # "a" or "b"
 

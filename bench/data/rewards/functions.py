@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import BrokenReward, UserError, nearest
+from bench.system.errors import BrokenReward, UserError, nearest
 
 LIMIT = 60.0
 """Seconds that one call may take, and the import."""

@@ -21,8 +21,8 @@ from pydantic import (
 
 from bench.data.rewards import functions
 from bench.data.rewards.verifiers import VERIFIERS, missing_package
-from bench.errors import BrokenReward, UserError, nearest
-from bench.fingerprints import of_model_folder
+from bench.system.errors import BrokenReward, UserError, nearest
+from bench.system.fingerprints import of_model_folder
 
 KINDS = f"{', '.join(VERIFIERS)}, file.py:function, module:function, or {{model: folder or hub id}}"
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from bench.errors import BrokenReward
+from bench.system.errors import BrokenReward
 
 LETTERS = ("A", "B", "C", "D", "E")
 INSTALL = 'pip install "finetuning-bench[math]"'

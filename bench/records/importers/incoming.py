@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
 from bench.records.schema import Record
 from bench.records.store import Store
+from bench.system.errors import UserError
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.errors import UserError, nearest
 from bench.records.importers.incoming import digest, read_json, run_id
 from bench.records.schema import Fingerprints, Imported, Record, Status, complaint
 from bench.records.stages import Environment, EvaluationSeconds, EvaluationStage, Parameters, Score
+from bench.system.errors import UserError, nearest
 
 SOURCE = "lm-eval"
 MACHINE = ("metadata", "dataset_kwargs")

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.errors import UserError
 from bench.records.importers.incoming import digest, read_json, run_id
 from bench.records.schema import Batch, Budget, Fingerprints, Imported, Record, Status, complaint
 from bench.records.stages import (
@@ -27,6 +26,7 @@ from bench.records.stages import (
     TrainSeconds,
     TrainStage,
 )
+from bench.system.errors import UserError
 
 SOURCE = "peft-method-comparison"
 SUITE = "peft-metamathqa"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.chat import Content
 from bench.data.held_out import mark
-from bench.errors import UserError
 from bench.suite.checks import lengths, overlap
 from bench.suite.checks.cells import Looker, texts
 from bench.suite.checks.evaluations import Items, evaluations
@@ -17,6 +16,7 @@ from bench.suite.checks.report import Lengths, Mistake, Report, Source
 from bench.suite.checks.start import tokenizer_of
 from bench.suite.checks.tables import Table, tables
 from bench.suite.schema import Suite
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

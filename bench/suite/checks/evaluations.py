@@ -14,10 +14,10 @@ from bench.data.order import evenly_spaced
 from bench.data.raw import BadData, Origin
 from bench.data.tasks import Task
 from bench.data.templates import undefined
-from bench.errors import UserError, nearest
 from bench.methods.entry import Place
 from bench.suite.checks.report import Mistake, of_rows
 from bench.suite.schema import Suite
+from bench.system.errors import UserError, nearest
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.errors import UserError
 from bench.methods.entry import Place
 from bench.suite.yaml_file import Document, read
+from bench.system.errors import UserError
 
 
 @dataclass(frozen=True)

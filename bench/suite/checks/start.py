@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.data.render import has_template
-from bench.errors import UserError
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

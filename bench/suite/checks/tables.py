@@ -12,10 +12,10 @@ from bench.data.raw import BadData, Split
 from bench.data.rewards.reward import Reward
 from bench.data.sources import Part, Row, SourceSpec, read, shaped
 from bench.data.tasks import Task
-from bench.errors import UserError
 from bench.methods.entry import Place
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset

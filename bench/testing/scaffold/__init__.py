@@ -6,8 +6,8 @@ import keyword
 import re
 from pathlib import Path
 
-from bench.errors import UserError
 from bench.methods import registry
+from bench.system.errors import UserError
 
 TEMPLATE = Path(__file__).parent / "template"
 

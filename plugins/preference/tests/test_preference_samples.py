@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
-from bench.errors import Skipped
 from bench.methods.method import Method
 from bench.methods.objective import measured
 from bench.methods.session import Session
+from bench.system.errors import Skipped
 from bench.testing import tiny_session
 from bench.testing.trials import half_trained
 
