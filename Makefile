@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n auto
 
 bench: $(READY)
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/speed.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

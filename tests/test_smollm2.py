@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench.models import gguf, smollm2
+from bench.models import gguf
 from bench.models.load import load_model, load_scorer, load_tokenizer
 from bench.models.spec import ModelSpec, fingerprint
+from bench.system import smollm2
 from bench.system.errors import UserError
 
 from .conftest import Bench, command, environment

@@ -21,9 +21,6 @@ needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
 from weakref import ref
@@ -35,24 +32,10 @@ from transformers.pytorch_utils import Conv1D
 
 from bench.accounting.flops import Probe, Rates
 from bench.accounting.ledger import Account, Spend
+from bench.system.recomputation import is_computed_again
 
 NO_GRADIENTS = -1
-
-
 MATRICES = (nn.Linear, Conv1D)  # GPT-2 and its kin have the second
-_again = ContextVar("again", default=False)
-
-
-@contextmanager
-def computed_again() -> Iterator[None]:
-    """Charge no head in here: a backward pass computes anew what was charged before. What a run
-    spends does not depend on how it saves memory.
-    """
-    token = _again.set(True)
-    try:
-        yield
-    finally:
-        _again.reset(token)
 
 
 class Meter:
@@ -185,7 +168,7 @@ class Meter:
         """A head that is called is charged for what it really gets: generation may pass it the last
         position only, and a loss the labelled ones.
         """
-        if self.account.ledger.suspended or _again.get():
+        if self.account.ledger.suspended or is_computed_again():
             return
         rows = args[0].shape[:-1].numel()
         tokens = rows - self._padding * (rows == self._positions)

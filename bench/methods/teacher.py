@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.methods.hand_out import hand_out
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
 from bench.system.errors import Skipped, UserError
@@ -23,6 +22,8 @@ def load_teacher(session: Session, name: str) -> PreTrainedModel:
     `name` is a hub id, the whole path of a local folder or GGUF file, or an embedded model. Raises
     `Skipped` where it cannot teach.
     """
+    from bench.methods.hand_out import hand_out  # plugins import this when listed
+
     if reason := teacher_obstacle(session, name):
         raise Skipped(reason)
     spec = ModelSpec(path=name)

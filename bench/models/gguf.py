@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.models import smollm2
+from bench.system import smollm2
 from bench.system.cache import cache_folder
 from bench.system.errors import UserError
 

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers.utils.generic import ModelOutput
 
-from bench.accounting.metering import computed_again
+from bench.system.recomputation import computed_again
 
 LOGITS_AT_ONCE = 1 << 25
 """Entries of a logits tensor. Where labels need more, the logits are made piece by piece, and anew

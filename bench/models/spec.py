@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from bench.models import gguf, smollm2
+from bench.models import gguf
+from bench.system import smollm2
 from bench.system.fingerprints import of_model_folder
 
 TINY = Path(__file__).parent.parent / "tiny" / "weights"

@@ -47,7 +47,9 @@ class Fisher(Merger):
 
         return {
             name: merging.fisher_mean(
-                [part[name] for part in parts], [f[name] for f in gathered], self.fisher_floor
+                [part[name] for part in parts],
+                [f[name] for f in gathered] or [part[name].new_zeros(()) for part in parts],
+                self.fisher_floor,
             )
             for name in start
         }

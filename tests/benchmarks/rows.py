@@ -7,7 +7,7 @@ import random
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHORTEST, LONGEST = 6, 60  # words of a sentence
 TASK = """
 task: rows

@@ -1,6 +1,6 @@
 """One side of one comparison, in a process of its own: prints tokens/s and peak memory as JSON.
 
-python benchmarks/side.py harness|grouped|bare|trl METHOD MODEL FOLDER
+python tests/benchmarks/side.py harness|grouped|bare|trl METHOD MODEL FOLDER
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from rich.progress import track
 from setting import METHODS, SETTINGS
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE.parent / "results" / "benchmarks"
+RESULTS = HERE.parents[1] / "results" / "benchmarks"
 SIDES = ("harness", "grouped", "bare", "trl")
 Found = dict[str, float]
 
