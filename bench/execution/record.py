@@ -141,7 +141,9 @@ def _git_state(folder: Path) -> Git | None:
     """The repository that the suite file lies in; None where it lies in none."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        # results are what runs write: a suite that goes on changes them
+        code = ("--", ":/", ":(exclude,top)results")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", *code)
         return Git(commit=commit, dirty=bool(changed))
     except (OSError, subprocess.CalledProcessError):
         return None

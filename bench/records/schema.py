@@ -93,7 +93,9 @@ class Git(Part):
     """The repository that the suite file lies in."""
 
     commit: str
-    dirty: bool = Field(description="whether tracked files differed from the commit")
+    dirty: bool = Field(
+        description="whether tracked files, results apart, differed from the commit"
+    )
 
 
 class Imported(Part):
