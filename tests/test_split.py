@@ -41,7 +41,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "raft": {"num_samples": 2},
     "rejection-sampling": {"num_samples": 2, "max_prompts": 16},
     "rloo": {"temperature": 1.5},
-    "slic-hf": {"num_candidates": 2, "max_new_tokens": 4},
+    "rso": {"num_candidates": 4, "max_new_tokens": 4, "max_prompts": 32},
+    "slic-hf": {"num_candidates": 2, "max_new_tokens": 4, "max_prompts": 32},
     "vblora": {"vector_length": 64},
 }
 """Where the defaults do not fit the tiny model, take seconds on it, or leave nothing to compare."""

@@ -34,7 +34,9 @@ def sample(
     """One sampled completion of each prompt; `settings` are those of `GenerationConfig`, and what
     they do not say is plain sampling.
 
-    Passes are charged as rollout, as many rows at once as a batch of the session may have.
+    Passes are charged as rollout, as many rows at once as a batch has. They are not split by
+    `micro`: random numbers are drawn for all rows of a part, token by token, so other parts would
+    give other samples, and another gradient.
     """
     tokenizer = session.tokenizer
     config = GenerationConfig(
@@ -48,8 +50,8 @@ def sample(
     )
     room = max(1, session.max_length - settings["max_new_tokens"])
     found = []
-    for first in range(0, len(prompts), session.rows_at_once):
-        some = prompts[first : first + session.rows_at_once]
+    for first in range(0, len(prompts), session.batch_size):
+        some = prompts[first : first + session.batch_size]
         encoded = tokenizer.pad(
             {"input_ids": session.prompt_ids(some)}, padding_side="left", return_tensors="pt"
         )

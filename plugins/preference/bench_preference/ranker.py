@@ -85,9 +85,9 @@ def scores(
     ranker: Any, session: Session, rows: dict[str, list[Any]], completions: Sequence[str]
 ) -> list[float]:
     """Rewards of one completion of each row as plain numbers, without gradients, as many at once as
-    a batch of the session may have.
+    a batch has: parts of another size round differently, and could change who wins.
     """
-    found, size = [], session.rows_at_once
+    found, size = [], session.batch_size
     for first in range(0, len(completions), size):
         part = slice(first, first + size)
         found += rewards(ranker, session, rows["prompt"][part], completions[part]).tolist()

@@ -62,7 +62,7 @@ class Muon(OwnOptimizer):
     momentum: Annotated[
         float, Choice((0.9, 0.95)), Field(ge=0, lt=1, description="of the matrices, with Nesterov")
     ] = 0.95
-    adjust_lr: Annotated[
+    adjust_lr_fn: Annotated[
         Literal["match_rms_adamw", "original"],
         Field(
             description="factor on lr for a matrix of A × B: 0.2 √max(A, B), so that entries move"
@@ -85,7 +85,7 @@ class Muon(OwnOptimizer):
             lr=self.lr,
             weight_decay=0.0,
             momentum=self.momentum,
-            adjust_lr_fn=self.adjust_lr,
+            adjust_lr_fn=self.adjust_lr_fn,
         )
         return together(muon, adamw)
 
