@@ -33,8 +33,9 @@ def negative_log_likelihoods(
     column before it, so the first column of `learned` must be false. Soft prompts may put hidden
     states of their own in front.
     """
-    targets = labels[:, 1:][learned[:, 1:]]
-    learned = learned.roll(-1, 1)  # after which tokens a label follows; none follows the last
+    # after which tokens a label follows, and which: none follows the last
+    learned, labels = learned.roll(-1, 1), labels.roll(-1, 1)
+    targets = labels[learned]
     behind = _BehindBackbone(model, learned, len(targets))
     with behind.narrowed():
         logits = model(**inputs).logits
