@@ -442,7 +442,7 @@ def test_every_online_method_learns_from_a_function_and_a_classifier(
     assert len(trained) == 6
     for method, seen in trained.items():
         spent = seen["ledger"]["by_purpose"]["reward"]
-        assert spent["tokens"] > 0 and not spent["samples"]
+        assert spent["tokens"] > 0 and spent["samples"] > 0
         goal = seen["objective"][0]["goal"]
         assert seen["objective"][0]["after"]["values"][goal] != 0, method
     written = (tmp_path / "results/own/suite.yaml").read_text()
