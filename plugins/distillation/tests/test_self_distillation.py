@@ -207,8 +207,8 @@ def test_attempts_that_succeed_teach_the_others(reader: ModelSpec, tmp_path: Pat
     model = method.train(session)
     looks = measured(method, session, Start(reader), model)
     before, after = (look["values"] for look in looks)
+    # the divergence need not fall: the more attempts succeed, the more of them have a teacher
     assert after["reward"] > before["reward"] + 0.1
-    assert after["divergence"] < before["divergence"]
 
 
 def test_without_a_success_there_is_no_divergence_to_look_at(tmp_path: Path) -> None:
