@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
 from bench.records.schema import Record, Status
-from bench.records.store import Store, write_atomically
+from bench.records.store import Store
 from bench.report.markdown import markdown
 from bench.system.errors import UserError
+from bench.system.files import write_atomically
 
 from .conftest import Bench
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -17,7 +16,7 @@ from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
 from bench.data.tokenize import collate, encode, token_id
 from bench.evaluation.lm_eval import Model
-from bench.system.cache import write_whole
+from bench.system.files import write_atomically
 
 DRIFT_ROWS = 1024
 TARGET_ROWS = 128
@@ -159,7 +158,7 @@ def _kept(base: Model, batches: list[Batch], folder: Path) -> dict[str, Tensor] 
             return None
         states = {str(i): _predictions(_states(base, b), b) for i, b in enumerate(batches)}
         tensors = {name: tensor.contiguous().cpu() for name, tensor in states.items()}
-        write_whole(file, partial(save_file, tensors))
+        write_atomically(file, save(tensors))
     return load_file(file)
 
 

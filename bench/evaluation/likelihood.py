@@ -14,14 +14,12 @@ from peft import PeftModel
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from bench.evaluation.agreement import TOLERANCES
 from bench.models.labelled import logits_after
 
 TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16384}
 LOGITS_AT_ONCE = {"cpu": 1 << 23, "cuda": 1 << 28}  # entries
 SAVES = 0.25  # share of the tokens that sharing contexts must save to be worth two passes
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Largest difference between both ways, as a share of the log-likelihood and in nats where that is
-small: rounding."""
 Answer = tuple[float, bool]
 """Sum of the log-probabilities, and whether greedy decoding would say the same."""
 
@@ -103,6 +101,7 @@ class Likelihoods:
             return "by row"
 
     def _same(self, found: list[Answer], right: list[Answer]) -> bool:
+        """Whether they differ by rounding alone: relative, and in nats where they are small."""
         tolerance = TOLERANCES[next(self._model.parameters()).dtype]
         pairs = zip(found, right, strict=True)
         return all(abs(a[0] - b[0]) <= tolerance * max(1.0, abs(b[0])) for a, b in pairs)

@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.records.store import write_atomically
 from bench.suite.plan import Run
 from bench.suite.schema import Suite
 from bench.system.errors import Skipped
+from bench.system.files import write_atomically
 
 
 @dataclass(frozen=True)

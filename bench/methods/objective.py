@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.formats import Format
 from bench.models.start import folder_of_start
-from bench.system.cache import write_whole
 from bench.system.entry_points import PACKAGE
 from bench.system.errors import UserError
+from bench.system.files import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def _before(method: Method, session: Session, start: Start) -> Look:
         return json.loads(file.read_text())
     look = _look(method, on, None)
     if file and "values" in look and not any(on.folder.iterdir()):
-        write_whole(file, lambda place: place.write_text(json.dumps(look)))
+        write_atomically(file, json.dumps(look))
     return look
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from bench.publish.card import card, is_place, without_places
 from bench.publish.gather import Published, copy_folder
 from bench.records.schema import BASE, Purpose, Record
-from bench.records.store import write_atomically
 from bench.report.html import facts
 from bench.system import smollm2
+from bench.system.files import write_atomically
 
 CONFIG, MANIFEST = "adapter_config.json", "artifact.json"
 

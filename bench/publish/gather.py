@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench.analysis import Analysis
 from bench.records.schema import Record
-from bench.records.store import Store, write_atomically
+from bench.records.store import Store
 from bench.system.errors import UserError
+from bench.system.files import write_atomically
 
 
 @dataclass(frozen=True)

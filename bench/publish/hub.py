@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.publish.gather import Published, copy_folder
-from bench.records.store import write_atomically
 from bench.report.table import escaped
 from bench.report.template import filled
 from bench.system.errors import UserError
+from bench.system.files import write_atomically
 
 ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)/?")
 TOKEN = (

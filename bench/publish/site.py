@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 
 from bench.publish.gather import Published, copy
-from bench.records.store import write_atomically
 from bench.report.html import ASSETS
 from bench.report.template import filled
 from bench.system.errors import UserError
+from bench.system.files import write_atomically
 
 SHOWN = (".md", ".csv", ".tex", ".svg", ".png")
 # of files in an archive, so that equal records give an equal archive

@@ -8,8 +8,9 @@ import difflib
 from pathlib import Path
 
 from bench.records.schema import Record
-from bench.records.store import Store, write_atomically
+from bench.records.store import Store
 from bench.system.errors import UserError
+from bench.system.files import write_atomically
 
 SPEED = {"seconds", "memory", "tokens_per_second", "decode", "mfu", "gpu", "warnings"}
 MEASURED = {*SPEED, "environment", "ledger", "agreement"}

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,19 +16,7 @@ from pydantic import ValidationError
 from bench.records.migrate import migrated
 from bench.records.schema import SCHEMA_VERSION, Record, complaint
 from bench.system.errors import UserError
-
-
-def write_atomically(file: Path, content: str | bytes) -> None:
-    """Readers see the old file or the new one, never half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(name).chmod(0o644)
-    os.replace(name, file)
+from bench.system.files import write_atomically
 
 
 class Store:

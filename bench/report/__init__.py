@@ -6,11 +6,12 @@ from pathlib import Path
 
 from bench.analysis import Analysis, analyze
 from bench.analysis.rows import frame
-from bench.records.store import Store, write_atomically
+from bench.records.store import Store
 from bench.report import markdown, scatter, table
 from bench.report.html import page
 from bench.report.latex import latex
 from bench.system.errors import UserError
+from bench.system.files import write_atomically
 
 
 def write(store: Store, together: bool = False) -> Analysis:

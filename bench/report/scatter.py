@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.analysis.columns import named
 from bench.analysis.rows import Row
-from bench.records.store import write_atomically
 from bench.report.html import ASSETS
 from bench.report.html.charts import points
+from bench.system.files import write_atomically
 
 NAME = "learning-forgetting"
 LIGHT = re.compile(r"--([\w-]+): light-dark\((#\w+),")

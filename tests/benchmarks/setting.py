@@ -25,16 +25,22 @@ class Setting:
 SETTINGS = {"tiny": Setting(64, 64, 60), "smollm2": Setting(8, 128, 14)}
 
 
+def adapter(method: str) -> Any:
+    """PEFT's configuration of a method's adapter, or None."""
+    import peft
+
+    if method == "lora":
+        return peft.LoraConfig(
+            task_type="CAUSAL_LM", r=RANK, lora_alpha=2 * RANK, target_modules=LINEAR
+        )
+    if method == "prompt-tuning":
+        return peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS)
+    return None
+
+
 def adapted(method: str, model: Any) -> Any:
     """The model with the adapter of a method, if it has one."""
     import peft
 
-    if method == "lora":
-        shape = peft.LoraConfig(
-            task_type="CAUSAL_LM", r=RANK, lora_alpha=2 * RANK, target_modules=LINEAR
-        )
-        return peft.get_peft_model(model, shape)
-    if method == "prompt-tuning":
-        shape = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS)
-        return peft.get_peft_model(model, shape)
-    return model
+    shape = adapter(method)
+    return peft.get_peft_model(model, shape) if shape else model

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-import peft
 import torch
 from clock import Clock
 from datasets import Dataset
-from setting import BETA, COMPLETION, GENERATIONS, LINEAR, LR, RANK, VIRTUAL_TOKENS, Setting
+from setting import BETA, COMPLETION, GENERATIONS, LR, Setting, adapter
 from transformers import TrainerCallback
 
 Row = dict[str, str]
@@ -83,15 +82,7 @@ def _trainer(
 
     data = Dataset.from_list([{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows])
     args = SFTConfig(**shared, max_length=setting.max_length)
-    shape = {
-        "lora": peft.LoraConfig(
-            task_type="CAUSAL_LM", r=RANK, lora_alpha=2 * RANK, target_modules=LINEAR
-        ),
-        "prompt-tuning": peft.PromptTuningConfig(
-            task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL_TOKENS
-        ),
-    }.get(method)
-    return SFTTrainer(**given, args=args, train_dataset=data, peft_config=shape)
+    return SFTTrainer(**given, args=args, train_dataset=data, peft_config=adapter(method))
 
 
 def _overlap(completions: list[str], answer: list[str], **_: Any) -> list[float | None]:
