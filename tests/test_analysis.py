@@ -138,6 +138,19 @@ def test_the_report_names_its_caveats(results: Results) -> None:
     assert marks["base"] == []
 
 
+def test_the_report_names_who_did_not_beat_the_base(results: Results) -> None:
+    def named(label: str) -> Change:
+        return lambda record: record.update(recipe=label)
+
+    results.add("sft", named("no better"), {"tiny/smallest": [1.0] * 3 + [0.0] * 253})
+    results.add("sft", named("better"), {"tiny/smallest": [1.0] * 12 + [0.0] * 244})
+    (told,) = (c for c in results.found().caveats if "above the base" in c)
+    assert (
+        told
+        == "no better and instruction did not raise target accuracy above the base by more than noise."
+    )
+
+
 def _in_steps(tokens: float, flops: float) -> Change:
     def change(record: dict[str, Any]) -> None:
         record |= {"recipe": f"{tokens:.0f}-tokens", "comparison_key": "in-steps"}

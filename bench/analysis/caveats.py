@@ -61,6 +61,7 @@ def sentences(
         (UNVERIFIED, [row.recipe for row in trained if UNVERIFIED in row.marks]),
         *(("unequal", bought) for group in groups if (bought := _bought(group.rows))),
         (OVERSPENT, [row.recipe for row in trained if OVERSPENT in row.marks]),
+        ("no gain", [row.recipe for row in trained if row.gain and row.gain[0] <= 0]),
         ("too easy", easy if easy > 1 else 0),
         ("unstable", [row.recipe for row in trained if _unstable(row)]),
         ("uneven", [row.recipe for row in trained if _uneven(row)]),
