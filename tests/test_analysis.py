@@ -151,6 +151,24 @@ def test_the_report_names_who_did_not_beat_the_base(results: Results) -> None:
     )
 
 
+def test_the_report_names_a_part_that_changed_nothing(results: Results) -> None:
+    def named(label: str, after: float) -> Change:
+        look = {"stage": "", "method": "sft", "goal": "nll", "better": "lower"}
+        values = {"before": {"values": {"nll": 2.0}}, "after": {"values": {"nll": after}}}
+
+        def change(record: dict[str, Any]) -> None:
+            record["recipe"] = label
+            record["train"]["objective"] = [look | values]
+
+        return change
+
+    results.add("sft", named("learning", 1.9))
+    assert "changed nothing" not in " ".join(results.found().caveats)
+    results.add("sft", named("still", 2.0))
+    (told,) = (c for c in results.found().caveats if "changed nothing" in c)
+    assert told.startswith("sft in still changed nothing")
+
+
 def _in_steps(tokens: float, flops: float) -> Change:
     def change(record: dict[str, Any]) -> None:
         record |= {"recipe": f"{tokens:.0f}-tokens", "comparison_key": "in-steps"}
