@@ -109,18 +109,22 @@ def _probability(session: Session, model: Any, prompt: str, answer: str) -> floa
         return float(torch.exp(-model(**batch).loss * (batch["labels"] >= 0).sum()))
 
 
+GENTLE = 3e-5
+"""A learning rate at which all arms learned each of the seven questions tried. At 1e-4 and above
+some put all mass on a wrong answer before they met the right one, and never sampled it again.
+"""
 ARMS: dict[str, Method] = {
-    "ppo": PPO(reward="check", lr=3e-4, kl_coef=0.01, num_ppo_epochs=2, **SHORT),
-    "grpo": GRPO(lr=3e-4, beta=0.01, num_iterations=2, **SHORT),
-    "rloo": RLOO(lr=3e-4, beta=0.01, **SHORT),
-    "dr-grpo": DrGRPO(lr=3e-4, **SHORT),
-    "dapo": DAPO(lr=3e-4, **SHORT),
-    "gspo": GSPO(lr=3e-4, epsilon=0.1, epsilon_high=0.1, **SHORT),
-    "cispo": CISPO(lr=3e-4, **SHORT),
+    "ppo": PPO(reward="check", lr=GENTLE, kl_coef=0.01, num_ppo_epochs=2, **SHORT),
+    "grpo": GRPO(lr=GENTLE, beta=0.01, num_iterations=2, **SHORT),
+    "rloo": RLOO(lr=GENTLE, beta=0.01, **SHORT),
+    "dr-grpo": DrGRPO(lr=GENTLE, **SHORT),
+    "dapo": DAPO(lr=GENTLE, **SHORT),
+    "gspo": GSPO(lr=GENTLE, epsilon=0.1, epsilon_high=0.1, **SHORT),
+    "cispo": CISPO(lr=GENTLE, **SHORT),
     "rejection-sampling": RejectionSampling(
-        lr=3e-4, num_samples=4, max_prompts=16, temperature=1.0, original_rows=False, **SHORT
+        lr=1e-4, num_samples=4, max_prompts=16, temperature=1.0, original_rows=False, **SHORT
     ),
-    "raft": RAFT(lr=3e-4, num_samples=4, num_mini_batches=1, **SHORT),
+    "raft": RAFT(lr=1e-4, num_samples=4, num_mini_batches=1, **SHORT),
 }
 
 
@@ -144,11 +148,11 @@ def question(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, st
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARMS)
 def test_a_bandit_is_learned(name: str, question: tuple[str, str], tmp_path: Path) -> None:
-    session = tiny_session(tmp_path, Budget("steps", 16), task=KNOWN)
+    session = tiny_session(tmp_path, Budget("steps", 32), task=KNOWN)
     session.task = _bandit(*question)
     before = _probability(session, session.model(), *question)
     model = ARMS[name].train(session)
     assert 0.05 < before < 0.5
     assert _probability(session, model.eval(), *question) > before + 0.3
-    assert session.ledger.steps == 16
+    assert session.ledger.steps == 32
     session.close()
