@@ -126,11 +126,13 @@
       const parts = [`${fitting.length} of ${count} rows fit.`];
       const tied = others.length ? `, statistically indistinguishable from ${listed(others.map(name))}` : !groups ? ", the highest; no test compared them" : fitting.length > 1 ? ", more than each of the others" : "";
       parts.push(`Best: ${name(best)} with ${points(score[best])}%${tied}.`);
-      const least = limits.map((limit) => {
+      const least = new Map(); // by row: what it needs least of
+      for (const limit of limits) {
         const known = [best, ...others].filter((i) => limit.values[i] !== null).sort((a, b) => limit.values[a] - limit.values[b]);
-        return known.length > 1 && `${name(known[0])} has the least ${limit.title} (${short(limit.values[known[0]])} ${limit.unit})`;
-      }).filter(Boolean);
-      if (others.length && least.length) parts.push(`Of these, ${listed(least)}.`);
+        if (known.length > 1) least.set(known[0], [...(least.get(known[0]) || []), `${limit.title} (${short(limit.values[known[0]])} ${limit.unit})`]);
+      }
+      const praised = [...least].map(([i, what]) => `${name(i)} has the least ${listed(what)}`);
+      if (praised.length) parts.push(`Of these, ${praised.join("; ")}.`);
       if (whole && given.base !== null) parts.push(`The base has ${points(given.base)}%.`);
       return parts.join(" ");
     }
