@@ -46,7 +46,7 @@ def _is_adapter(artifact: Path) -> bool:
 def _copy(
     record: Record, base: Record | None, artifact: Path, to: Path, start: dict[str, Any]
 ) -> None:
-    model, hub_id = _named(start)
+    model, hub_id = named_start(start)
     copy_folder(artifact, to)
     if (artifact / CONFIG).is_file():
         config = without_places(json.loads((artifact / CONFIG).read_text(encoding="utf-8")))
@@ -55,7 +55,7 @@ def _copy(
     write_atomically(to / "README.md", card(record, base, model, hub_id))
 
 
-def _named(start: dict[str, Any]) -> tuple[str, str | None]:
+def named_start(start: dict[str, Any]) -> tuple[str, str | None]:
     """What people call a start model, and the id on the Hub of what an adapter goes onto."""
     given = start.get("path")
     if not given:
