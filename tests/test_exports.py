@@ -46,7 +46,7 @@ SCHEMA = _object(
     schema_version={"const": "0.2.1"},
     evaluation_id=TEXT,
     evaluation_timestamp=TEXT,
-    retrieved_timestamp={"type": "string", "pattern": "^[0-9]+$"},
+    retrieved_timestamp={"type": "string", "pattern": "^([0-9]+|unknown)$"},
     source_metadata=_object(
         "source_type source_organization_name evaluator_relationship",
         source_name=TEXT,

@@ -5,7 +5,7 @@ per run, which that database takes.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,10 @@ def evaluation(record: Record, suite: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(finished: str | None) -> str:
-    """Seconds since 1970, of the end of the run where that is known."""
-    moment = datetime.fromisoformat(finished) if finished else datetime.now(UTC)
-    return str(int(moment.timestamp()))
+    """Seconds since 1970, of the end of the run; not of now, so that equal records give equal
+    files.
+    """
+    return str(int(datetime.fromisoformat(finished).timestamp())) if finished else UNKNOWN
 
 
 def _library(record: Record) -> str:
