@@ -183,6 +183,20 @@ def test_tasks_picked_by_hand_give_a_table_of_their_own(tmp_path: Path) -> None:
         assert not troubles, troubles
 
 
+def test_of_many_pairs_the_groups_of_the_whole_table_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "MOST_PAIRS", 10)
+    letters = {row.recipe: row.tie_groups for row in analysis(SENTIMENT).rows if row.tie_groups}
+    with opened(page(analysis(SENTIMENT)), tmp_path) as (browser, troubles):
+        _limit(browser, {"memory": 2.5})
+        told = browser.locator("[data-choose='0'] .found").inner_text()
+        assert told.endswith("Tie groups are those of the whole table.")
+        best, tied, fitting = _shown(browser)
+        assert tied == {n for n in fitting - {best} if set(letters[n]) & set(letters[best])}
+        assert not troubles, troubles
+
+
 def test_a_command_is_copied(tmp_path: Path) -> None:
     with opened(html(SENTIMENT), tmp_path) as (browser, troubles):
         browser.context.grant_permissions(["clipboard-read", "clipboard-write"])

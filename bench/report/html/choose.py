@@ -82,6 +82,7 @@ def chooser(group: Group, suite_file: str, level: float) -> Chooser | None:
             for name, title, unit, size in limits
         ],
         "whole": [row.means[ACCURACY] for row in rows],
+        "letters": [row.tie_groups for row in rows],
         "bounds": [row.intervals.get(ACCURACY) for row in rows],
         "scores": {task: [_score(row, task) for row in rows] for task in targets},
         "lost": {task: [row.means.get(f"forgetting[{task}]") for row in rows] for task in retained},

@@ -104,20 +104,22 @@
       };
       const reasons = rows.map((_, i) => against(i) || "");
       const fitting = rows.map((_, i) => i).filter((i) => !reasons[i]).sort((a, b) => score[b] - score[a] || (given.names[a] < given.names[b] ? -1 : 1));
-      const groups = compared ? ties(fitting, compared, count, given.level) : null;
+      const fresh = compared ? ties(fitting, compared, count, given.level) : null;
+      // Of a table with too many pairs the groups stay those of the whole; on other targets nothing is known.
+      const groups = fresh || (whole && given.letters.some(Boolean) ? new Map(given.letters.map((letters, i) => [i, letters])) : null);
       const alike = (i) => groups && [...groups.get(i)].some((sign) => groups.get(fitting[0]).includes(sign));
       rows.forEach((row, i) => {
         const fits = !reasons[i], cells = row.cells;
         row.classList.toggle("out", !fits);
         row.dataset.fits = String(fits);
         cells[1].textContent = !fits ? reasons[i] : i === fitting[0] ? "best" : alike(i) ? "tied with the best" : "fits";
-        cells[2].textContent = fits && groups ? groups.get(i) : "none";
+        cells[2].textContent = (fits && groups && groups.get(i)) || "none";
         cells[3].textContent = score[i] === null ? "not measured" : points(score[i]) + (bounds[i] ? ` (${points(bounds[i][0])} to ${points(bounds[i][1])})` : "");
         limits.forEach((limit, place) => { if (limit.redone) cells[4 + place].textContent = limit.values[i] === null ? "not measured" : points(limit.values[i] / 100); });
         if (!limits.some((limit) => limit.redone)) limits.forEach((_, place) => { cells[4 + place].textContent = first[i][place]; });
       });
       body.append(...fitting.map((i) => rows[i]), ...rows.filter((_, i) => reasons[i]));
-      told.textContent = sentence(fitting, alike, groups, score, limits, whole);
+      told.textContent = sentence(fitting, alike, groups, score, limits, whole) + (groups && !fresh ? " Tie groups are those of the whole table." : "");
     }
 
     function sentence(fitting, alike, groups, score, limits, whole) {
