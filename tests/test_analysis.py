@@ -138,6 +138,34 @@ def test_the_report_names_its_caveats(results: Results) -> None:
     assert marks["base"] == []
 
 
+def test_the_report_names_who_did_not_beat_the_base(results: Results) -> None:
+    def named(label: str) -> Change:
+        return lambda record: record.update(recipe=label)
+
+    results.add("sft", named("no better"), {"tiny/smallest": [1.0] * 3 + [0.0] * 253})
+    results.add("sft", named("better"), {"tiny/smallest": [1.0] * 12 + [0.0] * 244})
+    (told,) = (c for c in results.found().caveats if "above the base" in c)
+    assert told.startswith("no better and instruction did not raise target accuracy above the base")
+
+
+def test_the_report_names_a_part_that_changed_nothing(results: Results) -> None:
+    def named(label: str, after: float) -> Change:
+        look = {"stage": "", "method": "sft", "goal": "nll", "better": "lower"}
+        values = {"before": {"values": {"nll": 2.0}}, "after": {"values": {"nll": after}}}
+
+        def change(record: dict[str, Any]) -> None:
+            record["recipe"] = label
+            record["train"]["objective"] = [look | values]
+
+        return change
+
+    results.add("sft", named("learning", 1.9))
+    assert "changed nothing" not in " ".join(results.found().caveats)
+    results.add("sft", named("still", 2.0))
+    (told,) = (c for c in results.found().caveats if "changed nothing" in c)
+    assert told.startswith("sft in still changed nothing")
+
+
 def _in_steps(tokens: float, flops: float) -> Change:
     def change(record: dict[str, Any]) -> None:
         record |= {"recipe": f"{tokens:.0f}-tokens", "comparison_key": "in-steps"}

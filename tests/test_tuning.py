@@ -124,6 +124,19 @@ def test_a_search_of_what_the_method_may_refuse_is_planned(bench: Bench, tmp_pat
     assert sum(r["recipe"] == "adalora" for r in trials) == 8
 
 
+def test_the_search_alone_without_the_defaults(bench: Bench, tmp_path: Path) -> None:
+    """What has nothing to draw is trained as it stands: nothing else would show it."""
+    (tmp_path / "all.yaml").write_text(SUITE)
+    (tmp_path / "s.yaml").write_text(SUITE.replace("share: 0.5", "share: 0.5, defaults: false"))
+    every, some = (
+        json.loads(bench("plan", name, "--json").stdout)["runs"] for name in ("all.yaml", "s.yaml")
+    )
+    assert [r["recipe"] for r in some if r["purpose"] != "trial"] == ["base", "fixed"]
+    assert {r["id"] for r in every} - {r["id"] for r in some} == {
+        r["id"] for r in every if r["recipe"] in ("sft", "lora") and r["purpose"] == "row"
+    }
+
+
 def test_a_resolved_suite_leaves_open_what_is_drawn(bench: Bench, tmp_path: Path) -> None:
     chain = "  - chain: [sft, {dpo: {beta: 0.3}}]\n"
     (tmp_path / "s.yaml").write_text(SUITE + chain)

@@ -61,6 +61,8 @@ def sentences(
         (UNVERIFIED, [row.recipe for row in trained if UNVERIFIED in row.marks]),
         *(("unequal", bought) for group in groups if (bought := _bought(group.rows))),
         (OVERSPENT, [row.recipe for row in trained if OVERSPENT in row.marks]),
+        ("no gain", [row.recipe for row in trained if row.gain and row.gain[0] <= 0]),
+        ("idle", [name for row in trained for name in _idle(row)]),
         ("too easy", easy if easy > 1 else 0),
         ("unstable", [row.recipe for row in trained if _unstable(row)]),
         ("uneven", [row.recipe for row in trained if _uneven(row)]),
@@ -109,6 +111,20 @@ def _range(rows: list[Row], currency: str, price: str, named: str) -> str:
         return ""
     (least, cheap), (most, dear) = bought[0], bought[-1]
     return f"{short(least)} ({cheap}) to {short(most)} {named} ({dear})"
+
+
+def _idle(row: Row) -> list[str]:
+    """Parts of a recipe whose objectives are to the last digit what they were before, in the mean
+    over seeds.
+    """
+    moved = {o.stage: False for o in row.objectives}
+    for o in row.objectives:
+        moved[o.stage] |= o.before != o.after
+    return [
+        o.method if o.method == row.recipe else f"{o.method} in {row.recipe}"
+        for o in row.objectives
+        if o.better and not moved[o.stage]
+    ]
 
 
 def _unstable(row: Row) -> bool:

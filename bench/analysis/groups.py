@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 from bench.analysis import columns, statistics
 from bench.analysis.answers import Answers
@@ -54,6 +54,7 @@ def group(rows: list[Row], answers: Answers, level: float, apart: str) -> Group:
     made = Group(rows, apart)
     _accuracies(made, answers, level)
     _forgetting(rows, answers, level)
+    _gains(rows, answers, level)
     _machines(made)
     return made
 
@@ -126,24 +127,38 @@ def _over_seeds_and_targets(made: Group, trained: list[Row], level: float) -> No
 
 def _forgetting(rows: list[Row], answers: Answers, level: float) -> None:
     """Intervals of what was forgotten, for recipes that were asked the same items as the base."""
+    for own, change in _changes(rows, answers, level, "retain"):
+        own.intervals["forgetting"] = (-change.high, -change.low)
+
+
+def _gains(rows: list[Row], answers: Answers, level: float) -> None:
+    """Intervals of what was gained on the target, for recipes that were asked as the base was."""
+    for own, change in _changes(rows, answers, level, "target"):
+        own.gain = change.bounds
+
+
+def _changes(
+    rows: list[Row], answers: Answers, level: float, what: Literal["target", "retain"]
+) -> Iterator[tuple[Row, statistics.Estimate]]:
+    """What each recipe scored more than the base on the tasks that a record has under `what`."""
     base = next((row for row in rows if row.recipe == BASE and row.fine), None)
     if base is None:
         return
-    retained = base.records[0].retain
-    before, asked = answers.outcomes(base.fine, retained), answers.asked(base.fine, retained)
+    tasks: list[str] = getattr(base.records[0], what)
+    before, asked = answers.outcomes(base.fine, tasks), answers.asked(base.fine, tasks)
     alike = {
         row.recipe: row
         for row in rows
         if row is not base
-        and row.records[0].retain == retained
-        and answers.asked(row.fine, retained) == asked
+        and getattr(row.records[0], what) == tasks
+        and answers.asked(row.fine, tasks) == asked
     }
-    known = {name: answers.outcomes(row.fine, retained) for name, row in alike.items()}
+    known = {name: answers.outcomes(row.fine, tasks) for name, row in alike.items()}
     after = {name: outcomes for name, outcomes in known.items() if outcomes is not None}
     if before is None or not after:
         return
     for recipe, estimate in statistics.changes(before, after, level).items():
-        alike[recipe].intervals["forgetting"] = (-estimate.high, -estimate.low)
+        yield alike[recipe], estimate
 
 
 def environment(record: Record) -> str:

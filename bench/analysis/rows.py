@@ -51,6 +51,8 @@ class Row:
     """Standard deviation between seeds (n - 1), where there are two seeds or more."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Confidence interval by column, at the level of `Analysis.level`."""
+    gain: tuple[float, float] | None = None
+    """Confidence interval of target accuracy minus the base's on the same items, where known."""
     tie_groups: str = ""
     """One letter per tie group; rows in one group are statistically indistinguishable in target
     accuracy.

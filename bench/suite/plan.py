@@ -17,7 +17,7 @@ from bench.methods.entry import Resolved, resolve
 from bench.models.spec import fingerprint
 from bench.records.schema import BASE, Purpose, Record
 from bench.suite.schema import Suite
-from bench.suite.search import RULES, draws
+from bench.suite.search import RULES, draws, ranges
 
 MEANING = 1  # of what enters ids: raised when runs of before and after must not be compared
 
@@ -102,7 +102,12 @@ class _Planner:
         return self._made(digest, self._setting, recipe=BASE, method=None, parameters={}, origin="")
 
     def rows(self) -> Iterator[Run]:
-        return self._rows(self._listed)
+        """The recipes as the suite lists them; without those that the search alone is to show."""
+        search = self._suite.tuning
+        tuned_only = search is not None and not search.defaults
+        return self._rows(
+            [row for row in self._listed if not (tuned_only and any(ranges(row.recipe)))]
+        )
 
     def trials(self) -> Iterator[Run]:
         """Trials have a seed that no row has: what is chosen must not owe it to a seed that is

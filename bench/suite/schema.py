@@ -139,6 +139,11 @@ class TuningSpec(Strict):
         default="best-validation", description="the rule that chooses among trials"
     )
     seed: int = Field(default=0, ge=0, description="of the quasi-random sequence")
+    defaults: bool = Field(
+        default=True,
+        description="also train each recipe with the values that the search would draw left at"
+        " their defaults",
+    )
 
 
 class MethodSpec(Strict):
