@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, Literal
 
 from bench.analysis import columns, statistics
 from bench.analysis.answers import Answers
 from bench.analysis.measure import row
+from bench.analysis.outcomes import Outcomes
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group
 from bench.records.schema import BASE, Record
 from bench.records.stages import Environment
 
+MOST_TARGETS = 4  # every choice of some of them is compared: fourteen choices of four
 ENOUGH_FOR_IQM = 4  # scores: of fewer, the middle half is no half
 
 
@@ -75,10 +78,31 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
         return
     compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level)
     made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
+    targets = next(own.records[0].target for own, _ in scored.values())
+    made.compared = {tuple(targets): compared, **_on_some(scored, targets, answers, level)}
     for recipe, (own, _) in scored.items():
         own.intervals["target_accuracy"] = compared.accuracies[recipe].bounds
         own.tie_groups = compared.letters[recipe]
     _over_seeds_and_targets(made, [own for own, _ in scored.values()], level)
+
+
+def _on_some(
+    scored: dict[str, tuple[Row, Outcomes]],
+    targets: Sequence[str],
+    answers: Answers,
+    level: float,
+) -> dict[tuple[str, ...], statistics.Comparison]:
+    """The rows compared on each choice of some of the targets, where they are few."""
+    if not 1 < len(targets) <= MOST_TARGETS:
+        return {}
+    found = {}
+    for count in range(1, len(targets)):
+        for some in combinations(targets, count):
+            own = {name: answers.outcomes(row.fine, some) for name, (row, _) in scored.items()}
+            known = {name: outcomes for name, outcomes in own.items() if outcomes is not None}
+            if len(known) == len(own):
+                found[some] = statistics.compare(known, level)
+    return found
 
 
 def _over_seeds_and_targets(made: Group, trained: list[Row], level: float) -> None:

@@ -37,6 +37,7 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
         references={method.name: method.reference for method in first.methods},
         tuned_from=first.tuned_from,
         imported=first.imported.source if first.imported else None,
+        answered=bool(fine) and all(answers.of(r, task) for r in fine for task in r.target),
     )
     cells = [recorded(r) | _forgotten(r, base, answers) | _measured_too(r) for r in fine]
     for column in dict.fromkeys(c for own in cells for c in own):

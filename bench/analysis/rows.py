@@ -44,6 +44,8 @@ class Row:
     """Hardware and versions that speed and memory were measured with."""
     imported: str | None = None
     """Who published it, where others measured it."""
+    answered: bool = False
+    """Whether the outcome of every item of its targets is kept."""
     means: dict[str, float] = field(default_factory=dict)
     spreads: dict[str, float] = field(default_factory=dict)
     """Standard deviation between seeds (n - 1), where there are two seeds or more."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.analysis.columns import Column, named
 from bench.analysis.rows import Row
-from bench.analysis.statistics import Pair
+from bench.analysis.statistics import Comparison, Pair
 
 
 @dataclass
@@ -33,6 +33,8 @@ class Group:
     """By pair of recipes: how often a run of the first scores above one of the second, over seeds
     and targets.
     """
+    compared: dict[tuple[str, ...], Comparison] = field(default_factory=dict)
+    """The same comparison on some of the targets alone, and on all of them."""
     typical: float | None = None
     """The same for half of the pairs: far less than `smallest` where a few recipes are unstable."""
 

@@ -25,7 +25,7 @@ app = typer.Typer(
 for command in (
     *(run.run, run.plan),
     *(methods.methods, methods.check, methods.new_method),
-    *(results.report, results.merge, results.diff, results.publish),
+    *(results.report, results.merge, results.diff, results.overview, results.publish),
     schema.schema,
 ):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""`bench report`, `bench merge`, `bench diff` and `bench publish`."""
+"""`bench report`, `bench merge`, `bench diff`, `bench overview` and `bench publish`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,21 @@ def diff(
     show_diff.show(found, as_json)
     if found.worse:
         raise typer.Exit(FAILED)
+
+
+def overview(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="a folder with the results of many suites")
+    ],
+    to: Annotated[
+        Path, typer.Argument(metavar="FILE", help="the page to write, such as docs/results.md")
+    ],
+) -> None:
+    """Write one Markdown page over all results in a folder, with its pictures beside it."""
+    from bench.publish import overview as page
+
+    for file in page.write(results, to):
+        typer.echo(file)
 
 
 def publish(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,12 @@ def run(
     suite: SuiteFile,
     results: Results = Path("results"),
     jobs: Jobs = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="METHOD", help="run this method of the suite and the base alone"
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -21,14 +28,18 @@ def run(
     from bench import report
     from bench.cli import progress, show_analysis
     from bench.execution.executors.local import slots
-    from bench.execution.run_suite import checked, run_suite
+    from bench.execution.run_suite import checked, refuse_to_shrink, run_suite
     from bench.records.store import Store
     from bench.suite.file import load
+    from bench.suite.file import only as only_some
     from bench.suite.yaml_file import read
 
     voice = "json" if as_json else "quiet" if quiet else "full"
     loaded = load(suite)
     devices, store = slots(jobs), Store(results / loaded.suite)
+    if only:
+        loaded = only_some(loaded, only)
+        refuse_to_shrink(loaded, devices, store)
     for warning in checked(loaded, devices, store, lambda: read(suite)):
         typer.echo(f"Warning: {warning}", err=True)
     try:

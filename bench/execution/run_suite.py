@@ -19,6 +19,7 @@ from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
 from bench.suite.yaml_file import Document
 from bench.system.cache import cache_folder
+from bench.system.errors import UserError
 
 Watch = Callable[[int, int, Forecast], AbstractContextManager[local.Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""
@@ -58,6 +59,17 @@ def checked(
     data = check(suite)
     data.refuse(document())
     return data.warnings()
+
+
+def refuse_to_shrink(suite: Suite, devices: list[str], store: Store) -> None:
+    """A UserError where the folder reports runs that this part of the suite would drop from it."""
+    if not (store.folder / "plan.json").is_file():
+        return
+    if set(store.asked()) - {run.id for run in known_runs(suite, devices, store)}:
+        raise UserError(
+            f"{store.folder} holds results of more methods than --only asks for, and its report"
+            " would lose them; give another folder, such as --results again"
+        )
 
 
 def known_runs(suite: Suite, devices: list[str], store: Store) -> list[Run]:

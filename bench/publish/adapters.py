@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.publish import eval_results
 from bench.publish.card import card, is_place, without_places
 from bench.publish.gather import Published, copy_folder
 from bench.records.schema import BASE, Purpose, Record
@@ -25,12 +26,12 @@ def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
     Those of trials and of failed runs stay where they are, and so do models trained in full.
     """
     base = next((r for r in suite.records if r.recipe == BASE and r.ok), None)
-    start = facts.suite(suite.analysis).get("model", {})
+    given = facts.suite(suite.analysis)
     gone_along = []
     for record in suite.records:
         artifact = cache / record.suite / record.id / "artifact"
         if record.ok and record.purpose is Purpose.ROW and _is_adapter(artifact):
-            _copy(record, base, artifact, to / record.id, start)
+            _copy(record, base, artifact, to / record.id, given)
             gone_along.append(record.id)
     return gone_along
 
@@ -44,18 +45,20 @@ def _is_adapter(artifact: Path) -> bool:
 
 
 def _copy(
-    record: Record, base: Record | None, artifact: Path, to: Path, start: dict[str, Any]
+    record: Record, base: Record | None, artifact: Path, to: Path, suite: dict[str, Any]
 ) -> None:
-    model, hub_id = _named(start)
+    model, hub_id = named_start(suite.get("model", {}))
     copy_folder(artifact, to)
     if (artifact / CONFIG).is_file():
         config = without_places(json.loads((artifact / CONFIG).read_text(encoding="utf-8")))
         named = {**config, "base_model_name_or_path": hub_id or model}
         write_atomically(to / CONFIG, json.dumps(named, indent=2) + "\n")
     write_atomically(to / "README.md", card(record, base, model, hub_id))
+    if scores := eval_results.eval_results(record, suite):
+        write_atomically(to / eval_results.FILE, scores)
 
 
-def _named(start: dict[str, Any]) -> tuple[str, str | None]:
+def named_start(start: dict[str, Any]) -> tuple[str, str | None]:
     """What people call a start model, and the id on the Hub of what an adapter goes onto."""
     given = start.get("path")
     if not given:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.publish import every_eval_ever
 from bench.publish.gather import Published, copy_folder
 from bench.report.table import escaped
 from bench.report.template import filled
@@ -45,6 +46,7 @@ def stage(suites: list[Published], folder: Path) -> None:
         items = [f"items/{record.id}.parquet" for record in suite.records]
         suite.copy_to(folder / suite.name, "suite.yaml", "plan.json", *items)
         copy_folder(suite.store.report, folder / suite.name / "report")
+        every_eval_ever.write(suite, folder / suite.name)
     write_atomically(folder / "README.md", dataset_card(suites))
 
 

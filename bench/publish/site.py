@@ -8,6 +8,7 @@ import io
 import zipfile
 from pathlib import Path
 
+from bench.publish import every_eval_ever
 from bench.publish.gather import Published, copy
 from bench.report.html import ASSETS
 from bench.report.template import filled
@@ -46,6 +47,7 @@ def _suite(suite: Published, folder: Path) -> Path:
         if file.suffix in SHOWN:
             copy(file, folder / file.name)
     records = suite.copy_to(folder, "suite.yaml")
+    every_eval_ever.write(suite, folder)
     write_atomically(folder / "records.zip", _archive(records))
     return folder / "index.html"
 

@@ -14,6 +14,18 @@ from bench.system.errors import UserError
 from bench.system.files import write_atomically
 
 
+def suite_file(store: Store) -> str:
+    """What a reader gives to `bench run` for these results: a file under suites/ beside the
+    results, where the one of this name lies there; else the name that it should have.
+    """
+    folder = store.folder.resolve()
+    home = next((one for one in folder.parents if (one / "suites").is_dir()), None)
+    inner = folder.parent.name
+    found = sorted((home / "suites").rglob(f"{folder.name}.yaml")) if home else []
+    found.sort(key=lambda file: file.parent.name != inner)
+    return found[0].relative_to(home).as_posix() if home and found else f"{folder.name}.yaml"
+
+
 def write(store: Store, together: bool = False) -> Analysis:
     """Write the tables, the page and the pictures into the report folder; gives the analysis that
     they show. With `together`, all rows stand in one table even where their comparison keys differ.
@@ -29,5 +41,5 @@ def write(store: Store, together: bool = False) -> Analysis:
     pictures = [file.name for file in scatter.learning_against_forgetting(rows, folder)]
     write_atomically(folder / "table.md", markdown.markdown(analysis, pictures))
     write_atomically(folder / "table.tex", latex(analysis))
-    write_atomically(folder / "report.html", page(analysis))
+    write_atomically(folder / "report.html", page(analysis, suite_file(store)))
     return analysis

@@ -33,7 +33,7 @@ def learning_against_forgetting(rows: list[Row], folder: Path) -> list[Path]:
     if len(shown) < 2:
         return []
     names = _names([p for p in shown if p["front"] or len(shown) <= MOST_NAMES], shown)
-    drawn = _in_light_colours(points.spec(shown, rows, x.axis, y.axis, names) | SIZE)
+    drawn = in_light_colours(points.spec(shown, rows, x.axis, y.axis, names) | SIZE)
     svg, png = folder / f"{NAME}.svg", folder / f"{NAME}.png"
     write_atomically(svg, vl_convert.vegalite_to_svg(drawn))
     write_atomically(png, vl_convert.vegalite_to_png(drawn, scale=2))
@@ -58,8 +58,10 @@ def _names(
     return list(sides.items())
 
 
-def _in_light_colours(spec: dict[str, Any]) -> str:
-    """As JSON with a legend, and with the page's light theme in place of its CSS variables."""
+def in_light_colours(spec: dict[str, Any]) -> str:
+    """A chart as JSON with a legend, and with the page's light theme in place of its CSS
+    variables.
+    """
     text = json.dumps(spec).replace('"legend": null', '"legend": {"title": "family"}')
     for name, colour in LIGHT.findall((ASSETS / "page.css").read_text(encoding="utf-8")):
         text = text.replace(f"var(--{name})", colour)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,18 @@ def parse(content: dict[str, Any], folder: Path = Path()) -> Suite:
     if suite is None:
         raise UserError("\n".join(what for _, what in mistakes))
     return suite
+
+
+def only(suite: Suite, labels: Sequence[str]) -> Suite:
+    """The suite with some of its methods alone. UserError where a label is none of its."""
+    known = [method.label for method in suite.methods]
+    for label in labels:
+        if label not in known:
+            raise UserError(
+                f"--only {label} is no method of the suite {suite.suite}; its methods are"
+                f" {', '.join(known)}"
+            )
+    return suite.model_copy(update={"methods": [m for m in suite.methods if m.label in labels]})
 
 
 def resolved(suite: Suite) -> str:

@@ -13,14 +13,14 @@ from typing import Any
 from bench.analysis import Analysis, Group, columns
 from bench.analysis.words import amount, general, percent
 from bench.records.schema import BASE
-from bench.report.html import facts, tables, tuning
+from bench.report.html import choose, facts, tables, tuning
 from bench.report.html.charts import Chart, bars, lines, points
 from bench.report.html.families import colour_of
 from bench.report.table import reach_of, spent_share
 from bench.report.template import filled
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("table.js", "charts.js", "page.js")
+SCRIPTS = ("table.js", "choose.js", "charts.js", "page.js")
 WRITERS = {
     "amount": amount,
     "change": tables.change,
@@ -37,9 +37,15 @@ WRITERS = {
 """What the templates write numbers with."""
 
 
-def page(analysis: Analysis) -> str:
-    """The report as one self-contained HTML file."""
-    parts = [_part(group, number) for number, group in enumerate(analysis.groups)]
+def page(analysis: Analysis, suite_file: str = "suite.yaml") -> str:
+    """The report as one self-contained HTML file; `suite_file` is what a reader would run again."""
+    parts = [
+        {
+            **_part(group, number),
+            "choose": choose.chooser(group, suite_file, analysis.level),
+        }
+        for number, group in enumerate(analysis.groups)
+    ]
     curves = lines.curves(analysis.curve)
     searches = tuning.searches(analysis.trials)
     charts = [thing for part in parts for thing in part.values() if isinstance(thing, Chart)]
@@ -54,6 +60,7 @@ def page(analysis: Analysis) -> str:
             for part in parts
             if part["group"].pairs
         },
+        "choose": {str(part["number"]): part["choose"].numbers for part in parts if part["choose"]},
     }
     given = facts.suite(analysis)
     scripts = [

@@ -1,0 +1,204 @@
+"""One page over all published results, made from their records: what each suite asked, what came
+out, and how far to trust it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.analysis import Analysis, analyze, columns
+from bench.analysis.rows import Row
+from bench.analysis.words import listed
+from bench.publish import dependence, pictures
+from bench.publish.adapters import named_start
+from bench.records.schema import BASE
+from bench.records.store import Store
+from bench.report import suite_file, table
+from bench.report.html import facts
+from bench.report.scatter import NAME as LEARNING_FORGETTING
+from bench.report.template import filled
+from bench.system.errors import UserError
+from bench.system.files import write_atomically
+
+SHOWN = ("target_accuracy", "forgetting", "peak_train_bytes", "train_seconds", "artifact_bytes")
+MOST_ROWS = 8
+"""Of a suite; the report beside its records has all of them."""
+SENTENCES = 2
+"""Of the comment that a suite file opens with."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says of one suite."""
+
+    name: str
+    analysis: Analysis
+    asked: str
+    file: str
+    model: str
+    """Its shortest name."""
+    facts: dict[str, str]
+    table: str
+    hidden: int
+    """Rows of the first table that are left to the report."""
+    best: str
+    report: str
+    """Link to its table."""
+    pictures: list[tuple[str, str]]
+    """What each shows, and the link to it."""
+    dependence: list[str]
+
+
+def write(results: Path, to: Path) -> list[Path]:
+    """Write the page, and its pictures into a folder of its name beside it; gives the files.
+    UserError where there are no results.
+    """
+    folders = sorted(
+        {file.parent for file in results.rglob("records") if file.is_dir()},
+        key=lambda folder: (len(folder.relative_to(results).parts) < 2, folder),
+    )
+    if not folders:
+        raise UserError(f"{results} holds no results: no folder in it has a folder records/")
+    drawn: dict[Path, str] = {}
+    sections = [_section(folder, results, to, drawn) for folder in folders]
+    text = filled(
+        "bench.publish",
+        "overview.md",
+        sections=[section for section in sections if section is not None],
+        anchor=lambda name: re.sub(r"[^\w-]", "", name.lower().replace(" ", "-")),
+        escaped=table.escaped,
+        grid=table.grid,
+        reach_of=table.reach_of,
+        command=f"bench overview {results.name} {to.parent.name}/{to.name}",
+    )
+    text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    for file, svg in drawn.items():
+        write_atomically(file, svg)
+    write_atomically(to, text)
+    return [to, *drawn]
+
+
+def _section(folder: Path, results: Path, to: Path, drawn: dict[Path, str]) -> Section | None:
+    store = Store(folder)
+    analysis = analyze(store)
+    if not analysis.groups:
+        return None
+    rows = analysis.groups[0].rows
+    name = folder.relative_to(results).as_posix()
+    trained = [row for row in rows if row.recipe != BASE]
+    shown = [*(row for row in rows if row.recipe == BASE), *trained[:MOST_ROWS]]
+    file = suite_file(store)
+    return Section(
+        name,
+        analysis,
+        _asked(folder, file),
+        file,
+        _model(analysis, short=True),
+        _facts(analysis),
+        _table(shown, rows),
+        len(trained[MOST_ROWS:]),
+        _best(trained),
+        _link(store.report / "table.md", to),
+        _pictures(store, analysis, rows, to, name.replace("/", "-"), drawn),
+        _dependence(analysis, rows),
+    )
+
+
+def _link(file: Path, page: Path) -> str:
+    return Path(os.path.relpath(file, page.parent)).as_posix()
+
+
+def _asked(folder: Path, file: str) -> str:
+    """The first sentences of the comment that opens a suite file; empty where it has none."""
+    home = next((one for one in folder.resolve().parents if (one / file).is_file()), None)
+    if home is None:
+        return ""
+    lines = (home / file).read_text(encoding="utf-8").splitlines()
+    first = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    comment = " ".join(line.removeprefix("#").strip() for line in lines[:first])
+    return " ".join(re.split(r"(?<=[.?!])\s+(?=[A-Z])", comment)[:SENTENCES])
+
+
+def _facts(analysis: Analysis) -> dict[str, str]:
+    given = facts.suite(analysis)
+    told = {"model": _model(analysis), **facts.facts(analysis, given)}
+    return {**told, "model": _model(analysis), "searched": _searched(given)}
+
+
+def _model(analysis: Analysis, short: bool = False) -> str:
+    given = facts.suite(analysis).get("model")
+    if not isinstance(given, dict):
+        return "not known"
+    whole, hub_id = named_start(given)
+    return (hub_id or whole) if short else whole
+
+
+def _searched(given: dict[str, Any]) -> str:
+    if not given:
+        return "not known"
+    tuning = given.get("tuning")
+    if not tuning:
+        return "no"
+    return f"{tuning['trials']} trials per recipe, each with {tuning['share']:.0%} of the budget"
+
+
+def _table(shown: list[Row], rows: list[Row]) -> str:
+    measured = [c for c in columns.table(rows) if c.name in SHOWN]
+    head = table.heads(rows, [c.title_and_unit for c in measured])
+    return table.grid(head, table.lines(shown, measured))
+
+
+def _best(trained: list[Row]) -> str:
+    """The best row and those tied with it."""
+    best = next((row for row in trained if "target_accuracy" in row.means), None)
+    if best is None:
+        return "none"
+    tied = [r.recipe for r in trained if r is not best and set(r.tie_groups) & set(best.tie_groups)]
+    return best.recipe + (f", tied with {listed(tied, 3)}" if tied else "")
+
+
+def _pictures(
+    store: Store, analysis: Analysis, rows: list[Row], to: Path, name: str, drawn: dict[Path, str]
+) -> list[tuple[str, str]]:
+    found = []
+    learned = store.report / f"{LEARNING_FORGETTING}.svg"
+    if learned.is_file():
+        found.append(("Target accuracy against forgetting", _link(learned, to)))
+    seeds, rates = dependence.on_seed(rows), dependence.on_rate(rows)
+    draws = dependence.on_draw(analysis)
+    made = {
+        "budget": ("Target accuracy by share of the budget", pictures.budget(analysis.curve)),
+        "price": (
+            "Training time and peak memory per point gained on the base",
+            pictures.price(rows),
+        ),
+        "rates": ("Target accuracy by learning rate", pictures.rates(rates, True) if rates else ""),
+        "draws": (
+            "Target accuracy on validation data by learning rate, over the draws of the search",
+            pictures.rates(draws, False) if draws else "",
+        ),
+        "seeds": ("Target accuracy of each seed", pictures.seeds(seeds) if seeds else ""),
+    }
+    for kind, (title, svg) in made.items():
+        if svg:
+            file = to.with_suffix("") / f"{name}-{kind}.svg"
+            drawn[file] = svg
+            found.append((title, _link(file, to)))
+    return found
+
+
+def _dependence(analysis: Analysis, rows: list[Row]) -> list[str]:
+    """How much the order depends on the rate and on the seed, a sentence each."""
+    told = {
+        "Over the learning rates that were tried, {} of {} pairs of methods change their order.": (
+            dependence.on_rate(rows)
+        ),
+        "Over the draws of the search, on validation data, {} of {} pairs of recipes change their"
+        " order.": dependence.on_draw(analysis),
+        "From seed to seed, {} of {} pairs of rows change their order.": dependence.on_seed(rows),
+    }
+    return [text.format(f.changing, f.pairs) for text, f in told.items() if f is not None]
