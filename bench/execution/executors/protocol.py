@@ -7,7 +7,7 @@ alone writes results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl
@@ -78,7 +78,7 @@ class Executor(Protocol):
         """Place these jobs; a run that was lost may come again."""
         ...
 
-    def hear(self, seconds: float) -> Sequence[News]:
+    def hear(self, seconds: float) -> Iterable[News]:
         """What has happened since the last call; it waits so long if nothing has."""
         ...
 

@@ -69,7 +69,7 @@ class Ray:
         import ray
 
         device = "cuda:0" if self.kind == "cuda" else "cpu"
-        task = ray.remote(_work).options(**self._needs, max_calls=1, max_retries=0)
+        task = ray.remote(**self._needs, max_calls=1, max_retries=0)(_work)
         for job in jobs:
             ref = task.remote(replace(job, device=device), self._board)
             self._open[ref] = job
@@ -178,7 +178,12 @@ def _work(job: Job, board: Any) -> remote.Parcel:
             told = stage, time.monotonic()
             board.tell.remote(Running(job.run.id, stage, fraction, remote.node()))
 
-    return remote.work(job, report, Event(), shared_disk=False)
+    try:
+        return remote.work(job, report, Event(), shared_disk=False)
+    finally:
+        with suppress(OSError):  # another run of this node is still there
+            job.work.parent.rmdir()
+            job.work.parent.parent.rmdir()
 
 
 def _connect(place: Place) -> None:
@@ -190,10 +195,10 @@ def _connect(place: Place) -> None:
     address = f"ray://{place.address}" if place.address else "auto"
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
-    except ImportError:
-        raise UserError('--on ray://… needs Ray\'s client: pip install "ray[client]"') from None
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())
+        if "pip package `ray[client]`" in reason:
+            raise UserError('--on ray://… needs Ray\'s client: pip install "ray[client]"') from None
         if place.address:
             raise UserError(f"no Ray cluster answers at {address}: {reason}") from None
         raise UserError(
