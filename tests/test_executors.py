@@ -41,11 +41,45 @@ class Mine:
         return getattr(self._inner, name)
 """
 
+POISONED = """\
+from bench.execution.executors.protocol import Lost
+
+class Poisoned:
+    slots, kind, processor, jobs = 1, "cpu", "", ()
+
+    def __init__(self, place):
+        pass
+
+    def room(self):
+        return 1 - len(self.jobs)
+
+    def submit(self, jobs):
+        self.jobs = jobs
+
+    def hear(self, seconds):
+        jobs, self.jobs = self.jobs, ()
+        return [Lost(job.run.id, "its node went up in smoke", "n7") for job in jobs]
+
+    def close(self):
+        print("closed")
+"""
+
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
     (tmp_path / "suite.yaml").write_text(SUITE)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The items of the suite, as they are without `--on`."""
+    folder = tmp_path_factory.mktemp("here")
+    (folder / "suite.yaml").write_text(SUITE)
+    with _started(folder, None) as process:
+        out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    return _items(folder / "results")
 
 
 @pytest.fixture
@@ -111,35 +145,50 @@ def test_a_missing_package_is_one_line(
 
 @pytest.mark.slow
 def test_a_package_brings_an_executor(bench_process: Bench, suite: Path) -> None:
-    info = suite / "site/mine-1.0.dist-info"
-    info.mkdir(parents=True)
-    (suite / "site/mine.py").write_text(MINE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[bench.executors]\nmine = mine:Mine\n")
+    path = _installed(suite / "site", "mine", MINE)
     _only(suite, "sft")
-    on = "mine://here?fast=yes"
-    result = bench_process("run", "suite.yaml", "--on", on, PYTHONPATH=_before(suite / "site"))
+    result = bench_process("run", "suite.yaml", "--on", "mine://here?fast=yes", PYTHONPATH=path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "mine at here with {'fast': 'yes'}" in result.stdout
     assert _statuses(suite / "results") == {"base": "ok", "sft": "ok"}
 
 
 @pytest.mark.slow
-def test_local_and_slurm_give_the_same_items(bench_process: Bench, suite: Path) -> None:
+def test_a_run_that_takes_its_nodes_down_is_placed_only_so_often(
+    bench_process: Bench, suite: Path
+) -> None:
+    path = _installed(suite / "site", "poisoned", POISONED)
+    _only(suite, "sft")
+    result = bench_process("run", "suite.yaml", "--on", "poisoned", PYTHONPATH=path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert result.stdout.count("on n7: lost: its node went up in smoke; it is placed again") == 6
+    assert _statuses(suite / "results") == {"base": "crashed", "sft": "crashed"}
+    assert "its node went up in smoke, 4 times" in result.stdout
+    assert "closed" in result.stdout
+
+
+@pytest.mark.slow
+def test_local_and_slurm_give_the_same_items(
+    bench_process: Bench, suite: Path, here: dict[str, bytes]
+) -> None:
     pytest.importorskip("submitit", reason="needs submitit")
-    _same_as_local(bench_process, suite, ON_SLURM, "--jobs", "2")
+    result = bench_process("run", "suite.yaml", "--on", ON_SLURM, "--jobs", "2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert _items(suite / "results") == here and len(here) == 3
     assert not list((suite / "cache/bench/slurm").iterdir())
 
 
 @pytest.mark.slow
 def test_local_and_a_ray_cluster_give_the_same_items(
-    bench_process: Bench, suite: Path, ray_cluster: Any
+    bench_process: Bench, suite: Path, here: dict[str, bytes], ray_cluster: Any
 ) -> None:
     (suite / "suite.yaml").write_text(SUITE + "artifacts: keep\n")
-    _same_as_local(bench_process, suite, "ray")
+    result = bench_process("run", "suite.yaml", "--on", "ray")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert _items(suite / "results") == here and len(here) == 3
     kept = [f.parent.parent.name[:3] for f in suite.glob("cache/bench/small/*/artifact/*.json")]
     assert {"sft", "lor"} <= set(kept)  # they came back through the object store
-    assert not list(suite.glob("cache/bench/nodes/*/*/*"))
+    assert not list(suite.glob("cache/bench/nodes/*"))
 
 
 @pytest.mark.slow
@@ -179,17 +228,6 @@ def test_ctrl_c_cancels_what_ray_was_given(suite: Path, ray_cluster: Any) -> Non
     _interrupt(suite, "ray", "cache/bench/nodes/*/small/*/log.txt")
 
 
-def _same_as_local(bench_process: Bench, suite: Path, on: str, *options: str) -> None:
-    here = bench_process("run", "suite.yaml", "--results", "here")
-    assert here.returncode == 0, here.stdout + here.stderr
-    shutil.rmtree(suite / "cache/bench/small", ignore_errors=True)
-    there = bench_process("run", "suite.yaml", "--results", "there", "--on", on, *options)
-    assert there.returncode == 0, there.stdout + there.stderr
-    assert _items(suite / "here") == _items(suite / "there")
-    assert len(_items(suite / "here")) == 3
-    assert _statuses(suite / "there") == {"base": "ok", "sft": "ok", "lora": "ok"}
-
-
 def _interrupt(suite: Path, on: str, under_way: str) -> None:
     with _started(suite, on) as process:
         _until(lambda: list(suite.glob(under_way)))
@@ -201,9 +239,9 @@ def _interrupt(suite: Path, on: str, under_way: str) -> None:
     assert not _processes(suite, "submitit")
 
 
-def _started(suite: Path, on: str, *options: str) -> subprocess.Popen[str]:
+def _started(suite: Path, on: str | None, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("run", "suite.yaml", "--on", on, *options),
+        command("run", "suite.yaml", *(("--on", on) if on else ()), *options),
         cwd=suite,
         env=environment(suite),
         stdout=subprocess.PIPE,
@@ -235,6 +273,17 @@ def _until(seen: Callable[[], object], seconds: float = 120) -> None:
 def _only(suite: Path, method: str) -> None:
     kept = [line for line in SUITE.splitlines() if not line.startswith("  - ") or method in line]
     (suite / "suite.yaml").write_text("\n".join(kept) + "\n")
+
+
+def _installed(site: Path, name: str, source: str) -> str:
+    """Installs a package with one executor, and gives the PYTHONPATH."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / f"{name}.py").write_text(source)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    entry = f"[bench.executors]\n{name} = {name}:{name.capitalize()}\n"
+    (info / "entry_points.txt").write_text(entry)
+    return _before(site)
 
 
 def _before(site: Path) -> str:

@@ -57,7 +57,7 @@ def place_all(
                 watcher.again(job, news.reason, news.node)
                 waiting.appendleft(job)
                 continue
-            outcome = news.outcome if isinstance(news, Finished) else _crashed(job, news.reason)
+            outcome = news.outcome if isinstance(news, Finished) else _crashed(job, news)
             _keep(job, outcome, store)
             forecast.finished(outcome.record)
             watcher.finished(job, outcome.record, news.node)
@@ -67,8 +67,9 @@ def _with_limit(job: Job, forecast: Forecast) -> Job:
     return replace(job, time_limit=job.suite.time_limit or forecast.limit(job.run))
 
 
-def _crashed(job: Job, reason: str) -> Outcome:
-    stage = {"status": Status.CRASHED, "reason": reason}
+def _crashed(job: Job, lost: Lost) -> Outcome:
+    times = "" if lost.final else f", {MOST + 1} times"
+    stage = {"status": Status.CRASHED, "reason": lost.reason + times}
     trained, evaluated = (stage, None) if job.run.method is not None else (None, stage)
     return Outcome(record.assemble(job, trained, evaluated, None), job.work / ITEMS)
 

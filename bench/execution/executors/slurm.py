@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
 import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ class Slurm:
         device = "cuda:0" if self.kind == "cuda" else "cpu"
         jobs = [replace(job, device=device) for job in jobs]
         self._executor.update_parameters(timeout_min=self._minutes or _minutes(jobs))
-        with self._executor.batch():  # an array where there are several
+        with _undisturbed(), self._executor.batch():  # an array where there are several
             submitted = [self._executor.submit(_work, job, self._folder) for job in jobs]
         for job, placed in zip(jobs, submitted, strict=True):
             self._open[job.run.id] = _Placed(job, placed)
@@ -112,9 +114,11 @@ class Slurm:
             time.sleep(LOOK_EVERY)
 
     def close(self) -> None:
-        self._cancel([placed.submitted for placed in self._open.values()])
+        (self._folder / ALIVE).unlink(missing_ok=True)  # which alone ends jobs of this machine
+        submitted = [placed.submitted for placed in self._open.values()]
+        self._cancel(submitted)
         until = time.monotonic() + GRACE["slurm"]
-        while time.monotonic() < until and any(not p.submitted.done() for p in self._open.values()):
+        while time.monotonic() < until and not all(job.done() for job in submitted):
             time.sleep(LOOK_EVERY)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -157,9 +161,6 @@ class Slurm:
         if self._cluster == "slurm" and submitted:
             ids = [job.job_id for job in submitted]
             subprocess.run(["scancel", *ids], check=False, capture_output=True)
-        elif self._cluster == "local":
-            for job in submitted:
-                job.cancel()
 
     def _touch(self) -> None:
         (self._folder / ALIVE).touch()
@@ -173,6 +174,16 @@ class Slurm:
         rows = [line.split() for line in told.splitlines()]
         wanted = [row for row in rows if _is_wanted(row[0], partition)]
         return int(any("gpu" in row[-1] for row in wanted))
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C is the driver's to handle: a process that starts in here ignores it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _is_wanted(name: str, partition: str) -> bool:
