@@ -22,6 +22,15 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", min=1, help="concurrent runs [default: one per GPU, or per core]"),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="PLACE",
+        help="what places the runs: local, slurm, slurm://PARTITION, ray, ray://HOST:PORT"
+        " [default: local]",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print errors only")]
 
 

@@ -59,38 +59,59 @@ class Watcher:
         self, console: Console, live: Progress | None, total: int, done: int, left: SecondsLeft
     ) -> None:
         self._console, self._live, self._seconds_left = console, live, left
-        self._todo, self._finished = total - done, 0
+        self._todo, self._finished, self._failed = total - done, 0, 0
         self._looked = 0.0
         self._all = (
             live.add_task("all runs", total=total, completed=done, left="") if live else None
         )
         self._bars: dict[str, Any] = {}
 
-    def running(self, job: Job, stage: str, fraction: float) -> None:
+    def running(self, job: Job, stage: str, fraction: float, node: str) -> None:
         if self._live is None or self._all is None:
             return
         if job.run.id not in self._bars:
             self._bars[job.run.id] = self._live.add_task("", total=100, left="")
-        name = f"  {_named(job.run)}: {stage}"
+            self._count()
+        name = f"  {_named(job.run)}{_on(node)}: {stage}"
         self._live.update(self._bars[job.run.id], description=name, completed=round(100 * fraction))
         if time.monotonic() - self._looked > self.LOOK_EVERY:
             self._looked = time.monotonic()
             self._live.update(self._all, left=self._left())
 
-    def finished(self, job: Job, result: Record) -> None:
+    def again(self, job: Job, reason: str, node: str) -> None:
+        self._close(job)
+        told = f"[yellow]lost[/]: {escape(reason)}; it is placed again"
+        self._console.print(f"  {_named(job.run)}{_on(node)}: {told}", highlight=False)
+
+    def finished(self, job: Job, result: Record, node: str) -> None:
         if self._live is not None and self._all is not None:
-            if job.run.id in self._bars:
-                self._live.remove_task(self._bars.pop(job.run.id))
             self._live.advance(self._all)
         colour = "green" if result.status in GOOD else "red"
         self._finished += 1
+        self._failed += result.failed
+        self._close(job)
         left = self._left() if self._finished < self._todo else ""
         reason = f": {result.reason}" if result.reason else ""
         self._console.print(
-            f"  {self._finished}/{self._todo} {_named(job.run)}:"
+            f"  {self._finished}/{self._todo} {_named(job.run)}{_on(node)}:"
             f" [{colour}]{result.status}[/]{escape(reason)}{', ' if left else ''}{left}",
             highlight=False,
         )
+
+    def _close(self, job: Job) -> None:
+        if self._live is not None and job.run.id in self._bars:
+            self._live.remove_task(self._bars.pop(job.run.id))
+        self._count()
+
+    def _count(self) -> None:
+        """Say how many runs wait, run, and have failed."""
+        if self._live is None or self._all is None:
+            return
+        running = len(self._bars)
+        waiting = self._todo - self._finished - running
+        failed = f", [red]{self._failed} failed[/]" if self._failed else ""
+        told = f"all runs: {running} running, {waiting} waiting{failed}"
+        self._live.update(self._all, description=told)
 
     def _left(self) -> str:
         seconds = self._seconds_left()
@@ -107,6 +128,10 @@ def minutes(seconds: float) -> str:
 def _named(run: Run) -> str:
     seed = f"{escape(run.recipe)} seed {run.seed}"
     return seed if run.purpose == "row" else f"{seed}, {purpose(run)}"
+
+
+def _on(node: str) -> str:
+    return f" on {escape(node)}" if node else ""
 
 
 def purpose(run: Run) -> str:

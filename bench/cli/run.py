@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.options import FAILED, INTERRUPTED, Jobs, Json, Quiet, Results, SuiteFile
+from bench.cli.options import FAILED, INTERRUPTED, Jobs, Json, On, Quiet, Results, SuiteFile
 
 
 def run(
     suite: SuiteFile,
     results: Results = Path("results"),
+    on: On = None,
     jobs: Jobs = None,
     only: Annotated[
         list[str] | None,
@@ -27,7 +29,8 @@ def run(
     """Train and evaluate every method of a suite. Finished runs are not repeated."""
     from bench import report
     from bench.cli import progress, show_analysis
-    from bench.execution.executors.local import slots
+    from bench.execution.executors.local import Local
+    from bench.execution.executors.protocol import open_executor
     from bench.execution.run_suite import checked, refuse_to_shrink, run_suite
     from bench.records.store import Store
     from bench.suite.file import load
@@ -36,26 +39,27 @@ def run(
 
     voice = "json" if as_json else "quiet" if quiet else "full"
     loaded = load(suite)
-    devices, store = slots(jobs), Store(results / loaded.suite)
-    if only:
-        loaded = only_some(loaded, only)
-        refuse_to_shrink(loaded, devices, store)
-    for warning in checked(loaded, devices, store, lambda: read(suite)):
-        typer.echo(f"Warning: {warning}", err=True)
+    store = Store(results / loaded.suite)
     try:
-        run_suite(
-            loaded,
-            store,
-            devices,
-            lambda total, done, forecast: progress.of_runs(
-                voice,
-                loaded.suite,
-                total,
-                done,
-                len(devices),
-                lambda: forecast.seconds_left(len(devices), time.monotonic()),
-            ),
-        )
+        with closing(open_executor(on, jobs) if on else Local(jobs)) as executor:
+            if only:
+                loaded = only_some(loaded, only)
+                refuse_to_shrink(loaded, [executor.kind], store)
+            for warning in checked(loaded, [executor.kind], store, lambda: read(suite)):
+                typer.echo(f"Warning: {warning}", err=True)
+            run_suite(
+                loaded,
+                store,
+                executor,
+                lambda total, done, forecast: progress.of_runs(
+                    voice,
+                    loaded.suite,
+                    total,
+                    done,
+                    executor.slots,
+                    lambda: forecast.seconds_left(executor.slots, time.monotonic()),
+                ),
+            )
     except KeyboardInterrupt:
         typer.echo(
             "Interrupted. Finished runs are kept; the same command continues from there.", err=True
@@ -75,7 +79,7 @@ def plan(
     import torch
 
     from bench.cli import show_plan
-    from bench.execution.environment import precision
+    from bench.execution.environment import precision, processor
     from bench.execution.executors.local import slots
     from bench.execution.run_suite import hear, known_runs, missing_runs
     from bench.records.store import Store
@@ -96,7 +100,7 @@ def plan(
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
     probed = probe(loaded, torch.device(devices[0]), precision(loaded, devices[0]))
     forecast = Forecast(loaded, probed.expected)
-    hear(forecast, loaded, runs, store, devices[0])
+    hear(forecast, loaded, runs, store, processor(devices[0]))
     forecast.plan(missing, to_come)
     show_plan.show(
         show_plan.Plan(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench import report
 from bench.analysis.results import Results, load
-from bench.execution.executors.local import slots
+from bench.execution.executors.local import Local
 from bench.execution.run_suite import checked, run_suite
 from bench.execution.worker import Job
 from bench.records.schema import Record
@@ -30,10 +30,11 @@ def run(
     says why. UserError where the suite is wrong.
     """
     given = suite_file.parse(suite) if isinstance(suite, dict) else suite_file.load(Path(suite))
-    store, devices = Store(Path(results) / given.suite), slots(jobs)
-    for warning in checked(given, devices, store):
-        warnings.warn(warning, stacklevel=2)
-    run_suite(given, store, devices, _quietly)
+    store = Store(Path(results) / given.suite)
+    with closing(Local(jobs)) as executor:
+        for warning in checked(given, [executor.kind], store):
+            warnings.warn(warning, stacklevel=2)
+        run_suite(given, store, executor, _quietly)
     report.write(store)
     return load(store.folder)
 
@@ -46,8 +47,11 @@ def _quietly(total: int, done: int, forecast: Forecast) -> Iterator[_Silent]:
 class _Silent:
     """A watcher that prints nothing."""
 
-    def running(self, job: Job, stage: str, fraction: float) -> None:
+    def running(self, job: Job, stage: str, fraction: float, node: str) -> None:
         pass
 
-    def finished(self, job: Job, result: Record) -> None:
+    def again(self, job: Job, reason: str, node: str) -> None:
+        pass
+
+    def finished(self, job: Job, result: Record, node: str) -> None:
         pass

@@ -49,7 +49,7 @@ def _death(exitcode: int | None) -> str:
 
 
 def assemble(
-    job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] | None, jobs: int
+    job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] | None, jobs: int | None
 ) -> Record:
     """The record of a run. The first stage that is not ok gives status and reason."""
     run, suite = job.run, job.suite

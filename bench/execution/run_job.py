@@ -70,7 +70,9 @@ class TimeLimit:
         return None
 
 
-def run_job(job: Job, report: Report, stop: threading.Event, concurrent_runs: int) -> Outcome:
+def run_job(
+    job: Job, report: Report, stop: threading.Event, concurrent_runs: int | None
+) -> Outcome:
     """Train, evaluate, and put the record together; nothing is written outside of `job.work`.
 
     A training of this run that is kept there is evaluated and not repeated. A stage that takes the

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from bench.execution.environment import processor
-from bench.execution.executors import local
+from bench.execution.executors.protocol import Executor
+from bench.execution.place import Watcher, place_all
 from bench.execution.worker import Job
 from bench.records.schema import RETRIED
 from bench.records.store import Store
@@ -21,26 +21,27 @@ from bench.suite.yaml_file import Document
 from bench.system.cache import cache_folder
 from bench.system.errors import UserError
 
-Watch = Callable[[int, int, Forecast], AbstractContextManager[local.Watcher]]
+Watch = Callable[[int, int, Forecast], AbstractContextManager[Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""
 
 
-def run_suite(suite: Suite, store: Store, devices: list[str], watch: Watch) -> None:
+def run_suite(suite: Suite, store: Store, executor: Executor, watch: Watch) -> None:
     """Run what is missing of a suite, and keep each record the moment it is finished."""
     with store.lock():
+        devices = [executor.kind]
         runs = known_runs(suite, devices, store)
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
         if left:
             suite.start().prepare()
         forecast = Forecast(suite)
-        hear(forecast, suite, runs, store, devices[0])
+        hear(forecast, suite, runs, store, executor.processor)
         with watch(total, len(runs) - left, forecast) as watcher:
             known: set[str] = set()
             while fresh := [r for r in runs if r.id not in known]:
                 store.begin(suite_file.resolved(suite), [r.id for r in runs])
                 jobs = [_job(suite, r) for r in missing_runs(fresh, store)]
                 forecast.plan((job.run for job in jobs), runs_to_come(suite, runs))
-                local.run_all(jobs, devices, store, watcher, forecast)
+                place_all(jobs, executor, store, watcher, forecast)
                 known |= {r.id for r in runs}
                 runs = known_runs(suite, devices, store) if suite.tuning else runs
 
@@ -82,9 +83,10 @@ def missing_runs(runs: list[Run], store: Store) -> list[Run]:
     return [r for r in runs if not store.has(r.id) or store.get(r.id).status in RETRIED]
 
 
-def hear(forecast: Forecast, suite: Suite, runs: list[Run], store: Store, device: str) -> None:
-    """Tell a forecast of the runs in the store that took what these will take."""
-    here = processor(device)
+def hear(forecast: Forecast, suite: Suite, runs: list[Run], store: Store, here: str) -> None:
+    """Tell a forecast of the runs in the store that took what these will take; `here` is the name
+    of the processor that these will run on.
+    """
     for record in store.all():
         if alike(record, suite, runs[0], here):
             forecast.finished(record)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-import time
-from collections.abc import Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Protocol
+from queue import Empty, SimpleQueue
 
-from bench.execution import kept
-from bench.execution.run_job import Outcome, run_job
+from bench.execution.environment import processor
+from bench.execution.executors.protocol import Finished, News, Place, Running
+from bench.execution.run_job import Stopped, run_job
 from bench.execution.worker import Job
-from bench.records.schema import Record
-from bench.records.store import Store
-from bench.suite.forecast import Forecast
-
-
-class Watcher(Protocol):
-    """Who wants to know how it goes."""
-
-    def running(self, job: Job, stage: str, fraction: float) -> None: ...
-
-    def finished(self, job: Job, result: Record) -> None: ...
+from bench.system.errors import UserError
 
 
 def slots(jobs: int | None) -> list[str]:
@@ -36,50 +25,64 @@ def slots(jobs: int | None) -> list[str]:
     return devices[:jobs] if gpus else ["cpu"] * (jobs or len(devices))
 
 
-def run_all(
-    jobs: Iterable[Job], devices: list[str], store: Store, watcher: Watcher, forecast: Forecast
-) -> None:
-    """Run every job, each in a free slot, and keep its record the moment it is finished."""
-    waiting, free, stop = list(jobs), list(devices), threading.Event()
-    active: dict[Future[Outcome], Job] = {}
-    with ThreadPoolExecutor(len(devices)) as pool:
+class Local:
+    """Places runs on the CPUs or GPUs of this machine."""
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self._free = slots(jobs)
+        self._first = self._free[0]
+        self.slots, self.kind = len(self._free), self._first.partition(":")[0]
+        self._pool = ThreadPoolExecutor(self.slots)
+        self._stop = threading.Event()
+        self._news: SimpleQueue[News | BaseException] = SimpleQueue()
+        self._devices: dict[str, str] = {}
+
+    @property
+    def processor(self) -> str:
+        return processor(self._first)
+
+    def room(self) -> int:
+        return len(self._free)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._devices[job.run.id] = device = self._free.pop(0)
+            self._pool.submit(self._work, replace(job, device=device))
+
+    def hear(self, seconds: float) -> Sequence[News]:
+        heard: list[News] = []
         try:
-            while waiting or active:
-                while waiting and free:
-                    job = waiting.pop(0)
-                    limit = job.suite.time_limit or forecast.limit(job.run)
-                    job = replace(job, device=free.pop(0), time_limit=limit)
-                    active[_placed(pool, job, watcher, forecast, stop, len(devices))] = job
-                done, _ = wait(active, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    job = active.pop(future)
-                    free.append(job.device)
-                    _keep(job, future.result(), store)
-                    forecast.finished(future.result().record)
-                    watcher.finished(job, future.result().record)
-        finally:
-            stop.set()
+            while True:
+                news = self._news.get(timeout=0 if heard else seconds)
+                if isinstance(news, BaseException):
+                    raise news
+                heard.append(news)
+                if isinstance(news, Finished):
+                    self._free.append(self._devices.pop(news.run))
+                    return heard  # its slot is free
+        except Empty:
+            return heard
+
+    def close(self) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+
+    def _work(self, job: Job) -> None:
+        def report(stage: str, fraction: float) -> None:
+            self._news.put(Running(job.run.id, stage, fraction))
+
+        try:
+            outcome = run_job(job, report, self._stop, self.slots)
+            self._news.put(Finished(job.run.id, outcome))
+        except Stopped:
+            pass
+        except BaseException as error:
+            self._news.put(error)
 
 
-def _placed(
-    pool: ThreadPoolExecutor,
-    job: Job,
-    watcher: Watcher,
-    forecast: Forecast,
-    stop: threading.Event,
-    slots: int,
-) -> Future[Outcome]:
-    def report(stage: str, fraction: float) -> None:
-        forecast.running(job.run, stage, fraction, time.monotonic())
-        watcher.running(job, stage, fraction)
-
-    return pool.submit(run_job, job, report, stop, slots)
-
-
-def _keep(job: Job, outcome: Outcome, store: Store) -> None:
-    store.put(outcome.record, outcome.items)
-    if kept.evaluation_is_open(outcome.record):
-        return
-    kept.forget(job)
-    if job.suite.artifacts == "drop":
-        shutil.rmtree(job.work, ignore_errors=True)
+def open_local(place: Place) -> Local:
+    """What `--on local` names."""
+    place.refuse_other_options(())
+    if place.address:
+        raise UserError(f"--on local is this machine and takes no address ({place.address})")
+    return Local(place.jobs)

@@ -1,0 +1,83 @@
+"""Every job of a suite goes to an executor and comes back as a record, which is kept at once."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from bench.execution import kept, record
+from bench.execution.executors.protocol import Executor, Finished, Lost, Running
+from bench.execution.run_job import ITEMS, Outcome
+from bench.execution.worker import Job
+from bench.records.schema import Record, Status
+from bench.records.store import Store
+from bench.suite.forecast import Forecast
+
+MOST = 3  # times that a run is placed again: it may be what takes its machine down
+
+
+class Watcher(Protocol):
+    """Who wants to know how it goes. `node` is empty where there is one machine."""
+
+    def running(self, job: Job, stage: str, fraction: float, node: str) -> None: ...
+
+    def again(self, job: Job, reason: str, node: str) -> None: ...
+
+    def finished(self, job: Job, result: Record, node: str) -> None: ...
+
+
+def place_all(
+    jobs: Iterable[Job], executor: Executor, store: Store, watcher: Watcher, forecast: Forecast
+) -> None:
+    """Run every job where the executor has room, and keep its record the moment it is finished.
+
+    A run whose machine was lost is placed again, a few times at most.
+    """
+    waiting, placed = deque(jobs), dict[str, Job]()
+    losses: Counter[str] = Counter()
+    while waiting or placed:
+        if room := min(executor.room(), len(waiting)):
+            fresh = [_with_limit(waiting.popleft(), forecast) for _ in range(room)]
+            placed |= {job.run.id: job for job in fresh}
+            executor.submit(fresh)
+        for news in executor.hear(1.0):
+            if (job := placed.get(news.run)) is None:
+                continue
+            if isinstance(news, Running):
+                forecast.running(job.run, news.stage, news.fraction, time.monotonic())
+                watcher.running(job, news.stage, news.fraction, news.node)
+                continue
+            del placed[news.run]
+            if isinstance(news, Lost) and not news.final and losses[news.run] < MOST:
+                losses[news.run] += 1
+                watcher.again(job, news.reason, news.node)
+                waiting.appendleft(job)
+                continue
+            outcome = news.outcome if isinstance(news, Finished) else _crashed(job, news)
+            _keep(job, outcome, store)
+            forecast.finished(outcome.record)
+            watcher.finished(job, outcome.record, news.node)
+
+
+def _with_limit(job: Job, forecast: Forecast) -> Job:
+    return replace(job, time_limit=job.suite.time_limit or forecast.limit(job.run))
+
+
+def _crashed(job: Job, lost: Lost) -> Outcome:
+    times = "" if lost.final else f", {MOST + 1} times"
+    stage = {"status": Status.CRASHED, "reason": lost.reason + times}
+    trained, evaluated = (stage, None) if job.run.method is not None else (None, stage)
+    return Outcome(record.assemble(job, trained, evaluated, None), job.work / ITEMS)
+
+
+def _keep(job: Job, outcome: Outcome, store: Store) -> None:
+    store.put(outcome.record, outcome.items)
+    if kept.evaluation_is_open(outcome.record):
+        return
+    kept.forget(job)
+    if job.suite.artifacts == "drop":
+        shutil.rmtree(job.work, ignore_errors=True)
