@@ -15,6 +15,8 @@ from bench.analysis.shape import Group
 from bench.records.schema import BASE, Record
 from bench.records.stages import Environment
 
+MOST_COMPARED = 100
+"""Recipes of which each is compared with each: of more, the best so many."""
 ENOUGH_FOR_IQM = 4  # scores: of fewer, the middle half is no half
 
 
@@ -72,7 +74,10 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
     # None, or put together on request: no test pairs answers to different questions.
     if len(asked) != 1:
         return
-    compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level)
+    best = sorted(scored, key=lambda recipe: -scored[recipe][1].value)[:MOST_COMPARED]
+    made.compared = len(best) if len(best) < len(scored) else None
+    of, scored = len(scored), {recipe: scored[recipe] for recipe in scored if recipe in best}
+    compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level, of)
     made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
     for recipe, (own, _) in scored.items():
         own.intervals["target_accuracy"] = compared.accuracies[recipe].bounds

@@ -44,7 +44,8 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
         if found:
             made.means[column] = columns.named(column).average(found)
         if len(found) > 1:
-            made.spreads[column] = statistics.stdev(found)
+            same = min(found) == max(found)  # as often: stdev, which is exact, takes its time
+            made.spreads[column] = 0.0 if same else statistics.stdev(found)
     made.missing[f"spent_{made.budget[0]}"] = made.status if budget else UNPUBLISHED
     for own in cells:
         made.missing |= {column: v for column, v in own.items() if isinstance(v, str)}

@@ -23,6 +23,8 @@ class Group:
     """The difference in target accuracy, 0..1, that three pairs of four would have shown in four
     suites of five.
     """
+    compared: int | None = None
+    """How many rows, the best ones, were compared with one another; None: all of them."""
     environments: list[str] = field(default_factory=list)
     """Hardware and library versions that rows were measured with, the most common first. Speed and
     memory of rows from another one are in `elsewhere`, not among the rows' own numbers.
@@ -103,6 +105,8 @@ class Analysis:
     """What limits these numbers, a sentence each."""
     provenance: dict[str, str] = field(default_factory=dict)
     """Where the numbers come from: commit, versions, hardware, fingerprints of data and model."""
+    left_out: int = 0
+    """Rows that are not among the groups, because a person would not read so many."""
 
     @property
     def rows(self) -> list[Row]:

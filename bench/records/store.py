@@ -5,11 +5,12 @@ them.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -18,6 +19,9 @@ from bench.records.schema import SCHEMA_VERSION, Record, complaint
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 class Store:
     """The results folder of one suite."""
@@ -25,6 +29,8 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.report = folder / "report"
+        self._read: dict[str, tuple[tuple[int, int], Record]] = {}
+        """Records by run, with the time and size of the file that they were read from."""
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -76,7 +82,15 @@ class Store:
         write_atomically(self._record_file(record.id), text)
 
     def get(self, run: str) -> Record:
-        return _read(self._record_file(run))
+        return self._record(self._record_file(run))
+
+    def _record(self, file: Path) -> Record:
+        """What a file holds; it is read again only where another has taken its place."""
+        found, run = file.stat(), file.stem
+        version = (found.st_mtime_ns, found.st_size)
+        if run not in self._read or self._read[run][0] != version:
+            self._read[run] = (version, _read(file))
+        return self._read[run][1]
 
     def planned(self) -> list[Record]:
         """The records of the last plan, in its order, as far as they exist; all records where there
@@ -91,17 +105,22 @@ class Store:
 
     def all(self) -> list[Record]:
         """Every record that is kept, in the order of their names."""
-        return [_read(file) for file in sorted((self.folder / "records").glob("*.json"))]
+        return [self._record(file) for file in sorted((self.folder / "records").glob("*.json"))]
 
     def items(self, run: str) -> dict[tuple[str, str, int], float]:
         """Outcome of every item of a run, by task, part of the task and document number."""
-        import pyarrow.parquet as pq
-
-        if not self.items_file(run).is_file():
+        if (table := self.items_table(run)) is None:
             return {}
-        columns = pq.read_table(self.items_file(run)).to_pydict()
+        columns = table.to_pydict()
         keys = zip(columns["task"], columns["part"], columns["doc_id"], strict=True)
         return dict(zip(keys, columns["score"], strict=True))
+
+    def items_table(self, run: str) -> pa.Table | None:
+        """The same as a table with the columns task, part, doc_id and score; None without items."""
+        import pyarrow.parquet as pq
+
+        file = self.items_file(run)
+        return pq.ParquetFile(io.BytesIO(file.read_bytes())).read() if file.is_file() else None
 
     def _record_file(self, run: str) -> Path:
         return self.folder / "records" / f"{run}.json"
