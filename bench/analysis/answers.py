@@ -145,6 +145,6 @@ def _shared(old: tuple[_Asked, Array], new: tuple[_Asked, Array]) -> tuple[Array
     """The scores of both on the items that both were asked, in one order."""
     if old[0] is new[0]:
         return old[1], new[1]
-    was, now = ({k: s for k, s in zip(a.keys, own, strict=True)} for a, own in (old, new))
+    was, now = (dict(zip(a.keys, own, strict=True)) for a, own in (old, new))
     keys = sorted(was.keys() & now.keys())
     return np.array([was[key] for key in keys]), np.array([now[key] for key in keys])

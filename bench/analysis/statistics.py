@@ -146,7 +146,9 @@ def holm(p: Sequence[float], tests: int | None = None) -> list[float]:
     most = len(p) if tests is None else tests
     order = np.argsort(p, kind="stable")
     raised = (
-        np.maximum.accumulate(np.asarray(p, dtype=float)[order] * np.arange(most, most - len(p), -1))
+        np.maximum.accumulate(
+            np.asarray(p, dtype=float)[order] * np.arange(most, most - len(p), -1)
+        )
         if len(p)
         else np.empty(0)
     )

@@ -9,18 +9,28 @@ from typing import Annotated
 import typer
 
 from bench.system.entry_points import PACKAGE
+from bench.system.place import place
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="a suite file (YAML)")]
 Results = Annotated[
     Path,
-    typer.Option("--results", metavar="DIR", help="where results are kept, one folder per suite"),
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        parser=place,
+        help="where results are kept, one folder per suite; also s3://BUCKET/FOLDER and the like",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", min=1, help="concurrent runs [default: one per GPU, or per core]"),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="only this part of the runs, such as 2/4"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print errors only")]
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import typer
 
-from bench.cli.options import FAILED, INTERRUPTED, Jobs, Json, Quiet, Results, SuiteFile
+from bench.cli.options import FAILED, INTERRUPTED, Jobs, Json, Quiet, Results, ShardOf, SuiteFile
 
 
 def run(
     suite: SuiteFile,
     results: Results = Path("results"),
     jobs: Jobs = None,
+    shard: ShardOf = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -24,9 +25,11 @@ def run(
     from bench.execution.run_suite import checked, run_suite
     from bench.records.store import Store
     from bench.suite.file import load
+    from bench.suite.shard import WHOLE, Shard
     from bench.suite.yaml_file import read
 
     voice = "json" if as_json else "quiet" if quiet else "full"
+    part = Shard.parse(shard) if shard else WHOLE
     loaded = load(suite)
     devices, store = slots(jobs), Store(results / loaded.suite)
     for warning in checked(loaded, devices, store, lambda: read(suite)):
@@ -44,6 +47,7 @@ def run(
                 len(devices),
                 lambda: forecast.seconds_left(len(devices), time.monotonic()),
             ),
+            part,
         )
     except KeyboardInterrupt:
         typer.echo(

@@ -17,6 +17,7 @@ from bench.records.schema import Record
 from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.forecast import Forecast
+from bench.system.place import place
 
 
 def run(
@@ -30,12 +31,12 @@ def run(
     says why. UserError where the suite is wrong.
     """
     given = suite_file.parse(suite) if isinstance(suite, dict) else suite_file.load(Path(suite))
-    store, devices = Store(Path(results) / given.suite), slots(jobs)
+    store, devices = Store(place(results) / given.suite), slots(jobs)
     for warning in checked(given, devices, store):
         warnings.warn(warning, stacklevel=2)
     run_suite(given, store, devices, _quietly)
     report.write(store)
-    return load(store.folder)
+    return load(str(store.folder))
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench.analysis import Analysis, analyze
 from bench.analysis.rows import frame
 from bench.records.store import Store
@@ -23,11 +21,14 @@ def write(store: Store, together: bool = False) -> Analysis:
     analysis = analyze(store, together)
     if not analysis.groups:
         raise UserError(f"{store.folder} holds no records yet")
-    folder: Path = store.report
+    folder = store.report
     shown = cut(analysis)
     rows = shown.groups[0].rows
     write_atomically(folder / "table.csv", frame(analysis.whole_rows()).to_csv(index=False))
-    write_atomically(folder / "summary.md", table.summary(rows) + (f"\n{told(shown)}\n" if shown.left_out else ""))
+    write_atomically(
+        folder / "summary.md",
+        table.summary(rows) + (f"\n{told(shown)}\n" if shown.left_out else ""),
+    )
     pictures = [file.name for file in scatter.learning_against_forgetting(rows, folder)]
     write_atomically(folder / "table.md", markdown.markdown(shown, pictures))
     write_atomically(folder / "table.tex", latex(shown))
