@@ -24,12 +24,12 @@ class Published:
     analysis: Analysis
 
     @property
-    @property
     def folder(self) -> Path:
         """Where its results lie; what is published lies on this machine."""
         assert isinstance(self.store.folder, Path)
         return self.store.folder
 
+    @property
     def records(self) -> list[Record]:
         return self.store.planned()
 
