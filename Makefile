@@ -1,5 +1,6 @@
 # make demo: set up, run the quickstart on the embedded model.  make test: set up, run every test.
-# make bench: training speed beside a plain loop and TRL's trainers, into results/benchmarks.
+# make bench: training speed beside a plain loop and TRL's trainers, into
+# results/benchmarks; then planning, resuming and reporting as suites grow.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,6 +17,7 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/growth.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

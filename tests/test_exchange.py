@@ -328,8 +328,9 @@ def test_scores_of_lm_eval_become_a_row_with_its_items(
     assert result.returncode == 0, result.stderr
     assert [row["recipe"] for row in json.loads(result.stdout)["rows"]] == ["base", "weights"]
     published = json.loads(scored.read_text())["results"]
-    store = Store(tmp_path / "results/lm-eval")
-    record = _records(store.folder)["weights"]
+    folder = tmp_path / "results/lm-eval"
+    store = Store(folder)
+    record = _records(folder)["weights"]
     assert record.target == ["say"]
     assert record.retain == ["choices"]
     told = {name: score.value for name, score in record.scores.items()}
@@ -342,7 +343,7 @@ def test_scores_of_lm_eval_become_a_row_with_its_items(
     assert sum(value for key, value in found.items() if key[0] == "choices") / 12 == pytest.approx(
         told["choices"]
     )
-    row = _table(store.folder)["weights"]
+    row = _table(folder)["weights"]
     assert (row["forgetting"], row["items_lost"], row["budget_unit"]) == ("0.0", "0.0", "unknown")
 
 

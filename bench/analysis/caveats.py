@@ -13,6 +13,7 @@ from bench.analysis.words import listed, short
 from bench.records.schema import BASE, Purpose, Record
 
 ONE_SEED, UNTUNED, UNVERIFIED, OVERSPENT = "one seed", "untuned", "not verified", "over budget"
+MOST_NAMED = 30  # rows in one sentence
 CEILING = 0.99
 UNSTABLE = 0.1  # standard deviation of accuracy between seeds
 UNEVEN = 0.2  # standard deviation of a speed between seeds, over its mean
@@ -75,7 +76,9 @@ def sentences(
     ]
     limits = {"ceiling": f"{CEILING:.0%}", "overrun": f"{OVERRUN - 1:.0%}"}
     return [
-        SENTENCES[name].format(listed(fact) if isinstance(fact, list) else fact, **limits)
+        SENTENCES[name].format(
+            listed(fact, MOST_NAMED) if isinstance(fact, list) else fact, **limits
+        )
         for name, fact in found
         if fact
     ]
@@ -138,11 +141,12 @@ def _uneven(row: Row) -> bool:
 
 def _edges(trials: Sequence[Trial]) -> list[str]:
     """Recipes whose chosen learning rate is the lowest or highest that was drawn."""
-    found = []
+    found, drawn = [], {}
+    for t in trials:
+        if "lr" in t.drawn:
+            drawn.setdefault(t.recipe, set()).add(t.drawn["lr"])
     for chosen in (t for t in trials if t.chosen):
-        rates = sorted(
-            {t.drawn["lr"] for t in trials if t.recipe == chosen.recipe and "lr" in t.drawn}
-        )
+        rates = sorted(drawn.get(chosen.recipe, ()))
         if len(rates) > 2 and chosen.drawn["lr"] in (rates[0], rates[-1]):
             found.append(chosen.recipe)
     return found

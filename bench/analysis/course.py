@@ -42,8 +42,12 @@ def trials(records: List[Record]) -> list[Trial]:
 
 def charge_tuning(rows: List[Row], records: List[Record]) -> None:
     """What a search cost, on a line of its own in the ledger of the row that came of it."""
+    tried: dict[str | None, list[Record]] = {}
+    for r in records:
+        if r.purpose is Purpose.TRIAL:
+            tried.setdefault(r.recipe, []).append(r)
     for row in rows:
-        own = [r for r in records if r.purpose is Purpose.TRIAL and r.recipe == row.tuned_from]
+        own = tried.get(row.tuned_from, [])
         spent = [r.train.ledger.spent for r in own if r.train]
         if spent:
             row.ledger["tuning"] = {

@@ -18,6 +18,8 @@ from bench.records.schema import BASE, Record
 from bench.records.stages import Environment
 
 MOST_TARGETS = 4  # every choice of some of them is compared: fourteen choices of four
+MOST_COMPARED = 100
+"""Recipes of which each is compared with each: of more, the best so many."""
 ENOUGH_FOR_IQM = 4  # scores: of fewer, the middle half is no half
 
 
@@ -76,10 +78,13 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
     # None, or put together on request: no test pairs answers to different questions.
     if len(asked) != 1:
         return
-    compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level)
+    best = sorted(scored, key=lambda recipe: -scored[recipe][1].value)[:MOST_COMPARED]
+    made.best = len(best) if len(best) < len(scored) else None
+    of, scored = len(scored), {recipe: scored[recipe] for recipe in scored if recipe in best}
+    compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level, of)
     made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
     targets = next(own.records[0].target for own, _ in scored.values())
-    made.compared = {tuple(targets): compared, **_on_some(scored, targets, answers, level)}
+    made.compared = {tuple(targets): compared, **_on_some(scored, targets, answers, level, of)}
     for recipe, (own, _) in scored.items():
         own.intervals["target_accuracy"] = compared.accuracies[recipe].bounds
         own.tie_groups = compared.letters[recipe]
@@ -91,6 +96,7 @@ def _on_some(
     targets: Sequence[str],
     answers: Answers,
     level: float,
+    of: int,
 ) -> dict[tuple[str, ...], statistics.Comparison]:
     """The rows compared on each choice of some of the targets, where they are few."""
     if not 1 < len(targets) <= MOST_TARGETS:
@@ -101,7 +107,7 @@ def _on_some(
             own = {name: answers.outcomes(row.fine, some) for name, (row, _) in scored.items()}
             known = {name: outcomes for name, outcomes in own.items() if outcomes is not None}
             if len(known) == len(own):
-                found[some] = statistics.compare(known, level)
+                found[some] = statistics.compare(known, level, of)
     return found
 
 

@@ -21,10 +21,14 @@ def headline(group: Group, target: Sequence[str], level: float) -> str:
     if not ranked:
         return f"No recipe has a result on {listed(target)}."
     best, others = ranked[0], ranked[1:]
+    if group.best:
+        others = [r for r in others if r.tie_groups]
     average = " on average" if len(target) > 1 else ""
     said = f"On {listed(target)}, {best.recipe} reaches {_with_bounds(best, ACCURACY, level)}"
     tied = [r for r in others if set(r.tie_groups) & set(best.tie_groups)]
     said += average + _lead(best, others, tied)
+    if group.best:
+        said += f" (the best {group.best} of {len(ranked)} recipes were compared)"
     forgetful = [r for r in (best, *tied) if FORGETTING in r.means] if others else []
     if tied and len(forgetful) > 1:
         least = min(forgetful, key=lambda r: r.means[FORGETTING])

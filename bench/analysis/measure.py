@@ -37,7 +37,7 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
         references={method.name: method.reference for method in first.methods},
         tuned_from=first.tuned_from,
         imported=first.imported.source if first.imported else None,
-        answered=bool(fine) and all(answers.of(r, task) for r in fine for task in r.target),
+        answered=bool(fine) and all(answers.known(r, task) for r in fine for task in r.target),
     )
     cells = [recorded(r) | _forgotten(r, base, answers) | _measured_too(r) for r in fine]
     for column in dict.fromkeys(c for own in cells for c in own):
@@ -45,7 +45,8 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
         if found:
             made.means[column] = columns.named(column).average(found)
         if len(found) > 1:
-            made.spreads[column] = statistics.stdev(found)
+            same = min(found) == max(found)  # as often: stdev, which is exact, takes its time
+            made.spreads[column] = 0.0 if same else statistics.stdev(found)
     made.missing[f"spent_{made.budget[0]}"] = made.status if budget else UNPUBLISHED
     for own in cells:
         made.missing |= {column: v for column, v in own.items() if isinstance(v, str)}

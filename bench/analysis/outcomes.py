@@ -109,27 +109,29 @@ def seed_noise(outcomes: Sequence[Outcomes]) -> Noise:
     return Noise(ratios * units, np.maximum(ratios * units - answers, 0), doubt * units**2)
 
 
-def item_variances(outcomes: Sequence[Outcomes]) -> Array:
+def item_variances(outcomes: Sequence[Outcomes], first: int | None = None) -> Array:
     """Variances [recipes, recipes] of differences, from the choice of items; paired where the
-    answers of both are known.
+    answers of both are known. With `first`, only those of the first so many with all.
 
     One item more that is lost and one that is won in each task (Bonett and Price 2012), so that it
     is never nothing.
     """
     tasks, known = len(outcomes[0].items), np.array([bool(o.scores) for o in outcomes])
-    total = np.zeros((len(outcomes), len(outcomes)))
+    total = np.zeros((len(outcomes[:first]), len(outcomes)))
+    paired = int(known[:first].sum())
     for task in range(tasks):
         own = np.array([binomial_variance(o.means[task], o.items[task]) for o in outcomes])
-        variance = own[:, None] + own
+        variance = own[:first, None] + own
         if known.sum() > 1:
             means = np.array([o.scores[task].mean(axis=0) for o in outcomes if o.scores])
             count, centre = means.shape[1], means.mean(axis=1)
             centred = means - centre[:, None]
-            squares = np.diag(centred @ centred.T)
-            within = np.maximum(squares[:, None] + squares - 2 * centred @ centred.T, 0)
-            raw = within + count * (centre[:, None] - centre) ** 2 + 2
-            shifted = count * (centre[:, None] - centre) / (count + 2)
-            variance[np.ix_(known, known)] = (raw / (count + 2) - shifted**2) / (count + 2)
+            squares, apart = (centred**2).sum(axis=1), centre[:paired, None] - centre
+            products = centred[:paired] @ centred.T
+            within = np.maximum(squares[:paired, None] + squares - 2 * products, 0)
+            raw, shifted = within + count * apart**2 + 2, count * apart / (count + 2)
+            both = np.ix_(known[:first], known)
+            variance[both] = (raw / (count + 2) - shifted**2) / (count + 2)
         total += variance
     return total / tasks**2
 

@@ -37,6 +37,8 @@ class Group:
     """The same comparison on some of the targets alone, and on all of them."""
     typical: float | None = None
     """The same for half of the pairs: far less than `smallest` where a few recipes are unstable."""
+    best: int | None = None
+    """How many rows, the best ones, were compared with one another; None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Analysis:
     """What limits these numbers, a sentence each."""
     provenance: dict[str, str] = field(default_factory=dict)
     """Where the numbers come from: commit, versions, hardware, fingerprints of data and model."""
+    left_out: int = 0
+    """Rows that are not among the groups, because a person would not read so many."""
 
     @property
     def rows(self) -> list[Row]:

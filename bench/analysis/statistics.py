@@ -51,7 +51,7 @@ class Pair:
     """Bounds of the confidence interval of this one difference."""
     p: float
     adjusted: float
-    """p after Holm's correction for all pairs of the group."""
+    """p after Holm's correction for all pairs of the group, also those that were not tested."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def changes(
     same_items({"before": before, **after})
     ranked = list(after.values())
     noise = seed_noise(ranked)
-    error, freedom = _error(item_variances([before, *ranked])[0, 1:], noise, before)
+    error, freedom = _error(item_variances([before, *ranked], first=1)[0, 1:], noise, before)
     differences = np.array([o.value for o in ranked]) - before.value
     low, high = _around(differences, error, freedom, level)
     return {
@@ -96,9 +96,12 @@ def changes(
     }
 
 
-def compare(outcomes: Mapping[str, Outcomes], level: float = 0.95) -> Comparison:
+def compare(
+    outcomes: Mapping[str, Outcomes], level: float = 0.95, of: int | None = None
+) -> Comparison:
     """Each recipe with each: t tests on item-paired differences, corrected by Holm, and letters for
-    what remains tied.
+    what remains tied. Where these are the best `of` so many recipes, the correction is for the
+    pairs of all of them, so that the choice of the best is paid for.
 
     Raises ValueError where the recipes were not scored on the same number of tasks and items.
     """
@@ -117,28 +120,35 @@ def compare(outcomes: Mapping[str, Outcomes], level: float = 0.95) -> Comparison
     error, freedom = _error(
         item_variances(ranked)[one, other], Noise(*(n[one] + n[other] for n in noise)), ranked[0]
     )
+    tests = len(one) if of is None else of * (of - 1) // 2
     p = 2 * stats.t.sf(differences / error, freedom)
     low, high = _around(differences, error, freedom, level)
     columns = zip(
-        differences.tolist(), low.tolist(), high.tolist(), p.tolist(), holm(p.tolist()), strict=True
+        *(differences.tolist(), low.tolist(), high.tolist(), p.tolist(), holm(p.tolist(), tests)),
+        strict=True,
     )
     pairs = [
         Pair(order[a], order[b], *numbers)
         for a, b, numbers in zip(one, other, columns, strict=True)
     ]
     differ = {frozenset((pair.one, pair.other)) for pair in pairs if pair.adjusted <= 1 - level}
-    found_at = stats.t.ppf(1 - (1 - level) / 2 / len(pairs), freedom) + stats.t.ppf(POWER, freedom)
+    found_at = stats.t.ppf(1 - (1 - level) / 2 / tests, freedom) + stats.t.ppf(POWER, freedom)
     typical, smallest = (
         min(1.0, float(reach)) for reach in np.quantile(found_at * error, (0.5, MOST))
     )
     return Comparison(accuracies, pairs, letters(order, differ), smallest, typical)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Step-down adjusted p in the given order (Holm 1979): family-wise, under any dependence."""
+def holm(p: Sequence[float], tests: int | None = None) -> list[float]:
+    """Step-down adjusted p in the given order (Holm 1979): family-wise, under any dependence.
+    `tests` counts those of the family whose p is not given as well: they are never significant.
+    """
+    most = len(p) if tests is None else tests
     order = np.argsort(p, kind="stable")
     raised = (
-        np.maximum.accumulate(np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1))
+        np.maximum.accumulate(
+            np.asarray(p, dtype=float)[order] * np.arange(most, most - len(p), -1)
+        )
         if len(p)
         else np.empty(0)
     )
@@ -152,12 +162,13 @@ def letters(order: Sequence[str], differ: Iterable[frozenset[str]]) -> dict[str,
 
     Each letter is a largest set of names of which no two differ (insert and absorb, Piepho 2004).
     """
+    place = {name: number for number, name in enumerate(order)}
     columns = [frozenset(order)]
-    for pair in sorted(differ, key=lambda names: sorted(map(order.index, names))):
+    for pair in sorted(differ, key=lambda names: sorted(map(place.__getitem__, names))):
         split = [column - {name} for column in columns if pair <= column for name in pair]
         kept = [column for column in columns if not pair <= column]
         columns = kept + [s for s in set(split) if not any(s <= k for k in kept)]
-    columns.sort(key=lambda column: sorted(map(order.index, column)))
+    columns.sort(key=lambda column: sorted(map(place.__getitem__, column)))
     return {
         name: "".join(_letter(i) for i, column in enumerate(columns) if name in column)
         for name in order

@@ -9,13 +9,19 @@ from typing import Annotated
 import typer
 
 from bench.system.entry_points import PACKAGE
+from bench.system.place import place
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="a suite file (YAML)")]
 Results = Annotated[
     Path,
-    typer.Option("--results", metavar="DIR", help="where results are kept, one folder per suite"),
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        parser=place,
+        help="where results are kept, one folder per suite; also s3://BUCKET/FOLDER and the like",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Jobs = Annotated[
@@ -30,6 +36,10 @@ On = Annotated[
         help="what places the runs: local, slurm, slurm://PARTITION, ray, ray://HOST:PORT"
         " [default: local]",
     ),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="only this part of the runs, such as 2/4"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print errors only")]
 

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import FAILED, Json
+from bench.system.place import place
 
 
 def report(
     results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="the results folder of one suite")
+        Path,
+        typer.Argument(metavar="RESULTS", parser=place, help="the results folder of one suite"),
     ],
     together: Annotated[
         bool, typer.Option("--together", help="one table, even if comparison keys differ")
@@ -29,13 +31,18 @@ def merge(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER...", help="results folders of one suite; the first has precedence"
+            metavar="FOLDER...",
+            parser=place,
+            help="results folders of one suite; the first has precedence",
         ),
     ],
     to: Annotated[
         Path,
         typer.Option(
-            "--to", metavar="FOLDER", help="where the union goes; existing results are kept"
+            "--to",
+            metavar="FOLDER",
+            parser=place,
+            help="where the union goes; existing results are kept",
         ),
     ],
     as_json: Json = False,

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import FAILED, INTERRUPTED, Jobs, Json, On, Quiet, Results, SuiteFile
+from bench.cli.options import (
+    FAILED,
+    INTERRUPTED,
+    Jobs,
+    Json,
+    On,
+    Quiet,
+    Results,
+    ShardOf,
+    SuiteFile,
+)
 
 
 def run(
@@ -23,6 +33,7 @@ def run(
             "--only", metavar="METHOD", help="run this method of the suite and the base alone"
         ),
     ] = None,
+    shard: ShardOf = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -35,9 +46,11 @@ def run(
     from bench.records.store import Store
     from bench.suite.file import load
     from bench.suite.file import only as only_some
+    from bench.suite.shard import WHOLE, Shard
     from bench.suite.yaml_file import read
 
     voice = "json" if as_json else "quiet" if quiet else "full"
+    part = Shard.parse(shard) if shard else WHOLE
     loaded = load(suite)
     store = Store(results / loaded.suite)
     try:
@@ -59,6 +72,7 @@ def run(
                     executor.slots,
                     lambda: forecast.seconds_left(executor.slots, time.monotonic()),
                 ),
+                part,
             )
     except KeyboardInterrupt:
         typer.echo(

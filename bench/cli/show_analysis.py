@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -16,12 +15,16 @@ from bench.analysis.rows import Row, frame
 from bench.records.schema import BASE
 from bench.records.store import Store
 from bench.report import table, write
+from bench.report.cut import cut, told
+from bench.system.place import Place
 
+MOST_LINES = 100
+"""Rows that the terminal shows."""
 WIDE = 190
 """Columns of characters for the table where there is no terminal to fit."""
 
 
-def report(folder: Path, as_json: bool, together: bool = False, notes: Iterable[str] = ()) -> None:
+def report(folder: Place, as_json: bool, together: bool = False, notes: Iterable[str] = ()) -> None:
     """Tell what was noted, write the report of a results folder from its records, and show it."""
     for note in notes:
         typer.echo(note, err=True)
@@ -29,24 +32,26 @@ def report(folder: Path, as_json: bool, together: bool = False, notes: Iterable[
     show(write(store, together), store.report, as_json)
 
 
-def show(analysis: Analysis, folder: Path, as_json: bool) -> None:
+def show(analysis: Analysis, folder: Place, as_json: bool) -> None:
     """The tables, what they come to, and where the report is."""
     if as_json:
         records = json.loads(str(frame(analysis.whole_rows()).to_json(orient="records")))
-        told = {
+        data = {
             "report": str(folder),
             "headline": analysis.headline,
             "caveats": analysis.caveats,
             "rows": records,
         }
-        print(json.dumps(told, indent=1, ensure_ascii=False))
+        print(json.dumps(data, indent=1, ensure_ascii=False))
         return
-    console = Console(highlight=False)
+    console, analysis = Console(highlight=False), cut(analysis, MOST_LINES)
     for group in analysis.groups:
         if group.apart:
             console.print(f"\nNot comparable with the first table: {escape(group.apart)}")
         _show_rows(group.rows, console)
         console.print(table.reach_of(group))
+    if analysis.left_out:
+        console.print(told(analysis))
     console.print(f"[bold]{escape(analysis.headline)}[/]")
     for sentence in analysis.ranking:
         console.print(f"• {escape(sentence)}")
@@ -56,8 +61,8 @@ def show(analysis: Analysis, folder: Path, as_json: bool) -> None:
         console.print(f"• {escape(sentence)}")
     for row in analysis.rows:
         if row.reason:
-            told = f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}"
-            console.print(told)
+            why = f"[bold]{escape(row.recipe)}[/]: {escape(row.status)}: {escape(row.reason)}"
+            console.print(why)
     console.print(f"Report: {folder / 'report.html'} (also table.md, table.csv, table.tex)")
 
 

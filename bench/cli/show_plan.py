@@ -16,6 +16,8 @@ from bench.suite.plan import Run
 from bench.suite.probe import Probe
 
 HEADS = ("training", "objective", "evaluation", "drift", "loading, saving")
+MOST_LINES = 200
+"""Runs and recipes that are listed."""
 FIELDS = ("id", "recipe", "method", "seed", "purpose", "share")
 
 
@@ -45,7 +47,10 @@ class Plan:
 
     def each(self) -> dict[str, Seconds]:
         """What one run takes, by recipe and by what it is for."""
-        found = {_label(run): self.forecast.of(run) for run in self.runs}
+        first: dict[str, Run] = {}
+        for run in self.runs:
+            first.setdefault(_label(run), run)
+        found = {label: self.forecast.of(run) for label, run in first.items()}
         return {label: seconds for label, seconds in found.items() if seconds is not None}
 
 
@@ -55,8 +60,10 @@ def show(plan: Plan, as_json: bool) -> None:
         print(json.dumps(_data(plan), indent=1, ensure_ascii=False))
         return
     console = Console(highlight=False)
-    console.print(plan.suite, markup=False)
+    print(plan.suite)
     console.print(_table(plan))
+    if len(plan.runs) > MOST_LINES:
+        console.print(f"The first {MOST_LINES} of {len(plan.runs):,} runs; --json prints all.")
     for recipe, reason in plan.obstacles.items():
         told = f"{escape(recipe)} will be skipped: {escape(reason)}"
         console.print(told, soft_wrap=True)
@@ -88,7 +95,7 @@ def show(plan: Plan, as_json: bool) -> None:
 def _times(plan: Plan) -> Table:
     """What one run of each recipe takes, by stage."""
     grid = Table("one run takes about", *HEADS, "in all", header_style="bold")
-    for label, seconds in plan.each().items():
+    for label, seconds in list(plan.each().items())[:MOST_LINES]:
         shown = [minutes(s) for s in (*seconds.each(), seconds.total)]
         grid.add_row(escape(label), *shown)
     return grid
@@ -128,7 +135,7 @@ def _label(run: Run) -> str:
 
 def _table(plan: Plan) -> Table:
     grid = Table("run", "recipe", "seed", "purpose", "to do", header_style="bold")
-    for r in plan.runs:
+    for r in plan.runs[:MOST_LINES]:
         todo = "evaluate" if r.method is None else "train, evaluate"
         grid.add_row(
             escape(r.id),

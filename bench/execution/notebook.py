@@ -17,6 +17,7 @@ from bench.records.schema import Record
 from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.forecast import Forecast
+from bench.system.place import place
 
 
 def run(
@@ -30,13 +31,13 @@ def run(
     says why. UserError where the suite is wrong.
     """
     given = suite_file.parse(suite) if isinstance(suite, dict) else suite_file.load(Path(suite))
-    store = Store(Path(results) / given.suite)
+    store = Store(place(results) / given.suite)
     with closing(Local(jobs)) as executor:
         for warning in checked(given, [executor.kind], store):
             warnings.warn(warning, stacklevel=2)
         run_suite(given, store, executor, _quietly)
     report.write(store)
-    return load(store.folder)
+    return load(str(store.folder))
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from contextlib import AbstractContextManager
 from bench.execution.executors.protocol import Executor
 from bench.execution.place import Watcher, place_all
 from bench.execution.worker import Job
-from bench.records.schema import RETRIED
+from bench.records.schema import RETRIED, Status
 from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.checks import check
 from bench.suite.forecast import Forecast, alike
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
 from bench.suite.schema import Suite
+from bench.suite.shard import WHOLE, Shard
 from bench.suite.yaml_file import Document
 from bench.system.cache import cache_folder
 from bench.system.errors import UserError
@@ -25,11 +26,16 @@ Watch = Callable[[int, int, Forecast], AbstractContextManager[Watcher]]
 """Opens a progress display for so many runs, of which so many are done already."""
 
 
-def run_suite(suite: Suite, store: Store, executor: Executor, watch: Watch) -> None:
-    """Run what is missing of a suite, and keep each record the moment it is finished."""
-    with store.lock():
+def run_suite(
+    suite: Suite, store: Store, executor: Executor, watch: Watch, shard: Shard = WHOLE
+) -> None:
+    """Run what is missing of a suite, or of one shard of it, and keep each record the moment it is
+    finished.
+    """
+    with store.lock("" if shard == WHOLE else f"{shard.number}-of-{shard.of}"):
         devices = [executor.kind]
-        runs = known_runs(suite, devices, store)
+        planned = known_runs(suite, devices, store)
+        runs = [run for run in planned if shard.has(run)]
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
         if left:
             suite.start().prepare()
@@ -38,12 +44,13 @@ def run_suite(suite: Suite, store: Store, executor: Executor, watch: Watch) -> N
         with watch(total, len(runs) - left, forecast) as watcher:
             known: set[str] = set()
             while fresh := [r for r in runs if r.id not in known]:
-                store.begin(suite_file.resolved(suite), [r.id for r in runs])
+                store.begin(suite_file.resolved(suite), [r.id for r in planned])
                 jobs = [_job(suite, r) for r in missing_runs(fresh, store)]
                 forecast.plan((job.run for job in jobs), runs_to_come(suite, runs))
                 place_all(jobs, executor, store, watcher, forecast)
                 known |= {r.id for r in runs}
-                runs = known_runs(suite, devices, store) if suite.tuning else runs
+                planned = known_runs(suite, devices, store) if suite.tuning else planned
+                runs = [run for run in planned if shard.has(run)]
 
 
 def checked(
@@ -80,7 +87,8 @@ def known_runs(suite: Suite, devices: list[str], store: Store) -> list[Run]:
 
 def missing_runs(runs: list[Run], store: Store) -> list[Run]:
     """Runs without a record, and those whose failure another attempt may mend."""
-    return [r for r in runs if not store.has(r.id) or store.get(r.id).status in RETRIED]
+    done = {r.id: r.status for r in store.found([run.id for run in runs])}
+    return [run for run in runs if done.get(run.id, Status.FAILED) in RETRIED]
 
 
 def hear(forecast: Forecast, suite: Suite, runs: list[Run], store: Store, here: str) -> None:

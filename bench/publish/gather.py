@@ -24,6 +24,12 @@ class Published:
     analysis: Analysis
 
     @property
+    def folder(self) -> Path:
+        """Where its results lie; what is published lies on this machine."""
+        assert isinstance(self.store.folder, Path)
+        return self.store.folder
+
+    @property
     def records(self) -> list[Record]:
         return self.store.planned()
 
@@ -31,14 +37,14 @@ class Published:
         """Copy the records, and of the files named those that are there; gives the records."""
         records = [Path("records", f"{record.id}.json") for record in self.records]
         for file in (*map(Path, names), *records):
-            if (self.store.folder / file).is_file():
-                copy(self.store.folder / file, folder / file)
+            if (self.folder / file).is_file():
+                copy(self.folder / file, folder / file)
         return [folder / file for file in records]
 
     @property
     def summary(self) -> str:
         """The table of the terminal, in Markdown."""
-        return (self.store.report / "summary.md").read_text(encoding="utf-8")
+        return (self.folder / "report" / "summary.md").read_text(encoding="utf-8")
 
 
 def gather(results: Path) -> list[Published]:

@@ -45,7 +45,7 @@ def stage(suites: list[Published], folder: Path) -> None:
     for suite in suites:
         items = [f"items/{record.id}.parquet" for record in suite.records]
         suite.copy_to(folder / suite.name, "suite.yaml", "plan.json", *items)
-        copy_folder(suite.store.report, folder / suite.name / "report")
+        copy_folder(suite.folder / "report", folder / suite.name / "report")
         every_eval_ever.write(suite, folder / suite.name)
     write_atomically(folder / "README.md", dataset_card(suites))
 

@@ -102,7 +102,7 @@ def _section(folder: Path, results: Path, to: Path, drawn: dict[Path, str]) -> S
         _table(shown, rows),
         len(trained[MOST_ROWS:]),
         _best(trained),
-        _link(store.report / "table.md", to),
+        _link(_report(store) / "table.md", to),
         _pictures(store, analysis, rows, to, name.replace("/", "-"), drawn),
         _dependence(analysis, rows),
     )
@@ -161,11 +161,17 @@ def _best(trained: list[Row]) -> str:
     return best.recipe + (f", tied with {listed(tied, 3)}" if tied else "")
 
 
+def _report(store: Store) -> Path:
+    """Where its report lies; a page is made of results on this machine."""
+    assert isinstance(store.folder, Path)
+    return store.folder / "report"
+
+
 def _pictures(
     store: Store, analysis: Analysis, rows: list[Row], to: Path, name: str, drawn: dict[Path, str]
 ) -> list[tuple[str, str]]:
     found = []
-    learned = store.report / f"{LEARNING_FORGETTING}.svg"
+    learned = _report(store) / f"{LEARNING_FORGETTING}.svg"
     if learned.is_file():
         found.append(("Target accuracy against forgetting", _link(learned, to)))
     seeds, rates = dependence.on_seed(rows), dependence.on_rate(rows)

@@ -25,7 +25,7 @@ def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
     it are relative.
     """
     if to.resolve() == results.resolve() or any(
-        to.resolve().is_relative_to(suite.store.folder.resolve()) for suite in suites
+        to.resolve().is_relative_to(suite.folder.resolve()) for suite in suites
     ):
         raise UserError(
             f"--to {to} lies in the results that it would publish; give a folder beside them, such"
@@ -41,7 +41,7 @@ def build(suites: list[Published], results: Path, to: Path) -> list[Path]:
 
 
 def _suite(suite: Published, folder: Path) -> Path:
-    report = suite.store.report
+    report = suite.folder / "report"
     copy(report / "report.html", folder / "index.html")
     for file in sorted(report.iterdir()):
         if file.suffix in SHOWN:

@@ -5,12 +5,14 @@ replaced unsaid.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
+from bench.system.place import Place
 
 SPEED = {"seconds", "memory", "tokens_per_second", "decode", "mfu", "gpu", "warnings"}
 MEASURED = {*SPEED, "environment", "ledger", "agreement"}
@@ -20,7 +22,7 @@ ELSEWHERE = {"git", "concurrent_runs", "log", "finished_at"}
 SHOWN_LINES = 12
 
 
-def merge(folders: list[Path], to: Path) -> list[str]:
+def merge(folders: Sequence[Place], to: Place) -> list[str]:
     """Copy records and their per-item outcomes into `to`. Records in `to` come first. Returns
     what was decided, a line each.
 
@@ -34,17 +36,17 @@ def merge(folders: list[Path], to: Path) -> list[str]:
         if (to / "records").is_dir():
             stores.insert(0, target)
         chosen: dict[str, tuple[Record, Store]] = {}
-        order: list[str] = []
+        order: dict[str, None] = {}
         notes: list[str] = []
         for store in stores:
-            order += [run for run in _asked(store) if run not in order]
+            order |= dict.fromkeys(_asked(store))
             for record in store.all():
                 notes += _choose(chosen, record, store)
         notes += _suites(stores, target)
         for record, store in chosen.values():
             if store is not target:
                 target.put(record, store.items_file(record.id))
-        target.ask(order)
+        target.ask(list(order))
     return notes
 
 

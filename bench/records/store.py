@@ -5,11 +5,11 @@ them.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -17,22 +17,36 @@ from bench.records.migrate import migrated
 from bench.records.schema import SCHEMA_VERSION, Record, complaint
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
+from bench.system.place import Place, Remote, read_each, versions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Store:
     """The results folder of one suite."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
         self.report = folder / "report"
+        self._read: dict[str, tuple[Any, Record]] = {}
+        """Records by name of file, with the version of the file that they were read from."""
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep a second `bench run` of the same suite away."""
+    def lock(self, part: str = "") -> Iterator[None]:
+        """Keep a second `bench run` of the same suite, or of the same part of it, away. Elsewhere
+        than on a disk nobody is kept away, as every file is put whole; but what cannot be written
+        is told now.
+        """
         import fcntl
 
+        name = f".lock-{part}" if part else ".lock"
+        if isinstance(self.folder, Remote):
+            (self.folder / name).write_bytes(b"")
+            yield
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as stream:
+        with (self.folder / name).open("w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -64,7 +78,7 @@ class Store:
     def has(self, run: str) -> bool:
         return self._record_file(run).is_file()
 
-    def put(self, record: Record, items: Path) -> None:
+    def put(self, record: Record, items: Place) -> None:
         """Keep a record and its per-item outcomes; the record last, so that whoever sees it finds
         them.
         """
@@ -76,7 +90,20 @@ class Store:
         write_atomically(self._record_file(record.id), text)
 
     def get(self, run: str) -> Record:
-        return _read(self._record_file(run))
+        file = self._record_file(run)
+        return _read(file, file.read_bytes())
+
+    def found(self, runs: Iterable[str]) -> list[Record]:
+        """The records of these runs as far as they exist, in this order. A file is read again only
+        where another has taken its place.
+        """
+        folder = self.folder / "records"
+        there, runs = versions(folder), list(runs)
+        names = [f"{run}.json" for run in runs if f"{run}.json" in there]
+        new = [n for n in names if n not in self._read or self._read[n][0] != there[n]]
+        for name, content in read_each(folder, dict.fromkeys(new)).items():
+            self._read[name] = (there[name], _read(folder / name, content))
+        return [self._read[name][1] for name in names]
 
     def planned(self) -> list[Record]:
         """The records of the last plan, in its order, as far as they exist; all records where there
@@ -84,29 +111,35 @@ class Store:
         """
         plan = self.folder / "plan.json"
         if plan.is_file():
-            return [self.get(run) for run in json.loads(plan.read_text())["runs"] if self.has(run)]
+            return self.found(json.loads(plan.read_text())["runs"])
         if not (self.folder / "records").is_dir():
             raise UserError(f"{self.folder} holds no results: there is no folder records/ in it")
         return self.all()
 
     def all(self) -> list[Record]:
         """Every record that is kept, in the order of their names."""
-        return [_read(file) for file in sorted((self.folder / "records").glob("*.json"))]
+        names = sorted(versions(self.folder / "records"))
+        return self.found(n.removesuffix(".json") for n in names if n.endswith(".json"))
 
     def items(self, run: str) -> dict[tuple[str, str, int], float]:
         """Outcome of every item of a run, by task, part of the task and document number."""
-        import pyarrow.parquet as pq
-
-        if not self.items_file(run).is_file():
+        if (table := self.items_table(run)) is None:
             return {}
-        columns = pq.read_table(self.items_file(run)).to_pydict()
+        columns = table.to_pydict()
         keys = zip(columns["task"], columns["part"], columns["doc_id"], strict=True)
         return dict(zip(keys, columns["score"], strict=True))
 
-    def _record_file(self, run: str) -> Path:
+    def items_table(self, run: str) -> pa.Table | None:
+        """The same as a table with the columns task, part, doc_id and score; None without items."""
+        import pyarrow.parquet as pq
+
+        file = self.items_file(run)
+        return pq.ParquetFile(io.BytesIO(file.read_bytes())).read() if file.is_file() else None
+
+    def _record_file(self, run: str) -> Place:
         return self.folder / "records" / f"{run}.json"
 
-    def items_file(self, run: str) -> Path:
+    def items_file(self, run: str) -> Place:
         """Where its per-item outcomes are kept, if it has any."""
         return self.folder / "items" / f"{run}.parquet"
 
@@ -115,10 +148,10 @@ def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _read(file: Path) -> Record:
+def _read(file: Place, content: bytes) -> Record:
     """A record whose checksum holds, in the present shape."""
     try:
-        body = json.loads(file.read_text(encoding="utf-8"))
+        body = json.loads(content)
         stated, version = body.pop("checksum"), int(body["schema_version"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{file} is no record of ours; move it away and run again") from None

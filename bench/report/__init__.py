@@ -8,6 +8,7 @@ from bench.analysis import Analysis, analyze
 from bench.analysis.rows import frame
 from bench.records.store import Store
 from bench.report import markdown, scatter, table
+from bench.report.cut import cut, told
 from bench.report.html import page
 from bench.report.latex import latex
 from bench.system.errors import UserError
@@ -18,7 +19,10 @@ def suite_file(store: Store) -> str:
     """What a reader gives to `bench run` for these results: a file under suites/ beside the
     results, where the one of this name lies there; else the name that it should have.
     """
-    folder = store.folder.resolve()
+    folder = store.folder
+    if not isinstance(folder, Path):
+        return f"{folder.name}.yaml"
+    folder = folder.resolve()
     home = next((one for one in folder.parents if (one / "suites").is_dir()), None)
     inner = folder.parent.name
     found = sorted((home / "suites").rglob(f"{folder.name}.yaml")) if home else []
@@ -34,12 +38,16 @@ def write(store: Store, together: bool = False) -> Analysis:
     analysis = analyze(store, together)
     if not analysis.groups:
         raise UserError(f"{store.folder} holds no records yet")
-    folder: Path = store.report
-    rows = analysis.groups[0].rows
+    folder = store.report
+    shown = cut(analysis)
+    rows = shown.groups[0].rows
     write_atomically(folder / "table.csv", frame(analysis.whole_rows()).to_csv(index=False))
-    write_atomically(folder / "summary.md", table.summary(rows))
+    write_atomically(
+        folder / "summary.md",
+        table.summary(rows) + (f"\n{told(shown)}\n" if shown.left_out else ""),
+    )
     pictures = [file.name for file in scatter.learning_against_forgetting(rows, folder)]
-    write_atomically(folder / "table.md", markdown.markdown(analysis, pictures))
-    write_atomically(folder / "table.tex", latex(analysis))
+    write_atomically(folder / "table.md", markdown.markdown(shown, pictures))
+    write_atomically(folder / "table.tex", latex(shown))
     write_atomically(folder / "report.html", page(analysis, suite_file(store)))
     return analysis

@@ -14,6 +14,7 @@ from bench.analysis.rows import Row
 from bench.analysis.words import amount
 from bench.records.schema import BASE
 from bench.report import table
+from bench.report.cut import told as left_out
 
 SIGNS = {
     "\\": r"\textbackslash{}",
@@ -143,6 +144,8 @@ def _caption(analysis: Analysis, group: Group, kind: str) -> str:
         told.append("After ±: standard deviation over seeds.")
     if kind == "quality" and table.tied(rows):
         told.append("Rows in one tie group are statistically indistinguishable in target accuracy.")
+    if analysis.left_out:
+        told.append(left_out(analysis))
     if any(row.imported for row in rows):
         told.append("An asterisk marks results of others.")
     return escaped(" ".join(told))

@@ -9,6 +9,7 @@ from bench.analysis.rows import Row
 from bench.analysis.words import general, percent, whole
 from bench.records.schema import BASE
 from bench.report import table
+from bench.report.cut import told
 from bench.report.template import filled
 
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
@@ -25,6 +26,7 @@ def markdown(analysis: Analysis, pictures: list[str]) -> str:
         grid=table.grid,
         table=table.markdown,
         reach_of=table.reach_of,
+        left_out=told(analysis),
         tasks=columns.tasks,
         kept=_kept,
         others=_others,

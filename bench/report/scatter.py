@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from bench.analysis.columns import named
@@ -12,6 +11,7 @@ from bench.analysis.rows import Row
 from bench.report.html import ASSETS
 from bench.report.html.charts import points
 from bench.system.files import write_atomically
+from bench.system.place import Place
 
 NAME = "learning-forgetting"
 LIGHT = re.compile(r"--([\w-]+): light-dark\((#\w+),")
@@ -22,7 +22,7 @@ ROOM = (25.0, 5.0)
 """Names that are nearer to each other than this, in units of the axes, would overlap."""
 
 
-def learning_against_forgetting(rows: list[Row], folder: Path) -> list[Path]:
+def learning_against_forgetting(rows: list[Row], folder: Place) -> list[Place]:
     """Target accuracy over forgetting, one point per recipe, as SVG and PNG; nothing where
     forgetting was not measured.
     """

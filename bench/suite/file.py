@@ -17,6 +17,7 @@ from bench.suite.schema import Suite
 from bench.suite.search import left_open
 from bench.suite.yaml_file import Document, read
 from bench.system.errors import UserError
+from bench.system.yaml import DUMPER
 
 
 def load(file: Path) -> Suite:
@@ -65,7 +66,7 @@ def resolved(suite: Suite) -> str:
         {m.name: left_open(m.recipe) if suite.tuning else m.recipe.parameters, "as": m.label}
         for m in suite.methods
     ]
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.dump(content, Dumper=DUMPER, sort_keys=False, allow_unicode=True, width=120)
     models = [f"# {name}: {gguf.about(name)}\n" for name in suite.model.gguf_names]
     return "".join(models) + text
 

@@ -22,7 +22,7 @@ from bench.suite.search import RULES, draws, ranges
 MEANING = 1  # of what enters ids: raised when runs of before and after must not be compared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One recipe and one seed in one suite. The base, which is evaluated once, is the run without a
     method.
@@ -98,8 +98,11 @@ class _Planner:
         self._listed = [_Row(method.label, method.recipe) for method in suite.methods]
 
     def base(self) -> Run:
-        digest = _digest([{**self._setting, "budget": None}, None, {}, "", 0])
-        return self._made(digest, self._setting, recipe=BASE, method=None, parameters={}, origin="")
+        setting = _Shared.of(self._setting)
+        text = _json([{**self._setting, "budget": None}, None, {}, "", 0])
+        return _run(
+            _hash(text), setting, recipe=BASE, method=None, parameters={}, origin="", seed=0
+        )
 
     def rows(self) -> Iterator[Run]:
         """The recipes as the suite lists them; without those that the search alone is to show."""
@@ -115,7 +118,7 @@ class _Planner:
         """
         if (search := self._suite.tuning) is None:
             return
-        setting = {**self._setting, "split": "validation", "share": search.share}
+        setting = _Shared.of({**self._setting, "split": "validation", "share": search.share})
         seed = max(self._suite.seeds) + 1
         drawn = [(row, draws(row.recipe, search.trials, search.seed)) for row in self._listed]
         for trial in range(search.trials):
@@ -123,16 +126,19 @@ class _Planner:
                 if found:
                     recipe = resolve(row.recipe.name, found[trial].parameters)
                     tried = _Row(row.label, recipe, trial, found[trial].drawn)
-                    yield self._run(tried, seed, setting, Purpose.TRIAL, search.share)
+                    yield from _runs([tried], [seed], setting, Purpose.TRIAL, search.share)
 
     def tuned(self, trials: Sequence[Run], done: Sequence[Record]) -> Iterator[Run]:
         """The rows of those recipes whose trials are all among the records."""
         if (search := self._suite.tuning) is None:
             return
         records = {record.id: record for record in done}
+        tried: dict[str, dict[str, None]] = {}
+        for run in trials:
+            tried.setdefault(run.recipe, {})[run.id] = None
         chosen = []
         for row in self._listed:
-            own = {run.id for run in trials if run.recipe == row.label}
+            own = tried.get(row.label, {}).keys()
             if not own or not own <= records.keys():
                 continue
             if best := RULES[search.select].choose([records[run] for run in own]):
@@ -142,50 +148,70 @@ class _Planner:
         yield from self._rows(chosen)
 
     def _rows(self, rows: Sequence[_Row]) -> Iterator[Run]:
-        for seed in self._suite.seeds:
-            for row in rows:
-                yield self._run(row, seed, self._setting, Purpose.ROW, 1.0)
+        seeds = self._suite.seeds
+        yield from _runs(rows, seeds, _Shared.of(self._setting), Purpose.ROW, 1.0)
         for share in self._suite.curve:
-            setting = {**self._setting, "share": share}
-            for seed in self._suite.seeds:
-                for row in rows:
-                    yield self._run(row, seed, setting, Purpose.CURVE, share)
+            setting = _Shared.of({**self._setting, "share": share})
+            yield from _runs(rows, seeds, setting, Purpose.CURVE, share)
 
-    def _run(
-        self, row: _Row, seed: int, setting: dict[str, Any], purpose: Purpose, share: float
-    ) -> Run:
+
+@dataclass(frozen=True)
+class _Shared:
+    """What many runs have in common, written down once: a plan may have 100,000 of them."""
+
+    text: str
+    digest: str
+    fingerprints: dict[str, Any]
+    split: str
+
+    @classmethod
+    def of(cls, setting: dict[str, Any]) -> _Shared:
+        fingerprints = {
+            "model": setting["model"],
+            "tasks": dict(setting["target"] + setting["retain"] + setting.get("measure", [])),
+            "drift": setting["drift"],
+        }
+        text = _json(setting)
+        return cls(text, _hash(text), fingerprints, setting["split"])
+
+
+def _runs(
+    rows: Sequence[_Row], seeds: Sequence[int], setting: _Shared, purpose: Purpose, share: float
+) -> Iterator[Run]:
+    """Every row with the first seed, then with the next."""
+    said = []
+    for row in rows:
         method, parameters, origin = row.recipe.name, row.recipe.parameters, origins(row.recipe)
-        return self._made(
-            _digest([setting, method, parameters, origin, seed]),
-            setting,
-            recipe=row.label,
-            method=method,
-            parameters=parameters,
-            origin=origin,
-            seed=seed,
-            purpose=purpose,
-            share=share,
-            trial=row.trial,
-            drawn=row.drawn,
-            tuned_from=row.tuned_from,
-        )
+        text = ", ".join((setting.text, *map(_json, (method, parameters, origin))))
+        said.append((text, method, parameters, origin))
+    for seed in seeds:
+        for row, (text, method, parameters, origin) in zip(rows, said, strict=True):
+            yield _run(
+                _hash(f"[{text}, {seed}]"),  # the JSON of all five as a list
+                setting,
+                recipe=row.label,
+                method=method,
+                parameters=parameters,
+                origin=origin,
+                seed=seed,
+                purpose=purpose,
+                share=share,
+                trial=row.trial,
+                drawn=row.drawn,
+                tuned_from=row.tuned_from,
+            )
 
-    def _made(
-        self, digest: str, setting: dict[str, Any], recipe: str, seed: int = 0, **more: Any
-    ) -> Run:
-        return Run(
-            id=f"{_file_name(recipe)}-s{seed}-{digest}",
-            recipe=recipe,
-            seed=seed,
-            setting=_digest(setting),
-            fingerprints={
-                "model": setting["model"],
-                "tasks": dict(setting["target"] + setting["retain"] + setting.get("measure", [])),
-                "drift": setting["drift"],
-            },
-            split=setting["split"],
-            **more,
-        )
+
+def _run(digest: str, setting: _Shared, recipe: str, seed: int, **more: Any) -> Run:
+    return Run(
+        id=f"{_file_name(recipe)}-s{seed}-{digest}",
+        recipe=recipe,
+        seed=seed,
+        setting=setting.digest,
+        fingerprints=setting.fingerprints,
+        split=setting.split,
+        **more,
+    )
 
 
 def tuned_label(recipe: str) -> str:
@@ -251,8 +277,12 @@ def drift_texts(suite: Suite) -> list[str]:
     return [texts[i] for i in evenly_spaced(task.items or len(texts), len(texts))]
 
 
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+def _json(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def _file_name(label: str) -> str:

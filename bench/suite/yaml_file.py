@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ import yaml
 
 from bench.methods.entry import Place
 from bench.system.errors import UserError, nearest
+from bench.system.yaml import LOADER
 
-MOST_NODES = 10_000  # with every alias written out
+MOST_NODES = 10_000  # that aliases stand for
 CONTENT = {"suite": "keys such as suite: and model:", "tasks": "names to tasks"}
 KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
@@ -49,12 +51,12 @@ def read(file: Path, kind: str = "suite") -> Document:
     """
     text = _text(file, kind)
     try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
+        loader, root = _parsed(text)
         if root is None:
             raise UserError(f"{file} is empty")
-        if _expanded(root, {}) > MOST_NODES:
-            raise UserError(f"{file} has more than {MOST_NODES:,} values with its aliases expanded")
+        written: dict[int, float] = {}
+        if _expanded(root, written) > MOST_NODES + len(written):
+            raise UserError(f"{file} has more than {MOST_NODES:,} values in its aliases")
         if mistakes := list(_bad_keys(root)):
             raise _error(file, text, mistakes)
         content = loader.construct_document(root)
@@ -69,6 +71,16 @@ def read(file: Path, kind: str = "suite") -> Document:
     if not isinstance(content, dict):
         raise UserError(f"{file} is no {kind} file: it must be a mapping of {CONTENT[kind]}")
     return Document(file, text, root, content)
+
+
+def _parsed(text: str) -> tuple[yaml.SafeLoader, yaml.Node | None]:
+    """The root of a document, and the loader that knows it."""
+    try:
+        loader = LOADER(text)
+        return loader, loader.get_single_node()
+    except (yaml.YAMLError, ValueError, RecursionError):  # the other says better what is wrong
+        loader = yaml.SafeLoader(text)
+        return loader, loader.get_single_node()
 
 
 def _text(file: Path, kind: str) -> str:
@@ -95,12 +107,12 @@ def _error(file: Path, text: str, mistakes: list[tuple[int, str]]) -> UserError:
     return UserError("\n".join(shown))
 
 
-def _expanded(node: yaml.Node, sizes: dict[int, int]) -> int:
+def _expanded(node: yaml.Node, sizes: dict[int, float]) -> float:
     """How many nodes there are with every alias written out. Each node is visited once: a few
     lines of nested aliases can stand for billions.
     """
     if id(node) not in sizes:
-        sizes[id(node)] = MOST_NODES + 1  # stands for an alias of itself, until all below is known
+        sizes[id(node)] = math.inf  # stands for an alias of itself, until all below is known
         sizes[id(node)] = 1 + sum(_expanded(child, sizes) for child in _children(node))
     return sizes[id(node)]
 

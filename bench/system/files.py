@@ -6,9 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
+from bench.system.place import Place, Remote
 
-def write_atomically(file: Path, content: str | bytes) -> None:
+
+def write_atomically(file: Place, content: str | bytes) -> None:
     """Readers see the old file or the new one, never half of it."""
+    if isinstance(file, Remote):
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")

@@ -13,6 +13,7 @@ from typing import Any
 from bench.analysis import Analysis, Group, columns
 from bench.analysis.words import amount, general, percent
 from bench.records.schema import BASE
+from bench.report.cut import MOST_ROWS, cut, told
 from bench.report.html import choose, facts, tables, tuning
 from bench.report.html.charts import Chart, bars, lines, points
 from bench.report.html.families import colour_of
@@ -37,8 +38,29 @@ WRITERS = {
 """What the templates write numbers with."""
 
 
+MOST_BYTES = 2_000_000
+"""Of a page: mail and browsers take no more gladly."""
+DIGITS = 6
+"""Of a number behind a chart."""
+
+
 def page(analysis: Analysis, suite_file: str = "suite.yaml") -> str:
-    """The report as one self-contained HTML file; `suite_file` is what a reader would run again."""
+    """The report as one self-contained HTML file, with so many rows that it stays small;
+    `suite_file` is what a reader would run again.
+    """
+    given, most = facts.suite(analysis), MOST_ROWS
+    about = facts.facts(analysis, given)
+    while True:
+        text = _page(cut(analysis, most), suite_file, given, about).encode()
+        if len(text) <= MOST_BYTES or most == 1:
+            return text.decode()
+        # The script that draws is nearly half of it, and the rest grows with the rows or faster.
+        drawing = len(_vega())
+        fits = (MOST_BYTES - drawing) / (len(text) - drawing)
+        most = max(1, min(int(fits * min(most, len(analysis.rows))), most - 1))
+
+
+def _page(analysis: Analysis, suite_file: str, given: dict[str, Any], about: dict[str, str]) -> str:
     parts = [
         {
             **_part(group, number),
@@ -62,7 +84,6 @@ def page(analysis: Analysis, suite_file: str = "suite.yaml") -> str:
         },
         "choose": {str(part["number"]): part["choose"].numbers for part in parts if part["choose"]},
     }
-    given = facts.suite(analysis)
     scripts = [
         *([_vega()] if charts else []),
         *((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
@@ -72,7 +93,8 @@ def page(analysis: Analysis, suite_file: str = "suite.yaml") -> str:
         "page.html",
         analysis=analysis,
         base=BASE,
-        facts=facts.facts(analysis, given),
+        facts=about,
+        left_out=told(analysis),
         parts=parts,
         curves=curves,
         searches=searches,
@@ -120,7 +142,9 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
 def _policy(scripts: list[str]) -> str:

@@ -11,11 +11,12 @@ from bench.analysis import Analysis
 from bench.analysis.rows import Row
 from bench.analysis.words import amount
 from bench.records.schema import BASE
+from bench.system.yaml import LOADER
 
 
 def suite(analysis: Analysis) -> dict[str, Any]:
     """The suite as data; empty where there is none."""
-    loaded = yaml.safe_load(analysis.suite) if analysis.suite else None
+    loaded = yaml.load(analysis.suite, LOADER) if analysis.suite else None
     return loaded if isinstance(loaded, dict) else {}
 
 
@@ -65,7 +66,12 @@ def notes(analysis: Analysis, given: dict[str, Any]) -> list[dict[str, str]]:
     them.
     """
     entries = [e for e in given.get("methods") or [] if isinstance(e, dict) and "as" in e]
-    written = {e["as"]: _flow({k: v for k, v in e.items() if k != "as"}) for e in entries}
+    shown = {row.recipe for row in analysis.rows}
+    written = {
+        e["as"]: _flow({k: v for k, v in e.items() if k != "as"})
+        for e in entries
+        if e["as"] in shown
+    }
     chosen = {
         t.recipe: f"as {t.recipe}, with {_flow(t.drawn)}" for t in analysis.trials if t.chosen
     }

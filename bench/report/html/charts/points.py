@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -60,9 +61,10 @@ def points(rows: Iterable[Row], x: Column, y: Column) -> list[dict[str, Any]]:
         made.append(point)
     signs = [1 if column.better == "higher" else -1 for column in (x, y)]
     places = {(signs[0] * p["x"], signs[1] * p["y"]): p for p in made}
-    for (a, b), point in places.items():
-        beaten = any(c >= a and d >= b and (c, d) != (a, b) for c, d in places)
-        point["front"] = not beaten
+    best = -math.inf
+    for place in sorted(places, reverse=True):  # from the right, and from the top
+        places[place]["front"] = place[1] > best
+        best = max(best, place[1])
     return [{"front": False} | point for point in made]
 
 
