@@ -229,6 +229,7 @@ def test_ctrl_c_cancels_what_ray_was_given(suite: Path, ray_cluster: Any) -> Non
 
 
 def _interrupt(suite: Path, on: str, under_way: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
     with _started(suite, on) as process:
         _until(lambda: list(suite.glob(under_way)))
         process.send_signal(signal.SIGINT)
