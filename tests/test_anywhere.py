@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.records.store import Store
-from bench.system.place import place
+from bench.system.location import location
 
 from .conftest import ROOT, Bench
 
@@ -61,14 +61,14 @@ def test_a_suite_is_run_resumed_and_reported_in_a_bucket(
     (tmp_path / "suite.yaml").write_text(SUITE)
     first = bench_process("run", "suite.yaml", "--results", bucket)
     assert first.returncode == 0, first.stderr
-    store = Store(place(bucket) / "away")
+    store = Store(location(bucket) / "away")
     records = store.planned()
     assert [(r.recipe, r.status) for r in records] == [("base", "ok"), ("sft", "ok")]
     assert all(store.items(record.id) for record in records)
     assert b"<html" in (store.report / "report.html").read_bytes()
     again = bench_process("run", "suite.yaml", "--results", bucket)
     assert again.returncode == 0, again.stderr
-    assert Store(place(bucket) / "away").planned() == records
+    assert Store(location(bucket) / "away").planned() == records
     assert not (tmp_path / "s3:").exists()
 
 
@@ -78,7 +78,7 @@ def test_records_in_a_bucket_are_those_of_a_folder(
     here = ROOT / "results/quickstart"
     merged = bench("merge", here, "--to", f"{bucket}/copy")
     assert merged.returncode == 0, merged.stderr
-    away, local = Store(place(f"{bucket}/copy")), Store(here)
+    away, local = Store(location(f"{bucket}/copy")), Store(here)
     assert away.planned() == local.planned()
     assert all(away.items(run) == local.items(run) for run in local.asked())
     told = bench("report", f"{bucket}/copy")
@@ -93,14 +93,14 @@ def test_many_writers_leave_whole_records(bucket: str) -> None:
     record = source.planned()[0]
 
     def write() -> None:
-        Store(place(f"{bucket}/many")).put(record, source.items_file(record.id))
+        Store(location(f"{bucket}/many")).put(record, source.items_file(record.id))
 
     writers = [threading.Thread(target=write) for _ in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert Store(place(f"{bucket}/many")).all() == [record]
+    assert Store(location(f"{bucket}/many")).all() == [record]
 
 
 def test_a_bucket_that_does_not_exist_is_told_before_training(
@@ -138,7 +138,7 @@ def test_a_protocol_that_nobody_knows_is_told(tmp_path: Path, bench: Bench) -> N
 def test_memory_and_files_are_places_too(tmp_path: Path) -> None:
     source = Store(ROOT / "results/quickstart")
     for where in ("memory://kept/here", f"file://{tmp_path}/there"):
-        store = Store(place(where))
+        store = Store(location(where))
         for record in source.planned():
             store.put(record, source.items_file(record.id))
         assert store.all() == source.all()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.analysis.outcomes import Array, Outcomes
-from bench.metrics.forgetting.flips import Flips
+from bench.metrics.forgetting.flips import Flips, flips
 from bench.records.schema import Record
 from bench.records.store import Store
 
@@ -67,10 +67,7 @@ class Answers:
         if any(not np.isin(scores, (RIGHT, WRONG)).all() for _, scores in (old, new)):
             return None
         was, now = _shared(old, new)
-        if not len(was):
-            return None
-        was, now = was == RIGHT, now == RIGHT
-        return Flips(*(int(n.sum()) for n in (was & now, was & ~now, ~was & now, ~was & ~now)))
+        return flips(was.tolist(), now.tolist()) if len(was) else None
 
     def asked(self, records: Sequence[Record], tasks: Sequence[str]) -> int:
         """Changes when other items were asked, so that only answers to the same are paired."""

@@ -120,13 +120,11 @@ def _idle(row: Row) -> list[str]:
     """Parts of a recipe whose objectives are to the last digit what they were before, in the mean
     over seeds.
     """
-    moved = {o.stage: False for o in row.objectives}
-    for o in row.objectives:
-        moved[o.stage] |= o.before != o.after
+    moved = {o.stage for o in row.objectives if o.before != o.after}
     return [
         o.method if o.method == row.recipe else f"{o.method} in {row.recipe}"
         for o in row.objectives
-        if o.better and not moved[o.stage]
+        if o.better and o.stage not in moved
     ]
 
 

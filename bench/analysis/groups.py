@@ -80,7 +80,7 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
         return
     best = sorted(scored, key=lambda recipe: -scored[recipe][1].value)[:MOST_COMPARED]
     made.best = len(best) if len(best) < len(scored) else None
-    of, scored = len(scored), {recipe: scored[recipe] for recipe in scored if recipe in best}
+    of, scored = len(scored), {recipe: scored[recipe] for recipe in best}
     compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level, of)
     made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
     targets = next(own.records[0].target for own, _ in scored.values())

@@ -14,7 +14,7 @@ from bench.analysis.shape import Analysis
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.system.errors import UserError
-from bench.system.place import place
+from bench.system.location import location
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def load(folder: str | Path) -> Results:
     """The results in the folder of one suite, such as results/quickstart. UserError where it holds
     none.
     """
-    results = Results(Store(place(folder)))
+    results = Results(Store(location(folder)))
     if not results.runs:
         raise UserError(f"{folder} holds no records yet")
     return results

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.system.entry_points import PACKAGE
-from bench.system.place import place
+from bench.system.location import location
 
 FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 
@@ -19,7 +19,7 @@ Results = Annotated[
     typer.Option(
         "--results",
         metavar="DIR",
-        parser=place,
+        parser=location,
         help="where results are kept, one folder per suite; also s3://BUCKET/FOLDER and the like",
     ),
 ]

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import FAILED, Json
-from bench.system.place import place
+from bench.system.location import location
 
 
 def report(
     results: Annotated[
         Path,
-        typer.Argument(metavar="RESULTS", parser=place, help="the results folder of one suite"),
+        typer.Argument(metavar="RESULTS", parser=location, help="the results folder of one suite"),
     ],
     together: Annotated[
         bool, typer.Option("--together", help="one table, even if comparison keys differ")
@@ -32,7 +32,7 @@ def merge(
         list[Path],
         typer.Argument(
             metavar="FOLDER...",
-            parser=place,
+            parser=location,
             help="results folders of one suite; the first has precedence",
         ),
     ],
@@ -41,7 +41,7 @@ def merge(
         typer.Option(
             "--to",
             metavar="FOLDER",
-            parser=place,
+            parser=location,
             help="where the union goes; existing results are kept",
         ),
     ],

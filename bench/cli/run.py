@@ -57,8 +57,8 @@ def run(
         with closing(open_executor(on, jobs) if on else Local(jobs)) as executor:
             if only:
                 loaded = only_some(loaded, only)
-                refuse_to_shrink(loaded, [executor.kind], store)
-            for warning in checked(loaded, [executor.kind], store, lambda: read(suite)):
+                refuse_to_shrink(loaded, executor.kind, store)
+            for warning in checked(loaded, executor.kind, store, lambda: read(suite)):
                 typer.echo(f"Warning: {warning}", err=True)
             run_suite(
                 loaded,
@@ -110,7 +110,7 @@ def plan(
     data = check(loaded)
     data.refuse(read(suite), to_run=False)
     devices, store = slots(jobs), Store(results / loaded.suite)
-    runs = known_runs(loaded, devices, store)
+    runs = known_runs(loaded, devices[0].partition(":")[0], store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
     probed = probe(loaded, torch.device(devices[0]), precision(loaded, devices[0]))
     forecast = Forecast(loaded, probed.expected)

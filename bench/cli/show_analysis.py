@@ -16,7 +16,7 @@ from bench.records.schema import BASE
 from bench.records.store import Store
 from bench.report import table, write
 from bench.report.cut import cut, told
-from bench.system.place import Place
+from bench.system.location import Location
 
 MOST_LINES = 100
 """Rows that the terminal shows."""
@@ -24,7 +24,9 @@ WIDE = 190
 """Columns of characters for the table where there is no terminal to fit."""
 
 
-def report(folder: Place, as_json: bool, together: bool = False, notes: Iterable[str] = ()) -> None:
+def report(
+    folder: Location, as_json: bool, together: bool = False, notes: Iterable[str] = ()
+) -> None:
     """Tell what was noted, write the report of a results folder from its records, and show it."""
     for note in notes:
         typer.echo(note, err=True)
@@ -32,7 +34,7 @@ def report(folder: Place, as_json: bool, together: bool = False, notes: Iterable
     show(write(store, together), store.report, as_json)
 
 
-def show(analysis: Analysis, folder: Place, as_json: bool) -> None:
+def show(analysis: Analysis, folder: Location, as_json: bool) -> None:
     """The tables, what they come to, and where the report is."""
     if as_json:
         records = json.loads(str(frame(analysis.whole_rows()).to_json(orient="records")))

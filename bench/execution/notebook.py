@@ -17,7 +17,7 @@ from bench.records.schema import Record
 from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.forecast import Forecast
-from bench.system.place import place
+from bench.system.location import location
 
 
 def run(
@@ -31,9 +31,9 @@ def run(
     says why. UserError where the suite is wrong.
     """
     given = suite_file.parse(suite) if isinstance(suite, dict) else suite_file.load(Path(suite))
-    store = Store(place(results) / given.suite)
+    store = Store(location(results) / given.suite)
     with closing(Local(jobs)) as executor:
-        for warning in checked(given, [executor.kind], store):
+        for warning in checked(given, executor.kind, store):
             warnings.warn(warning, stacklevel=2)
         run_suite(given, store, executor, _quietly)
     report.write(store)

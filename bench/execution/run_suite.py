@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from bench.execution.executors.protocol import Executor
 from bench.execution.place import Watcher, place_all
 from bench.execution.worker import Job
-from bench.records.schema import RETRIED, Status
+from bench.records.schema import RETRIED
 from bench.records.store import Store
 from bench.suite import file as suite_file
 from bench.suite.checks import check
@@ -33,8 +33,7 @@ def run_suite(
     finished.
     """
     with store.lock("" if shard == WHOLE else f"{shard.number}-of-{shard.of}"):
-        devices = [executor.kind]
-        planned = known_runs(suite, devices, store)
+        planned = known_runs(suite, executor.kind, store)
         runs = [run for run in planned if shard.has(run)]
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
         if left:
@@ -49,46 +48,48 @@ def run_suite(
                 forecast.plan((job.run for job in jobs), runs_to_come(suite, runs))
                 place_all(jobs, executor, store, watcher, forecast)
                 known |= {r.id for r in runs}
-                planned = known_runs(suite, devices, store) if suite.tuning else planned
+                planned = known_runs(suite, executor.kind, store) if suite.tuning else planned
                 runs = [run for run in planned if shard.has(run)]
 
 
 def checked(
     suite: Suite,
-    devices: list[str],
+    kind: str,
     store: Store,
     document: Callable[[], Document | None] = lambda: None,
 ) -> list[str]:
     """Warnings about the data of a suite that has something left to run; a `UserError` with every
     mistake in it. `document` reads the suite file, if there is one.
     """
-    if not missing_runs(known_runs(suite, devices, store), store):
+    if not missing_runs(known_runs(suite, kind, store), store):
         return []
     data = check(suite)
     data.refuse(document())
     return data.warnings()
 
 
-def refuse_to_shrink(suite: Suite, devices: list[str], store: Store) -> None:
+def refuse_to_shrink(suite: Suite, kind: str, store: Store) -> None:
     """A UserError where the folder reports runs that this part of the suite would drop from it."""
     if not (store.folder / "plan.json").is_file():
         return
-    if set(store.asked()) - {run.id for run in known_runs(suite, devices, store)}:
+    if set(store.asked()) - {run.id for run in known_runs(suite, kind, store)}:
         raise UserError(
             f"{store.folder} holds results of more methods than --only asks for, and its report"
             " would lose them; give another folder, such as --results again"
         )
 
 
-def known_runs(suite: Suite, devices: list[str], store: Store) -> list[Run]:
-    """All runs that can be named by now: finished trials name the rows of their winners."""
-    return make_plan(suite, devices[0].partition(":")[0], store.all() if suite.tuning else ())
+def known_runs(suite: Suite, kind: str, store: Store) -> list[Run]:
+    """All runs that can be named by now, on devices of this kind, cpu or cuda: finished trials name
+    the rows of their winners.
+    """
+    return make_plan(suite, kind, store.all() if suite.tuning else ())
 
 
 def missing_runs(runs: list[Run], store: Store) -> list[Run]:
     """Runs without a record, and those whose failure another attempt may mend."""
     done = {r.id: r.status for r in store.found([run.id for run in runs])}
-    return [run for run in runs if done.get(run.id, Status.FAILED) in RETRIED]
+    return [run for run in runs if run.id not in done or done[run.id] in RETRIED]
 
 
 def hear(forecast: Forecast, suite: Suite, runs: list[Run], store: Store, here: str) -> None:

@@ -91,19 +91,20 @@ def _section(folder: Path, results: Path, to: Path, drawn: dict[Path, str]) -> S
     name = folder.relative_to(results).as_posix()
     trained = [row for row in rows if row.recipe != BASE]
     shown = [*(row for row in rows if row.recipe == BASE), *trained[:MOST_ROWS]]
-    file = suite_file(store)
+    file, given = suite_file(store), facts.suite(analysis)
+    whole, short = _model(given)
     return Section(
         name,
         analysis,
         _asked(folder, file),
         file,
-        _model(analysis, short=True),
-        _facts(analysis),
+        short,
+        facts.facts(analysis, given) | {"model": whole, "searched": _searched(given)},
         _table(shown, rows),
         len(trained[MOST_ROWS:]),
         _best(trained),
-        _link(_report(store) / "table.md", to),
-        _pictures(store, analysis, rows, to, name.replace("/", "-"), drawn),
+        _link(folder / "report/table.md", to),
+        _pictures(folder / "report", analysis, rows, to, name.replace("/", "-"), drawn),
         _dependence(analysis, rows),
     )
 
@@ -123,18 +124,13 @@ def _asked(folder: Path, file: str) -> str:
     return " ".join(re.split(r"(?<=[.?!])\s+(?=[A-Z])", comment)[:SENTENCES])
 
 
-def _facts(analysis: Analysis) -> dict[str, str]:
-    given = facts.suite(analysis)
-    told = {"model": _model(analysis), **facts.facts(analysis, given)}
-    return {**told, "model": _model(analysis), "searched": _searched(given)}
-
-
-def _model(analysis: Analysis, short: bool = False) -> str:
-    given = facts.suite(analysis).get("model")
-    if not isinstance(given, dict):
-        return "not known"
-    whole, hub_id = named_start(given)
-    return (hub_id or whole) if short else whole
+def _model(given: dict[str, Any]) -> tuple[str, str]:
+    """What the start of a suite is called in full, and its shortest name."""
+    model = given.get("model")
+    if not isinstance(model, dict):
+        return "not known", "not known"
+    whole, hub_id = named_start(model)
+    return whole, hub_id or whole
 
 
 def _searched(given: dict[str, Any]) -> str:
@@ -161,17 +157,11 @@ def _best(trained: list[Row]) -> str:
     return best.recipe + (f", tied with {listed(tied, 3)}" if tied else "")
 
 
-def _report(store: Store) -> Path:
-    """Where its report lies; a page is made of results on this machine."""
-    assert isinstance(store.folder, Path)
-    return store.folder / "report"
-
-
 def _pictures(
-    store: Store, analysis: Analysis, rows: list[Row], to: Path, name: str, drawn: dict[Path, str]
+    report: Path, analysis: Analysis, rows: list[Row], to: Path, name: str, drawn: dict[Path, str]
 ) -> list[tuple[str, str]]:
     found = []
-    learned = _report(store) / f"{LEARNING_FORGETTING}.svg"
+    learned = report / f"{LEARNING_FORGETTING}.svg"
     if learned.is_file():
         found.append(("Target accuracy against forgetting", _link(learned, to)))
     seeds, rates = dependence.on_seed(rows), dependence.on_rate(rows)

@@ -12,7 +12,7 @@ from bench.records.schema import Record
 from bench.records.store import Store
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
-from bench.system.place import Place
+from bench.system.location import Location
 
 SPEED = {"seconds", "memory", "tokens_per_second", "decode", "mfu", "gpu", "warnings"}
 MEASURED = {*SPEED, "environment", "ledger", "agreement"}
@@ -22,7 +22,7 @@ ELSEWHERE = {"git", "concurrent_runs", "log", "finished_at"}
 SHOWN_LINES = 12
 
 
-def merge(folders: Sequence[Place], to: Place) -> list[str]:
+def merge(folders: Sequence[Location], to: Location) -> list[str]:
     """Copy records and their per-item outcomes into `to`. Records in `to` come first. Returns
     what was decided, a line each.
 

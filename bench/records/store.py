@@ -17,7 +17,7 @@ from bench.records.migrate import migrated
 from bench.records.schema import SCHEMA_VERSION, Record, complaint
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
-from bench.system.place import Place, Remote, read_each, versions
+from bench.system.location import Location, Remote, read_each, versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Store:
     """The results folder of one suite."""
 
-    def __init__(self, folder: Place) -> None:
+    def __init__(self, folder: Location) -> None:
         self.folder = folder
         self.report = folder / "report"
         self._read: dict[str, tuple[Any, Record]] = {}
@@ -78,7 +78,7 @@ class Store:
     def has(self, run: str) -> bool:
         return self._record_file(run).is_file()
 
-    def put(self, record: Record, items: Place) -> None:
+    def put(self, record: Record, items: Location) -> None:
         """Keep a record and its per-item outcomes; the record last, so that whoever sees it finds
         them.
         """
@@ -136,10 +136,10 @@ class Store:
         file = self.items_file(run)
         return pq.ParquetFile(io.BytesIO(file.read_bytes())).read() if file.is_file() else None
 
-    def _record_file(self, run: str) -> Place:
+    def _record_file(self, run: str) -> Location:
         return self.folder / "records" / f"{run}.json"
 
-    def items_file(self, run: str) -> Place:
+    def items_file(self, run: str) -> Location:
         """Where its per-item outcomes are kept, if it has any."""
         return self.folder / "items" / f"{run}.parquet"
 
@@ -148,7 +148,7 @@ def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _read(file: Place, content: bytes) -> Record:
+def _read(file: Location, content: bytes) -> Record:
     """A record whose checksum holds, in the present shape."""
     try:
         body = json.loads(content)

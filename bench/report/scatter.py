@@ -11,7 +11,7 @@ from bench.analysis.rows import Row
 from bench.report.html import ASSETS
 from bench.report.html.charts import points
 from bench.system.files import write_atomically
-from bench.system.place import Place
+from bench.system.location import Location
 
 NAME = "learning-forgetting"
 LIGHT = re.compile(r"--([\w-]+): light-dark\((#\w+),")
@@ -22,7 +22,7 @@ ROOM = (25.0, 5.0)
 """Names that are nearer to each other than this, in units of the axes, would overlap."""
 
 
-def learning_against_forgetting(rows: list[Row], folder: Place) -> list[Place]:
+def learning_against_forgetting(rows: list[Row], folder: Location) -> list[Location]:
     """Target accuracy over forgetting, one point per recipe, as SVG and PNG; nothing where
     forgetting was not measured.
     """

@@ -6,10 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench.system.place import Place, Remote
+from bench.system.location import Location, Remote
 
 
-def write_atomically(file: Place, content: str | bytes) -> None:
+def write_atomically(file: Location, content: str | bytes) -> None:
     """Readers see the old file or the new one, never half of it."""
     if isinstance(file, Remote):
         file.write_bytes(content.encode() if isinstance(content, str) else content)

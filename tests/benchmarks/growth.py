@@ -68,7 +68,7 @@ def finish(file: Path, results: Path) -> Store:
     """Write the results of a suite as if all of its runs had ended well."""
     suite = load(file)
     store = Store(results / suite.suite)
-    runs = known_runs(suite, ["cpu"], store)
+    runs = known_runs(suite, "cpu", store)
     store.begin(resolved(suite), [run.id for run in runs])
     published = Store(ROOT / "results/quickstart")
     samples = {

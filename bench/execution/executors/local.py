@@ -10,7 +10,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from bench.execution.environment import processor
-from bench.execution.executors.protocol import Finished, News, Place, Running
+from bench.execution.executors.protocol import Finished, News, Placement, Running
 from bench.execution.run_job import Stopped, run_job
 from bench.execution.worker import Job
 from bench.system.errors import UserError
@@ -80,9 +80,9 @@ class Local:
             self._news.put(error)
 
 
-def open_local(place: Place) -> Local:
+def open_local(placement: Placement) -> Local:
     """What `--on local` names."""
-    place.refuse_other_options(())
-    if place.address:
-        raise UserError(f"--on local is this machine and takes no address ({place.address})")
-    return Local(place.jobs)
+    placement.refuse_other_options(())
+    if placement.address:
+        raise UserError(f"--on local is this machine and takes no address ({placement.address})")
+    return Local(placement.jobs)

@@ -1,8 +1,8 @@
 """What places runs: a few methods that `bench run` calls, and the news that it hears.
 
 An executor is found by its name in the entry point group `bench.executors`. The entry point names
-whatever takes a `Place` and gives an `Executor`. All methods are called from one thread. The driver
-alone writes results.
+whatever takes a `Placement` and gives an `Executor`. All methods are called from one thread. The
+driver alone writes results.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """What `--on` says, such as `ray://head:10001?gpus=0.5`."""
 
     name: str
@@ -98,10 +98,10 @@ class Place:
     """Runs at once, as the user asked; None where the executor decides."""
 
     @staticmethod
-    def parse(text: str, jobs: int | None) -> Place:
+    def parse(text: str, jobs: int | None) -> Placement:
         whole, _, options = text.partition("?")
         name, _, address = whole.partition("://")
-        return Place(name, address, tuple(parse_qsl(options, keep_blank_values=True)), jobs)
+        return Placement(name, address, tuple(parse_qsl(options, keep_blank_values=True)), jobs)
 
     def number(self, key: str, kind: Callable[[str], Number], default: Number) -> Number:
         """An option that is a number, no less than 0."""
@@ -126,16 +126,16 @@ class Place:
 
 def open_executor(text: str, jobs: int | None) -> Executor:
     """The executor that `--on` names; `UserError` with the list where there is none."""
-    place, found = Place.parse(text, jobs), offers(GROUP)
-    if place.name not in found:
+    placement, found = Placement.parse(text, jobs), offers(GROUP)
+    if placement.name not in found:
         raise UserError(
-            f"there is no executor {place.name}{nearest(place.name, found)}"
+            f"there is no executor {placement.name}{nearest(placement.name, found)}"
             f" (--on takes {', '.join(found)})"
         )
-    offer = found[place.name]
+    offer = found[placement.name]
     if offer.problem:
         raise UserError(f"{offer.name} of {offer.origin} cannot be used: {offer.problem}")
-    return offer.loaded(place)
+    return offer.loaded(placement)
 
 
 def missing_package(name: str, extra: str) -> UserError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +20,7 @@ from bench.execution.executors.protocol import (
     Finished,
     Lost,
     News,
-    Place,
+    Placement,
     Running,
     missing_package,
 )
@@ -43,19 +42,19 @@ class Ray:
 
     processor = ""
 
-    def __init__(self, place: Place) -> None:
-        place.refuse_other_options(OPTIONS)
-        _connect(place)
+    def __init__(self, placement: Placement) -> None:
+        placement.refuse_other_options(OPTIONS)
+        _connect(placement)
         import ray
 
         have = ray.cluster_resources()
-        gpus = place.number("gpus", float, 1.0 if have.get("GPU") else 0.0)
-        cpus = place.number("cpus", float, 1.0)
-        memory = place.number("memory", float, 0.0)
+        gpus = placement.number("gpus", float, 1.0 if have.get("GPU") else 0.0)
+        cpus = placement.number("cpus", float, 1.0)
+        memory = placement.number("memory", float, 0.0)
         self.kind = "cuda" if gpus else "cpu"
         fit = have.get("GPU", 0.0) / gpus if gpus else have.get("CPU", 0.0) / (cpus or 1.0)
-        self.slots = min(max(1, int(fit)), place.jobs or QUEUE)
-        self._most = place.jobs or self.slots + QUEUE
+        self.slots = min(max(1, int(fit)), placement.jobs or QUEUE)
+        self._most = placement.jobs or self.slots + QUEUE
         self._needs = {"num_cpus": cpus, "num_gpus": gpus, "memory": int(memory * 1e9) or None}
         self._open: dict[Any, Job] = {}
         self._nodes: dict[str, str] = {}
@@ -170,15 +169,12 @@ def _work(job: Job, board: Any) -> remote.Parcel:
     # of its own, also where nodes share a home: a node that is thought lost may still write
     node = ray.get_runtime_context().get_node_id()
     job = replace(job, work=work_folder(cache_folder() / "nodes" / node, job.suite, job.run))
-    told = ("", 0.0)
 
-    def report(stage: str, fraction: float) -> None:
-        nonlocal told
-        if stage != told[0] or time.monotonic() - told[1] > TELL_EVERY:
-            told = stage, time.monotonic()
-            board.tell.remote(Running(job.run.id, stage, fraction, remote.node()))
+    def tell(stage: str, fraction: float) -> None:
+        board.tell.remote(Running(job.run.id, stage, fraction, remote.node()))
 
     try:
+        report = remote.sparingly(tell, TELL_EVERY)
         return remote.work(job, report, Event(), shared_disk=False)
     finally:
         with suppress(OSError):  # another run of this node is still there
@@ -186,20 +182,20 @@ def _work(job: Job, board: Any) -> remote.Parcel:
             job.work.parent.parent.rmdir()
 
 
-def _connect(place: Place) -> None:
+def _connect(placement: Placement) -> None:
     os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     try:
         import ray
     except ImportError:
         raise missing_package("Ray", "ray") from None
-    address = f"ray://{place.address}" if place.address else "auto"
+    address = f"ray://{placement.address}" if placement.address else "auto"
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if "pip package `ray[client]`" in reason:
             raise UserError('--on ray://… needs Ray\'s client: pip install "ray[client]"') from None
-        if place.address:
+        if placement.address:
             raise UserError(f"no Ray cluster answers at {address}: {reason}") from None
         raise UserError(
             "no Ray cluster runs on this machine: start one with `ray start --head`, or name one"

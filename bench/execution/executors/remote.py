@@ -9,6 +9,7 @@ import shutil
 import socket
 import tarfile
 import threading
+import time
 from dataclasses import dataclass
 
 from bench.execution import kept
@@ -44,6 +45,19 @@ def work(job: Job, report: Report, stop: threading.Event, shared_disk: bool) -> 
         packed = _packed(job) if job.suite.artifacts == "keep" else None
         shutil.rmtree(job.work, ignore_errors=True)
     return Parcel(outcome.record, items, packed, node())
+
+
+def sparingly(tell: Report, seconds: float) -> Report:
+    """A report that tells of each new stage at once, and else only every so many seconds."""
+    told = ("", 0.0)
+
+    def report(stage: str, fraction: float) -> None:
+        nonlocal told
+        if stage != told[0] or time.monotonic() - told[1] > seconds:
+            told = stage, time.monotonic()
+            tell(stage, fraction)
+
+    return report
 
 
 def node() -> str:

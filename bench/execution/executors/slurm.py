@@ -25,7 +25,7 @@ from bench.execution.executors.protocol import (
     Finished,
     Lost,
     News,
-    Place,
+    Placement,
     Running,
     missing_package,
 )
@@ -62,32 +62,32 @@ class Slurm:
 
     processor = ""
 
-    def __init__(self, place: Place) -> None:
-        place.refuse_other_options(OPTIONS)
+    def __init__(self, placement: Placement) -> None:
+        placement.refuse_other_options(OPTIONS)
         try:
             import submitit
         except ImportError:
             raise missing_package("submitit", "slurm") from None
-        options = dict(place.options)
+        options = dict(placement.options)
         self._cluster = options.get("cluster", "slurm")
         if self._cluster not in GRACE:
             raise UserError(f"--on slurm: cluster={self._cluster} is neither slurm nor local")
         if self._cluster == "slurm" and shutil.which("sbatch") is None:
             raise UserError("--on slurm: this machine has no sbatch; start bench on a login node")
-        gpus = place.number("gpus", int, self._gpus(place.address))
+        gpus = placement.number("gpus", int, self._gpus(placement.address))
         self.kind = "cuda" if gpus else "cpu"
-        self.slots = place.jobs or AT_ONCE
-        self._minutes = place.number("time", int, 0)
+        self.slots = placement.jobs or AT_ONCE
+        self._minutes = placement.number("time", int, 0)
         folder = cache_folder() / "slurm" / uuid.uuid4().hex
         folder.mkdir(parents=True)
         self._folder, self._open = folder, dict[str, _Placed]()
         self._executor = submitit.AutoExecutor(folder, cluster=self._cluster)
         self._executor.update_parameters(
             name="bench",
-            cpus_per_task=place.number("cpus", int, 1),
+            cpus_per_task=placement.number("cpus", int, 1),
             gpus_per_node=gpus or None,
-            mem_gb=place.number("mem", float, 0.0) or None,
-            slurm_partition=place.address or None,
+            mem_gb=placement.number("mem", float, 0.0) or None,
+            slurm_partition=placement.address or None,
             **{f"slurm_{key}": options[key] for key in PASSED_ON if key in options},
         )
 
@@ -204,18 +204,15 @@ def _news_file(folder: Path, run: str) -> Path:
 
 def _work(job: Job, folder: Path) -> remote.Parcel:
     """The body of a SLURM job."""
-    stop, told = threading.Event(), ("", 0.0)
+    stop = threading.Event()
     watch = threading.Thread(target=_stop_with_driver, args=(folder / ALIVE, stop), daemon=True)
     watch.start()
 
-    def report(stage: str, fraction: float) -> None:
-        nonlocal told
-        if stage != told[0] or time.monotonic() - told[1] > TELL_EVERY:
-            told = stage, time.monotonic()
-            said = {"node": remote.node(), "stage": stage, "fraction": fraction}
-            write_atomically(_news_file(folder, job.run.id), json.dumps(said))
+    def tell(stage: str, fraction: float) -> None:
+        said = {"node": remote.node(), "stage": stage, "fraction": fraction}
+        write_atomically(_news_file(folder, job.run.id), json.dumps(said))
 
-    return remote.work(job, report, stop, shared_disk=True)
+    return remote.work(job, remote.sparingly(tell, TELL_EVERY), stop, shared_disk=True)
 
 
 def _stop_with_driver(file: Path, stop: threading.Event) -> None:

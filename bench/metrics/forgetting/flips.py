@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -49,17 +50,13 @@ def flips(before: Iterable[float], after: Iterable[float]) -> Flips:
     """Count outcomes in the same order, 1 for right and 0 for wrong. Raises ValueError for other
     values, different lengths or no items.
     """
-    counts: dict[tuple[float, float], int] = {(1, 1): 0, (1, 0): 0, (0, 1): 0, (0, 0): 0}
-    for pair in zip(before, after, strict=True):
-        if pair not in counts:
-            raise ValueError(
-                "an outcome is 1 (right) or 0 (wrong), not"
-                f" {pair[0] if pair[0] not in (0, 1) else pair[1]}"
-            )
-        counts[pair] += 1
-    if not any(counts.values()):
+    counts = Counter(zip(before, after, strict=True))
+    if not counts:
         raise ValueError("no items")
-    return Flips(*counts.values())
+    for outcome in (outcome for pair in counts for outcome in pair):
+        if outcome not in (0, 1):
+            raise ValueError(f"an outcome is 1 (right) or 0 (wrong), not {outcome}")
+    return Flips(counts[1, 1], counts[1, 0], counts[0, 1], counts[0, 0])
 
 
 def _share(part: int, rest: int) -> float:

@@ -128,13 +128,9 @@ def _compared(found: Comparison, names: list[str]) -> dict[str, Any]:
     ends = {name: estimate.bounds for name, estimate in found.accuracies.items()}
     pairs = ((one, other) for i, one in enumerate(names) for other in names[i + 1 :])
     return {
-        "p": [_significant(known.get(frozenset(pair))) for pair in pairs],
+        "p": [known.get(frozenset(pair)) for pair in pairs],
         "bounds": [ends.get(name) for name in names],
     }
-
-
-def _significant(p: float | None) -> float | None:
-    return None if p is None else float(f"{p:.6g}")
 
 
 def origin(row: Row) -> str:

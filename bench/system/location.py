@@ -82,10 +82,10 @@ class Remote:
         return {paths[path]: content for path, content in found.items()}
 
 
-Place = Path | Remote
+Location = Path | Remote
 
 
-def place(where: str | Path) -> Any:
+def location(where: str | Path) -> Any:
     """A `Path`, or a `Remote` for s3://bucket/folder and the like. UserError where what speaks to
     it is not installed.
     """
@@ -108,7 +108,7 @@ def place(where: str | Path) -> Any:
     return Remote(fs, text.rstrip("/"))
 
 
-def versions(folder: Place) -> dict[str, Any]:
+def versions(folder: Location) -> dict[str, Any]:
     """By the name of each file in a folder, what changes when the file does; empty where there is
     no folder.
     """
@@ -120,7 +120,7 @@ def versions(folder: Place) -> dict[str, Any]:
     return {name: (status.st_mtime_ns, status.st_size) for name, status in found}
 
 
-def read_each(folder: Place, names: Iterable[str]) -> dict[str, bytes]:
+def read_each(folder: Location, names: Iterable[str]) -> dict[str, bytes]:
     """The content of files in a folder, by name."""
     if isinstance(folder, Remote):
         return folder.read_each(names)
