@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.methods.session import Session, ValidationSession
     from bench.methods.teacher import load_teacher, teacher_obstacle
     from bench.models.load import decoder_layers
+    from bench.models.sharding import whole_weights
     from bench.system.errors import Skipped, UserError
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "token_log_probs",
     "token_logits",
     "token_losses",
+    "whole_weights",
 ]
 
 _HOMES = {
@@ -80,6 +82,7 @@ _HOMES = {
     "token_log_probs": "methods.learning",
     "token_logits": "methods.learning",
     "token_losses": "methods.learning",
+    "whole_weights": "models.sharding",
 }
 
 

@@ -28,7 +28,7 @@ is quadratic takes sixteen times as long.
 """
 
 
-def _growth() -> Any:
+def growth() -> Any:
     file = ROOT / "tests/benchmarks/growth.py"
     spec = importlib.util.spec_from_file_location("growth", file)
     assert spec and spec.loader
@@ -52,7 +52,7 @@ def _seconds(action: Callable[[], object]) -> float:
 def test_a_plan_grows_with_its_runs(tmp_path: Path) -> None:
     sizes = []
     for recipes in (500, 500 * TIMES):
-        suite = load(_growth().write_suite(tmp_path / f"{recipes}.yaml", recipes, 10))
+        suite = load(growth().write_suite(tmp_path / f"{recipes}.yaml", recipes, 10))
         assert len({run.id for run in make_plan(suite, "cpu")}) == 10 * recipes + 1
         sizes.append(_seconds(lambda suite=suite: make_plan(suite, "cpu")))
     assert sizes[1] < GENEROUS * sizes[0]
@@ -60,12 +60,12 @@ def test_a_plan_grows_with_its_runs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_results_grow_with_their_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    growth, reads, times = _growth(), [], []
+    made_up, reads, times = growth(), [], []
     read = records._read
     monkeypatch.setattr(records, "_read", lambda *given: reads.append(given[0]) or read(*given))
     for count in (600, 600 * TIMES):
-        file = growth.write_suite(tmp_path / f"{count}.yaml", count // 3, 3)
-        made: Store = growth.finish(file, tmp_path / str(count))
+        file = made_up.write_suite(tmp_path / f"{count}.yaml", count // 3, 3)
+        made: Store = made_up.finish(file, tmp_path / str(count))
         suite = load(file)
         reads.clear()
         opened = Store(made.folder)
@@ -83,7 +83,7 @@ def test_results_grow_with_their_records(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_long_plan_is_shown_in_part(tmp_path: Path, bench: Bench) -> None:
-    file = _growth().write_suite(tmp_path / "suite.yaml", 30, 30)
+    file = growth().write_suite(tmp_path / "suite.yaml", 30, 30)
     result = bench("plan", file)
     assert result.returncode == 0, result.stderr
     assert "The first 200 of 901 runs; --json prints all." in result.stdout

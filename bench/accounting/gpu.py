@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bench.system import ranks
+
 PEAK_TFLOPS: tuple[tuple[str, float], ...] = (
     ("B200", 2250),
     ("H200 NVL", 835),
@@ -98,7 +100,7 @@ def watched(device: torch.device) -> Iterator[Device | None]:
     yield seen
     if energy is not None:
         after = _asked(nvml, "nvmlDeviceGetTotalEnergyConsumption", handle)
-        seen.energy_joules = (after - energy) / 1000  # NVML counts millijoules
+        seen.energy_joules = ranks.total((after - energy) / 1000)  # NVML counts millijoules
     if (memory := _asked(nvml, "nvmlDeviceGetMemoryInfo", handle)) is not None:
         seen.used_bytes = memory.used
     if (processes := _asked(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)) is not None:

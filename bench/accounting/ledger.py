@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from bench.accounting.budget import CURRENCIES, Budget, Currency
 from bench.accounting.gpu import Aside
+from bench.system import ranks
 
 OVERRUN = 0.25  # of the budget: the most by which a last batch may pass its end
+COUNTED: tuple[Currency, ...] = ("tokens", "flops", "samples")  # of each purpose
 LOOK_EVERY = 8  # passes within a batch: looking at the ledger waits for the device
 
 
@@ -61,8 +64,8 @@ class Ledger:
         """The total over all purposes. On a GPU it waits for the pass that was charged last, and
         not for the backward pass and the step behind it.
         """
-        if currency == "seconds":
-            return time.perf_counter() - self.started - self.paused
+        if currency == "seconds":  # all ranks go by one clock
+            return ranks.of_first(time.perf_counter() - self.started - self.paused)
         if currency == "steps":
             return float(self.steps)
         with self._aside.reading():
@@ -88,6 +91,37 @@ class Ledger:
             yield
         finally:
             self.purpose = before
+
+    @contextmanager
+    def in_parts(self, device: torch.device) -> Iterator[None]:
+        """Several ranks pass a part of a batch each, and every ledger counts them all."""
+        before = {name: replace(spend) for name, spend in self.purposes.items()}
+        yield
+        names = sorted(self.purposes)
+        none = Spend()
+        parts = [
+            torch.as_tensor(
+                getattr(self.purposes[name], currency) - getattr(before.get(name, none), currency),
+                dtype=torch.float64,
+                device=device,
+            )
+            for name in names
+            for currency in COUNTED
+        ]
+        added = ranks.add_up(torch.stack(parts)) if parts else ()
+        for (name, currency), value in zip(product(names, COUNTED), added, strict=True):
+            setattr(
+                self.purposes[name], currency, getattr(before.get(name, none), currency) + value
+            )
+        self.charged(device)
+
+    @contextmanager
+    def given_away(self) -> Iterator[None]:
+        """Charge a pass that another rank makes too to nobody; what it is for is still known."""
+        before = {name: replace(spend) for name, spend in self.purposes.items()}
+        yield
+        for name, spend in self.purposes.items():
+            vars(spend).update(vars(before.get(name, Spend())))
 
     @contextmanager
     def suspend(self) -> Iterator[None]:
@@ -137,6 +171,7 @@ class Account:
         self._inside_batch = False
         self._closed = False
         self._passes = 0
+        self._in_parts = False
         self._another_counts = False
         self._step_hook = register_optimizer_step_post_hook(self._stepped)
 
@@ -163,6 +198,20 @@ class Account:
         finally:
             self._another_counts = False
 
+    @contextmanager
+    def in_parts(self, device: torch.device) -> Iterator[None]:
+        """Several ranks pass a part of a batch each. Until they have added up nobody knows what is
+        spent, so the budget is asked before and after.
+        """
+        self.demand()
+        self._in_parts = True
+        try:
+            with self.ledger.in_parts(device):
+                yield
+        finally:
+            self._in_parts = False
+        self._refuse_overrun()
+
     def boundary(self) -> bool:
         """Look at the budget; True while some of it is left."""
         self.fraction = self.progress
@@ -176,21 +225,24 @@ class Account:
 
     def demand(self) -> None:
         """Raise `BudgetSpent` where no further forward pass is allowed."""
+        if self._in_parts:
+            return
         if self._closed or (not self._inside_batch and not self.boundary()):
             raise BudgetSpent(
                 f"went on after its budget of {self.budget.amount:g} {self.budget.currency} was"
                 " spent"
             )
         self._passes += 1
-        if self._passes % LOOK_EVERY == 0 and self._overran():
+        if self._passes % LOOK_EVERY == 0:
+            self._refuse_overrun()
+
+    def _refuse_overrun(self) -> None:
+        spent = self.ledger.spent(self.budget.currency) - self._before
+        if spent > self.budget.amount + self.slack:
             raise BudgetSpent(
                 f"one batch spent more than {self.slack:g} {self.budget.currency} beyond its budget"
                 f" of {self.budget.amount:g}"
             )
-
-    def _overran(self) -> bool:
-        spent = self.ledger.spent(self.budget.currency) - self._before
-        return spent > self.budget.amount + self.slack
 
     def close(self) -> None:
         self._step_hook.remove()

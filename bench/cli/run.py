@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """Train and evaluate every method of a suite. Finished runs are not repeated."""
     from bench import report
-    from bench.cli import progress, show_analysis
+    from bench.cli import finished, progress, show_analysis
     from bench.execution.executors.local import Local
     from bench.execution.executors.protocol import open_executor
     from bench.execution.run_suite import checked, refuse_to_shrink, run_suite
@@ -54,10 +54,18 @@ def run(
     loaded = load(suite)
     store = Store(results / loaded.suite)
     try:
-        with closing(open_executor(on, jobs) if on else Local(jobs)) as executor:
+        with closing(
+            open_executor(on, jobs, loaded.gpus) if on else Local(jobs, loaded.gpus)
+        ) as executor:
             if only:
                 loaded = only_some(loaded, only)
                 refuse_to_shrink(loaded, executor.kind, store)
+            kind = executor.kind
+            if not as_json and (text := finished.shown(finished.state(loaded, kind, store))):
+                runs = len(store.asked())
+                with progress.of_runs(voice, loaded.suite, runs, runs, executor.slots, lambda: 0.0):
+                    print("" if quiet else text, end="")
+                return
             for warning in checked(loaded, executor.kind, store, lambda: read(suite)):
                 typer.echo(f"Warning: {warning}", err=True)
             run_suite(
@@ -80,10 +88,13 @@ def run(
         )
         raise typer.Exit(INTERRUPTED) from None
     analysis = report.write(store)
-    if not quiet:
-        show_analysis.show(analysis, store.report, as_json)
+    with finished.copied() as text:
+        if not quiet:
+            show_analysis.show(analysis, store.report, as_json)
     if any(record.failed for record in store.planned()):
         raise typer.Exit(FAILED)
+    if voice == "full" and part == WHOLE:
+        finished.remember(finished.state(loaded, kind, store), text.getvalue())
 
 
 def plan(
@@ -109,12 +120,13 @@ def plan(
     loaded = load(suite)
     data = check(loaded)
     data.refuse(read(suite), to_run=False)
-    devices, store = slots(jobs), Store(results / loaded.suite)
-    runs = known_runs(loaded, devices[0].partition(":")[0], store)
+    there = slots(jobs, loaded.gpus)
+    (first, *_), store = there[0], Store(results / loaded.suite)
+    runs = known_runs(loaded, first.partition(":")[0], store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
-    probed = probe(loaded, torch.device(devices[0]), precision(loaded, devices[0]))
+    probed = probe(loaded, torch.device(first), precision(loaded, first))
     forecast = Forecast(loaded, probed.expected)
-    hear(forecast, loaded, runs, store, processor(devices[0]))
+    hear(forecast, loaded, runs, store, processor(first))
     forecast.plan(missing, to_come)
     show_plan.show(
         show_plan.Plan(
@@ -123,7 +135,7 @@ def plan(
             to_come,
             probed,
             forecast,
-            len(devices),
+            len(there),
             obstacles(loaded),
             data,
             resolved(loaded),

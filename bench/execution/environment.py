@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.execution.worker import Job
 from bench.suite.schema import Suite
+from bench.system import ranks
 
 LIBRARIES = (
     "torch",
@@ -43,6 +44,7 @@ def environment(job: Job) -> dict[str, Any]:
         "device_kind": job.device.partition(":")[0],
         "dtype": str(precision(job.suite, job.device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "ranks": ranks.count(),
         "attention": job.suite.attention,
         **(_arithmetic() if on_gpu else {}),
     }

@@ -103,13 +103,14 @@ def _opened(job: Job, artifact: Path) -> Any:
     from bench.methods.artifact import own_loader
     from bench.models.artifact import open_artifact
     from bench.models.precision import compute_in
+    from bench.models.sharding import placed
     from bench.models.start import Start, load_start
 
     start, dtype = job.suite.start(), precision(job.suite, job.device)
     device = torch.device(job.device)
     if job.run.method is not None:
-        return open_artifact(artifact, start, dtype, device, own_loader)
-    base = load_start(Start(start), dtype, device)
+        return placed(lambda on: open_artifact(artifact, start, dtype, on, own_loader), device)
+    base = placed(lambda on: load_start(Start(start), dtype, on), device)
     compute_in(base, dtype)
     return base
 
@@ -136,7 +137,7 @@ def _write_items(job: Job, scores: dict[str, list[Any]]) -> None:
         for i, value in part.items.items()
     ]
     frame = pd.DataFrame(rows, columns=["task", "part", "doc_id", "score"])
-    frame.to_parquet(job.work / "items.parquet", index=False)
+    frame.to_parquet(job.own("items.parquet"), index=False)
 
 
 def _drift(
@@ -148,10 +149,11 @@ def _drift(
     from bench.data.tokenize import token_id
     from bench.evaluation.drift import drift, drift_of_rows
     from bench.models.load import load_model
+    from bench.models.sharding import placed
     from bench.models.start import folder_of_start
 
     suite, dtype, device = job.suite, precision(job.suite, job.device), torch.device(job.device)
-    base = load_model(suite.start(), dtype, device).eval()
+    base = placed(lambda on: load_model(suite.start(), dtype, on), device).eval()
     known = folder_of_start(suite.start(), dtype, device)
     length = suite.batch.max_length
     found = drift(base, model, drift_texts(suite), tokenizer, length, report, known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from datetime import UTC, datetime
@@ -30,15 +29,12 @@ LOG_TAIL = 2000
 Stage = TypeVar("Stage", TrainStage, EvaluationStage)
 
 
-def outcome_of(job: Job, stage: str, exitcode: int | None) -> dict[str, Any]:
-    """What a stage wrote, or, where its process died before it could, how it died."""
-    file = job.work / f"{stage}.json"
-    if file.is_file():
-        return json.loads(file.read_text(encoding="utf-8"))
-    return {"status": Status.CRASHED, "reason": _death(exitcode)}
+def death(exitcode: int | None) -> dict[str, Any]:
+    """The outcome of a stage whose process died before it could write one."""
+    return {"status": Status.CRASHED, "reason": _how(exitcode)}
 
 
-def _death(exitcode: int | None) -> str:
+def _how(exitcode: int | None) -> str:
     if exitcode is None or exitcode >= 0:
         return f"the process ended with exit code {exitcode} and left no result"
     name = signal.Signals(-exitcode).name

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from bench.execution import evaluate, kept, record, train, worker
+from bench.execution.process import StageProcess
 from bench.execution.worker import Job
 from bench.records.schema import Record
 
@@ -27,9 +20,6 @@ Report = Callable[[str, float], None]
 """Hears the name of the stage that is under way, and which share of it is done."""
 ITEMS = "items.parquet"
 LOOK_EVERY = 0.5  # seconds between looks at the clock and at a request to stop
-# Starting a process polls the processes of all threads (multiprocessing's _cleanup). Where two
-# threads read the exit code of one process at once, it becomes 255.
-_EXIT_CODES = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -97,58 +87,28 @@ def run_job(
 def _stage(
     name: str, job: Job, report: Report, stop: threading.Event, limit: TimeLimit
 ) -> dict[str, Any]:
-    """Run one stage in a process of its own; gives what it wrote, or how it ended."""
-    for left in (f"{name}.json", ITEMS):  # by an earlier attempt
+    """Run one stage in a process of its own, or in one for each rank. Gives what the first wrote,
+    or how that one ended which failed first: the others would wait for it in vain.
+    """
+    for left in (worker.meeting(name), ITEMS):  # by an earlier attempt
         (job.work / left).unlink(missing_ok=True)
-    ours, theirs = _context().Pipe()
-    process = _context().Process(target=worker.work, args=(STAGES[name], name, job, theirs))
-    with _EXIT_CODES:
-        process.start()
-    theirs.close()
+    processes = [StageProcess(STAGES[name], name, job.of_rank(r)) for r in range(job.suite.gpus)]
     report(name, 0.0)
     try:
-        while _is_alive(process):
+        while True:
             if stop.is_set():
                 raise Stopped
             if reason := limit.passed():
                 return {"status": "timed out", "reason": reason}
-            wait([process.sentinel, ours], timeout=LOOK_EVERY)
-            with suppress(EOFError, OSError):  # it has ended; its sentinel says so too
-                while ours.poll():
-                    report(name, ours.recv())
-                    limit.progressed()
+            for fraction in processes[0].hear(LOOK_EVERY):
+                report(name, fraction)
+                limit.progressed()
+            ended = sorted((p for p in processes if not p.is_alive()), key=StageProcess.ended)
+            outcomes = [process.outcome() for process in ended]
+            if failed := [outcome for outcome in outcomes if outcome["status"] != "ok"]:
+                return failed[0]
+            if len(ended) == len(processes):
+                return processes[0].outcome()
     finally:
-        _end(process.pid)
-        wait([process.sentinel])
-        with _EXIT_CODES:
-            process.join()
-        ours.close()
-    return record.outcome_of(job, name, process.exitcode)
-
-
-def _is_alive(process: BaseProcess) -> bool:
-    with _EXIT_CODES:
-        return process.is_alive()
-
-
-def _end(leader: int | None) -> None:
-    """End a worker and whatever it started: a worker leads a process group of its own."""
-    with suppress(ProcessLookupError, PermissionError):
-        if leader is not None and os.getpgid(leader) == leader:
-            os.killpg(leader, signal.SIGKILL)
-        elif leader is not None:
-            os.kill(leader, signal.SIGKILL)
-
-
-@cache
-def _context() -> ForkServerContext:
-    # One thread per process: two collapse as soon as another process wants the core.
-    # A look for GPUs through NVML leaves CUDA alone, which no process may have used that forks.
-    os.environ |= {
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-    }
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.execution.preload"])
-    return context
+        for process in processes:
+            process.end()

@@ -12,6 +12,7 @@ from bench.execution.environment import count_parameters, environment, precision
 from bench.execution.kept import bytes_in
 from bench.execution.worker import Job
 from bench.methods import registry
+from bench.models.sharding import here, whole_weights
 from bench.records.schema import Purpose
 from bench.suite.plan import tasks
 
@@ -90,7 +91,7 @@ class _Training:
         self.dtype = precision(job.suite, job.device)
         scored_alone = job.run.purpose is Purpose.TRIAL
         self.ledger, self.log = Ledger(), RunLog(measures_objectives=not scored_alone)
-        self.scratch = job.work / "scratch"
+        self.scratch = job.own("scratch")
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.targets = tasks(job.suite, job.suite.target)
 
@@ -114,12 +115,9 @@ class _Training:
 
     def _keep_stage(self, number: int, model: Any) -> None:
         """Save what came out of an earlier target, which is evaluated too."""
-        from bench.methods.artifact import save_result
-
         if self.job.run.purpose is Purpose.ROW:
             with self.session.unmetered():
-                known = self.job.suite.start()
-                save_result(self.session, model, self.job.after_stage(number), known)
+                self._save_in(self.job.after_stage(number), model)
 
     def _adapter(self, model: Any) -> tuple[Path, ...]:
         from peft import PeftModel
@@ -151,6 +149,7 @@ class _Training:
             batch_size=suite.batch.size,
             max_length=suite.batch.max_length,
             micro=suite.batch.micro,
+            gpus=suite.gpus,
             checkpointing=suite.batch.checkpointing,
             group_by_length=suite.batch.group_by_length,
             ledger=self.ledger,
@@ -173,23 +172,29 @@ class _Training:
         from bench.system.errors import Uncharged
 
         for name, parameter in model.named_parameters():
-            if not bool(parameter.isfinite().all()):
+            if not bool(here(parameter).isfinite().all()):
                 raise Diverged(f"{name} holds numbers that are not finite")
         free = learns(self.method) and not self.ledger.spent("tokens")
         if free and has_changed(model, self.job.suite.start(), self.dtype, self.device):
             raise Uncharged("the model's weights changed, and no pass was charged for it")
 
     def save(self, model: Any) -> None:
+        self._save_in(self.job.artifact, model)
+
+    def _save_in(self, folder: Path, model: Any) -> None:
+        """Of several ranks the first saves, and all bring their parts."""
         from bench.methods.artifact import save_result
 
-        save_result(self.session, model, self.job.artifact, self.job.suite.start())
+        with whole_weights(model):
+            if not self.job.rank:
+                save_result(self.session, model, folder, self.job.suite.start())
 
     def remember_logits(self, model: Any) -> None:
         """Keep what the trained model says, for the process that loads it to compare."""
         from bench.evaluation.agreement import remember
 
         with self.session.unmetered():
-            remember(model, self.session, self.job.work)
+            remember(model, self.session, self.scratch if self.job.rank else self.job.work)
 
     def speed(self) -> float | None:
         """Trained tokens per second over the steady steps of all stages; None when there were too
@@ -201,7 +206,7 @@ class _Training:
         return tokens / seconds
 
     def mfu(self, seconds: float) -> float | None:
-        """Model FLOPs utilisation: what the ledger counted, of what the GPU could have done."""
+        """Model FLOPs utilisation: what the ledger counted, of what the GPUs could have done."""
         import torch
 
         from bench.accounting.gpu import peak_flops
@@ -209,7 +214,8 @@ class _Training:
         if self.device.type != "cuda" or self.dtype != torch.bfloat16 or not seconds:
             return None
         peak = peak_flops(torch.cuda.get_device_name(self.device))
-        return self.ledger.spent("flops") / (seconds * peak) if peak else None
+        could = seconds * self.job.suite.gpus
+        return self.ledger.spent("flops") / (could * peak) if peak else None
 
 
 def _mean(values: list[float]) -> float | None:

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from bench.suite.plan import Run
 from bench.suite.schema import Suite
+from bench.system import ranks
 from bench.system.errors import Skipped
 from bench.system.files import write_atomically
 
@@ -31,9 +32,28 @@ class Job:
     suite: Suite
     run: Run
     device: str
+    """Where it computes, such as cuda:3; of several ranks the first."""
     work: Path
     time_limit: float | None = None
     """Seconds; None while nobody can say how long it should take."""
+    devices: tuple[str, ...] = ()
+    """Of each rank, where the suite asks for several."""
+    rank: int = 0
+    """Which of them does this job."""
+
+    def on(self, devices: Sequence[str]) -> Job:
+        """The job on these devices, as many as the suite asks for."""
+        return replace(self, device=devices[0], devices=tuple(devices))
+
+    def of_rank(self, rank: int) -> Job:
+        """What the process of that rank is told."""
+        device = self.devices[rank] if self.devices else self.device
+        return replace(self, rank=rank, device=device)
+
+    def own(self, name: str) -> Path:
+        """A file of this rank in the work folder."""
+        path = self.work / name
+        return path.with_stem(f"{path.stem}-{self.rank}") if self.rank else path
 
     @property
     def artifact(self) -> Path:
@@ -52,26 +72,32 @@ class Stage(Protocol):
 
 def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     """Run one stage and leave its outcome in `<stage>.json`; its output goes to `log.txt`. The body
-    of a worker process.
+    of a worker process, one of several where several train together.
     """
     started = time.perf_counter()
     job = on_its_own_gpu(job)
     os.setpgid(0, 0)  # so that whatever it starts can be ended with it
     job.work.mkdir(parents=True, exist_ok=True)
-    log = (job.work / "log.txt").open("a", buffering=1)
+    log = job.own("log.txt").open("a", buffering=1)
     os.dup2(log.fileno(), sys.stdout.fileno())
     os.dup2(log.fileno(), sys.stderr.fileno())
     threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
     quieten()
     try:
-        outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
+        with ranks.joined(job.rank, job.suite.gpus, job.device, job.work / meeting(name)):
+            outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
         parts = outcome["seconds"]
         parts["other"] = time.perf_counter() - started - sum(parts.values())
     except BaseException as error:
         traceback.print_exc()
         outcome = {"status": _status(error), "reason": _reason(error)}
-    write_atomically(job.work / f"{name}.json", json.dumps(outcome, ensure_ascii=False, indent=1))
+    write_atomically(job.own(f"{name}.json"), json.dumps(outcome, ensure_ascii=False, indent=1))
+
+
+def meeting(stage: str) -> str:
+    """The file by which the ranks of a stage find each other."""
+    return f"{stage}.meeting"
 
 
 def on_its_own_gpu(job: Job) -> Job:

@@ -20,6 +20,7 @@ from bench.models.artifact import (
     refuse_pickles,
     save_model,
 )
+from bench.models.sharding import whole_weights
 from bench.models.spec import ModelSpec
 from bench.models.start import Attached, Loader, Start
 from bench.system.errors import BrokenArtifact, Skipped
@@ -98,15 +99,15 @@ def next_start(session: Session, model: Any, name: str) -> Start:
     stay what they are.
     """
     folder = session.folder / name
-    with session.unmetered():
+    with session.unmetered(), whole_weights(model):
         if isinstance(session.made_by[1], OwnForm):
             form = _save(session, model, folder)
             return session.start.with_attached(Attached(folder, form, own_loader(form)))
         try:
-            whole = merge_adapter(model)
+            merged = merge_adapter(model)
         except CannotMerge as error:
             raise Skipped(str(error)) from error
-        save_model(whole, folder, session.dtype, session.start)
+        save_model(merged, folder, session.dtype, session.start)
     if not session.start.attached:
         return session.start.moved(folder)
     form = {"form": WEIGHTS_ON_START}

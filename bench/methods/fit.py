@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import gc
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.accounting import resources
+from bench.methods import in_parts
 from bench.methods.learning import backward
+from bench.system import ranks
+from bench.system.random_state import RandomState
 
 if TYPE_CHECKING:
     from bench.methods.session import Session
@@ -28,6 +29,8 @@ def gradient(
     """As `backward`. Where memory runs out and the suite says `micro: auto`, the step begins anew
     with half the rows: what the failed try charged, drew and used is forgotten.
     """
+    if ranks.count() > 1:
+        return in_parts.backward(session, batch, loss_of, optimizer)
     while True:
         rows = session.rows_at_once
         begun = _Bookmark(session) if session.micro == "auto" else None
@@ -56,21 +59,15 @@ class _Bookmark:
         session.log.memory.note(session.device)
         self._uncharge = session.ledger.bookmark()
         self._spent = session.ledger.spent("seconds")
-        self._drawn = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        on_gpu = session.device.type == "cuda"
-        self._drawn_there = torch.cuda.get_rng_state(session.device) if on_gpu else None
+        self._drawn = RandomState(session.device)
 
     def go_back(self, session: Session) -> None:
         self._uncharge()
         gc.collect()
-        if self._drawn_there is not None:
+        if session.device.type == "cuda":
             torch.cuda.empty_cache()
-            torch.cuda.set_rng_state(self._drawn_there, session.device)
         resources.restart_peak(session.device)
-        python, numpy, pytorch = self._drawn
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(pytorch)
+        self._drawn.restore()
         resources.synchronize(session.device)
         lost = session.ledger.spent("seconds") - self._spent
         session.ledger.paused += lost

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from bench.accounting import resources
 from bench.accounting.metering import Meter
 from bench.models.precision import compute_in
+from bench.models.sharding import placed
 
 if TYPE_CHECKING:
     from bench.methods.session import Session
@@ -25,7 +26,7 @@ def hand_out(
         # hooks tie a model and its meter into a cycle: what was handed out before and dropped
         # goes now
         gc.collect()
-        model = load(session.start, session.dtype, session.device)
+        model = placed(lambda on: load(session.start, session.dtype, on), session.device)
         model.config.use_cache = False
         Meter(model, session._account, purpose)
         log.handed_out(model)

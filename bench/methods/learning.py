@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.tokenize import IGNORED
 from bench.models.precision import in_float32
+from bench.models.sharding import is_sharded
 
 if TYPE_CHECKING:
     import torch
@@ -80,12 +81,7 @@ def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Op
     total: Any = 0.0
     items, guess = 0, 0
     for piece in pieces:
-        losses = loss_of(piece)
-        if losses.dim() != 1:
-            raise TypeError(
-                "loss_of must give one loss per item as a 1-D tensor, not one of shape"
-                f" {tuple(losses.shape)}; bench.token_losses gives one per labelled token"
-            )
+        losses = one_per_item(loss_of(piece))
         guess = guess or max(1, len(losses) * len(pieces))
         (losses.sum() / guess).backward()
         total = total + losses.detach().sum()
@@ -97,6 +93,16 @@ def backward(batch: B, parts: int, loss_of: Callable[[B], Tensor], optimizer: Op
     return total.double() / max(items, 1)
 
 
+def one_per_item(losses: Tensor) -> Tensor:
+    """What a method's `loss_of` gave. Raises `TypeError` where it is not one loss per item."""
+    if losses.dim() != 1:
+        raise TypeError(
+            "loss_of must give one loss per item as a 1-D tensor, not one of shape"
+            f" {tuple(losses.shape)}; bench.token_losses gives one per labelled token"
+        )
+    return losses
+
+
 def adamw(model: Module, lr: float, device: torch.device) -> AdamW:
     """See `Session.optimizer`."""
     from torch.optim import AdamW
@@ -104,7 +110,10 @@ def adamw(model: Module, lr: float, device: torch.device) -> AdamW:
     learning = [p for p in model.parameters() if p.requires_grad]
     in_float32(learning)
     fused = device.type == "cuda" or None
-    return AdamW(learning, lr=lr, weight_decay=0.0, fused=fused)
+    # an optimizer steps all tensors of a group at once, which must be of one kind
+    kinds = ([p for p in learning if not is_sharded(p)], [p for p in learning if is_sharded(p)])
+    groups = [{"params": some} for some in kinds if some]
+    return AdamW(groups or learning, lr=lr, weight_decay=0.0, fused=fused)
 
 
 def trained(optimizer: Optimizer) -> list[Parameter]:

@@ -41,6 +41,11 @@ class Method(BaseModel):
     Empty where nobody has looked.
     """
 
+    one_gpu: ClassVar[str] = ""
+    """Why a model must lie on one device for it, such as `decomposes weight matrices`; empty where
+    layers may be spread over several, as `gpus:` of a suite says.
+    """
+
     def needs(self) -> tuple[Format, ...]:
         """The formats that the target must offer, where its hyper-parameters change that; else all
         of `formats`.

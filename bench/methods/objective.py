@@ -79,6 +79,7 @@ def _file(method: Method, on: ValidationSession) -> Path:
         "template": spec.chat_template,
         "attention": spec.attention,
         "batch": [on.batch_size, on.max_length],
+        "look": str(on.look),
     }
     digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
     return folder_of_start(spec, on.dtype, on.device) / f"objective-{digest}.json"

@@ -109,10 +109,11 @@ def learns(method: Method) -> bool:
 
 def obstacle(method: Method, session: Session) -> str | None:
     """Why a method cannot run in a session, or None."""
-    missing = [f for f in method.needs() if f not in session.task.formats]
-    return (
-        f"{session.task.name} has no {', '.join(missing)} data" if missing else method.skip(session)
-    )
+    if missing := [f for f in method.needs() if f not in session.task.formats]:
+        return f"{session.task.name} has no {', '.join(missing)} data"
+    if session.gpus > 1 and method.one_gpu:
+        return f"cannot train on several GPUs: {method.one_gpu}"
+    return method.skip(session)
 
 
 def apply(name: str, method: Method, session: Session) -> Any:

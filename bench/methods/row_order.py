@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Sampler
@@ -12,13 +13,21 @@ from torch.utils.data import Sampler
 from bench.data.chat import opened
 from bench.data.grouping import grouped, lengths
 from bench.data.order import derive, interleaved, order
+from bench.system import ranks
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from bench.accounting.budget import Budget
     from bench.data.formats import Format
     from bench.data.tasks import Task
-    from bench.methods.session import Session
+    from bench.methods.session import Session, ValidationSession
+
+LOOK = 0.1
+"""Share of a training's tokens that one look at its objective reads: looking costs little beside
+training.
+"""
+LEAST_ROWS, MOST_ROWS = 8, 64
 
 
 def row_numbers(
@@ -34,6 +43,25 @@ def row_numbers(
 
     seed = derive(session._data_seed, "group_by_length")
     return grouped(numbers, len(data), session.batch_size, seed, measured)
+
+
+def look(budget: Budget) -> float:
+    """Tokens that one look at a model should read, beside a training on this budget."""
+    return LOOK * budget.amount if budget.currency == "tokens" else math.inf
+
+
+def looked_at(
+    session: ValidationSession, data: Dataset, format: Format
+) -> Iterator[dict[str, list[Any]]]:
+    """Batches of the rows for a look at a model: `MOST_ROWS`, or fewer where these have more tokens
+    than it should read, but `LEAST_ROWS` in any case.
+    """
+    some = opened(data[: min(MOST_ROWS, len(data))])
+    tokens = lengths(some, format, session.tokenizer, session.max_length)
+    fit = sum(read <= session.look for read in accumulate(tokens))
+    count = min(len(data), max(LEAST_ROWS, fit))
+    for first in range(0, count, session.batch_size):
+        yield opened(data[first : min(first + session.batch_size, count)])
 
 
 @dataclass(frozen=True)
@@ -66,9 +94,9 @@ class TrainerOrder(Sampler[int]):
         """`count` rows are in the trainer's dataset: those of `Session.dataset`, in its order, or
         what the trainer made of them.
         """
-        self._rows = _places(session, count)
-        part, size = session.rows_at_once, session.batch_size
-        passes = -(-count // part)
+        self._rows = _of_this_rank(_places(session, count), session.batch_size)
+        part, size = session.rows_at_once, session.batch_size // ranks.count()
+        passes = -(-count // (part * ranks.count()))
         steps = passes * part // size if passes * part >= size else 0
         self._length = steps * size or passes * part
 
@@ -77,6 +105,12 @@ class TrainerOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return islice(self._rows, self._length)
+
+
+def _of_this_rank(places: Iterator[int], batch_size: int) -> Iterator[int]:
+    """Of each batch the rows that this rank passes, where several train together."""
+    share, rank = batch_size // ranks.count(), ranks.number()
+    return (place for i, place in enumerate(places) if i % batch_size // share == rank)
 
 
 def _places(session: Session, count: int) -> Iterator[int]:

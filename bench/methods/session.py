@@ -29,18 +29,19 @@ from bench.data.tasks import Task
 from bench.methods import rewards, trainer
 from bench.methods.fit import gradient
 from bench.methods.hand_out import hand_out
+from bench.methods.in_parts import clip
 from bench.methods.learning import adamw, taken, trained
 from bench.methods.part import aside, part_of
 from bench.methods.phase import Phases
-from bench.methods.row_order import Ordered, old_rows, ordered, row_numbers
+from bench.methods.row_order import Ordered, look, looked_at, old_rows, ordered, row_numbers
 from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP
 from bench.models.artifact import save_model
 from bench.models.judge import Judge
 from bench.models.start import Start, load_scorer, load_start
+from bench.system import ranks
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
-MEASURED_ROWS = 64
 B = TypeVar("B")
 
 
@@ -60,17 +61,16 @@ class Session:
     folder: Path
     """An empty folder for whatever the method wants to write; it is deleted afterwards."""
     memory: Path
-    """A folder for what a method carries from one target of a sequence to the next; it exists once
-    the method has made it."""
+    """For what a method carries from one target of a sequence to the next; not made yet."""
     batch_size: int
     max_length: int
     ledger: Ledger
     start: Start
     """What `model()` and `reference()` load."""
     micro: int | Literal["auto"] | None = None
-    """Rows of a batch that pass the model at once: all of them where None, and where "auto" as many
-    as fit.
-    """
+    """Rows of a batch that pass the model at once: all where None, as many as fit where "auto"."""
+    gpus: int = 1
+    """Devices over which the layers of models are spread."""
     checkpointing: bool = False
     """Compute activations anew in the backward pass rather than keep them."""
     group_by_length: bool = False
@@ -106,9 +106,7 @@ class Session:
         return hand_out(self, load_start, purpose).train()
 
     def reference(self) -> PreTrainedModel:
-        """A fresh copy of the start model that stays as it is: frozen, in evaluation mode, charged
-        as reference.
-        """
+        """A frozen copy of the start model in evaluation mode, charged as reference."""
         return hand_out(self, load_start, "reference").requires_grad_(False).eval()
 
     def scorer(self, purpose: str) -> PreTrainedModel:
@@ -203,8 +201,9 @@ class Session:
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows of a batch pass the model at once, as far as that is known by now."""
-        return self.log.micro or self.batch_size if self.micro in (None, "auto") else self.micro
+        """How many rows pass the model at once on each device, as far as that is known by now."""
+        known = self.log.micro if self.micro in (None, "auto") else self.micro
+        return known or self.batch_size // ranks.count()
 
     @property
     def progress(self) -> float:
@@ -229,7 +228,7 @@ class Session:
         """
         loss = gradient(self, batch, loss_of, optimizer)
         self.log.take_loss(self.ledger.steps + 1, loss)
-        torch.nn.utils.clip_grad_norm_(trained(optimizer), CLIP)
+        clip(trained(optimizer), CLIP)
         self._phases.anneal(optimizer)
         optimizer.step()
         optimizer.zero_grad()
@@ -265,7 +264,8 @@ class Session:
         """A session on a start and on validation rows, with a ledger that nobody reads."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         given |= {"ledger": Ledger(), "budget": Budget("steps", math.inf), "log": RunLog()}
-        made = ValidationSession(**{**given, "start": start, "_split": "validation"})
+        given |= {"look": look(self.budget), "start": start, "_split": "validation"}
+        made = ValidationSession(**given)
         made.judges = self.judges  # nobody is charged while the harness looks
         return made
 
@@ -287,13 +287,14 @@ class Session:
         self._tell(self._account.fraction)
 
 
+@dataclass
 class ValidationSession(Session):
     """A session for looking at a model, not for training one: its rows are the first of the
-    validation split, once.
+    validation split, once, and at most `look` tokens.
     """
 
+    look: float = math.inf
+
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
-        data = self.task.load(format, self._split)
         self._account.open_batch()
-        for first in range(0, min(MEASURED_ROWS, len(data)), self.batch_size):
-            yield opened(data[first : min(first + self.batch_size, MEASURED_ROWS)])
+        yield from looked_at(self, self.task.load(format, self._split), format)

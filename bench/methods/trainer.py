@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import SequentialSampler
-from transformers import TrainerCallback
+from transformers import TrainerCallback, set_seed
 
+from bench.data.order import derive
 from bench.methods.fit import settle_for_trainer
+from bench.methods.in_parts import average, clip
 from bench.methods.row_order import TrainerOrder
 from bench.methods.schedule import CLIP
+from bench.system import ranks
+from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
     from bench.methods.session import Session
@@ -30,12 +35,12 @@ def arguments(
         **{
             "output_dir": str(session.folder),
             "per_device_train_batch_size": micro,
-            "gradient_accumulation_steps": session.batch_size // micro,
+            "gradient_accumulation_steps": session.batch_size // (micro * ranks.count()),
             "max_steps": 1_000_000_000,  # the callback stops it
             "optim": "adamw_torch_fused" if fused else "adamw_torch",
             "lr_scheduler_type": "constant",
             "weight_decay": 0.0,
-            "max_grad_norm": CLIP,
+            "max_grad_norm": CLIP if ranks.count() == 1 else 0.0,  # the callback clips
             "use_cpu": session.device.type == "cpu",
             "bf16": (
                 session.dtype == torch.bfloat16
@@ -67,6 +72,7 @@ class BudgetCallback(TrainerCallback):
 
     def __init__(self, session: Session) -> None:
         self._session, self._account = session, session._account
+        self._in_parts = ExitStack()
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any
@@ -77,12 +83,26 @@ class BudgetCallback(TrainerCallback):
         batches: Any = getattr(train_dataloader, "batch_sampler", None)
         if isinstance(getattr(batches, "sampler", None), SequentialSampler):
             batches.sampler = TrainerOrder(self._session, len(batches.sampler))
+        elif ranks.count() > 1:
+            raise Skipped("its trainer orders rows its own way, which several devices cannot share")
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
     ) -> None:
         self._account.open_batch()
         self._session._phases.anneal(optimizer)
+        if ranks.count() > 1:
+            self._in_parts.enter_context(self._account.in_parts(self._session.device))
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Each rank had its part of the batch, and its trainer knows of no other."""
+        if ranks.count() > 1:
+            self._in_parts.close()
+            learning = [p for p in model.parameters() if p.requires_grad]
+            average(learning)
+            clip(learning, CLIP)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         control.should_training_stop = not self._account.boundary()
@@ -92,4 +112,11 @@ class BudgetCallback(TrainerCallback):
     ) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None:
-            self._session.log.keep_loss(self._session.ledger.steps, loss)
+            self._session.log.keep_loss(
+                self._session.ledger.steps, ranks.total(loss) / ranks.count()
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ranks go on with the same random numbers, whatever each has drawn for its rows."""
+        if ranks.count() > 1:
+            set_seed(derive(self._session.seed, "after the trainer"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.models import codecs
 from bench.models.precision import compute_in
+from bench.models.sharding import save_on_every_rank
 from bench.models.spec import ModelSpec, fingerprint
 from bench.models.start import Attached, Loader, Start, load_start
 from bench.system.errors import BrokenArtifact
@@ -51,6 +52,7 @@ def form_of(model: Any, start: Start) -> Form:
 def save_model(model: Any, folder: Path, dtype: torch.dtype, start: Start) -> None:
     """Save in one of the shipped forms; all weights are saved in the suite's precision."""
     shutil.rmtree(folder, ignore_errors=True)
+    save_on_every_rank(model)
     match form_of(model, start)["form"]:
         case "peft":
             model.save_pretrained(str(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.models.load import load_model
+from bench.models.sharding import whole_weights
 from bench.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ def has_changed(model: Any, spec: ModelSpec, dtype: torch.dtype, device: torch.d
     import torch
 
     start = load_model(spec, dtype, device).state_dict()
-    made = model.state_dict()
+    with whole_weights(model):
+        made = {name: tensor.to(device) for name, tensor in model.state_dict().items()}
     return made.keys() != start.keys() or any(
         tensor.shape != start[name].shape or not torch.equal(tensor.to(dtype), start[name])
         for name, tensor in made.items()

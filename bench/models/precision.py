@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from bench.models.sharding import is_sharded
+
 if TYPE_CHECKING:
     import torch
     from torch.nn import Parameter
@@ -30,8 +32,16 @@ def compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
 
 def in_float32(parameters: Iterable[Parameter]) -> None:
     """Make each a float32 master, in place."""
+    import torch
+
     for parameter in parameters:
-        parameter.data = parameter.data.float()  # itself where it is float32 already
+        if parameter.dtype == torch.float32:
+            continue
+        if is_sharded(parameter):  # whose part has to change with it
+            master = torch.nn.Parameter(parameter.detach().float(), parameter.requires_grad)
+            torch.utils.swap_tensors(parameter, master)
+        else:
+            parameter.data = parameter.data.float()
 
 
 def _in_dtype(

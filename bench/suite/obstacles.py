@@ -68,6 +68,7 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
             max_length=suite.batch.max_length,
             ledger=Ledger(),
             start=Start(start),
+            gpus=suite.gpus,
             old=tuple(task for task in earlier if task.formats),
         )
 

@@ -237,6 +237,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         "split": suite.split,
         "device": device,
         **({"attention": suite.attention} if suite.attention else {}),
+        **({"gpus": suite.gpus} if suite.gpus > 1 else {}),
         **_chat(suite),
     }
 

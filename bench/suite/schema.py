@@ -200,6 +200,14 @@ class Suite(Strict):
     )
     budget: BudgetSpec
     batch: BatchSpec = Field(default_factory=BatchSpec)  # pyright: ignore[reportArgumentType]
+    gpus: int = Field(
+        default=1,
+        gt=0,
+        description=(
+            "devices that train one run together: its layers are spread over them (FSDP2), and each"
+            " passes its share of a batch. Without GPUs, processes"
+        ),
+    )
     time_limit: Amount | None = Field(
         default=None,
         description=(
@@ -239,6 +247,21 @@ class Suite(Strict):
             " that file"
         ),
     )
+
+    @model_validator(mode="after")
+    def _batch_fits_gpus(self) -> Suite:
+        share, rest = divmod(self.batch.size, self.gpus)
+        micro = self.batch.micro
+        if rest:
+            raise ValueError(f"batch: size {self.batch.size} is no multiple of gpus {self.gpus}")
+        if self.gpus > 1 and micro == "auto":
+            raise ValueError("batch: micro: auto works with one GPU; give a number")
+        if isinstance(micro, int) and share % micro:
+            raise ValueError(
+                f"batch: micro must divide what one of {self.gpus} GPUs has of a batch: {share} is"
+                f" no multiple of {micro}"
+            )
+        return self
 
     folder: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
     """Where the suite file lies, which no suite says itself; relative paths in it start here."""

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from bench.execution.environment import processor
@@ -15,27 +14,35 @@ from bench.execution.run_job import Stopped, run_job
 from bench.execution.worker import Job
 from bench.system.errors import UserError
 
+Slot = list[str]
+"""The devices of one run."""
 
-def slots(jobs: int | None) -> list[str]:
-    """The device of each concurrent run: every GPU, or the CPU once per core."""
+
+def slots(jobs: int | None, gpus: int = 1) -> list[Slot]:
+    """The devices of each concurrent run: every so many GPUs, or cores of the CPU. `UserError`
+    where there are too few GPUs for one run.
+    """
     import torch
 
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    devices = gpus or ["cpu"] * len(os.sched_getaffinity(0))
-    return devices[:jobs] if gpus else ["cpu"] * (jobs or len(devices))
+    if not (there := torch.cuda.device_count()):
+        return [["cpu"] * gpus] * (jobs or max(1, len(os.sched_getaffinity(0)) // gpus))
+    if there < gpus:
+        raise UserError(f"gpus: {gpus} asks for more GPUs than the {there} of this machine")
+    devices = [f"cuda:{i}" for i in range(there)]
+    return [devices[i : i + gpus] for i in range(0, there - gpus + 1, gpus)][:jobs]
 
 
 class Local:
-    """Places runs on the CPUs or GPUs of this machine."""
+    """Places runs on the CPUs or GPUs of this machine, each on so many `gpus`."""
 
-    def __init__(self, jobs: int | None = None) -> None:
-        self._free = slots(jobs)
-        self._first = self._free[0]
+    def __init__(self, jobs: int | None = None, gpus: int = 1) -> None:
+        self._free = slots(jobs, gpus)
+        self._first = self._free[0][0]
         self.slots, self.kind = len(self._free), self._first.partition(":")[0]
         self._pool = ThreadPoolExecutor(self.slots)
         self._stop = threading.Event()
         self._news: SimpleQueue[News | BaseException] = SimpleQueue()
-        self._devices: dict[str, str] = {}
+        self._taken: dict[str, Slot] = {}
 
     @property
     def processor(self) -> str:
@@ -46,8 +53,8 @@ class Local:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            self._devices[job.run.id] = device = self._free.pop(0)
-            self._pool.submit(self._work, replace(job, device=device))
+            self._taken[job.run.id] = devices = self._free.pop(0)
+            self._pool.submit(self._work, job.on(devices))
 
     def hear(self, seconds: float) -> Sequence[News]:
         heard: list[News] = []
@@ -58,7 +65,7 @@ class Local:
                     raise news
                 heard.append(news)
                 if isinstance(news, Finished):
-                    self._free.append(self._devices.pop(news.run))
+                    self._free.append(self._taken.pop(news.run))
                     return heard  # its slot is free
         except Empty:
             return heard
@@ -85,4 +92,4 @@ def open_local(placement: Placement) -> Local:
     placement.refuse_other_options(())
     if placement.address:
         raise UserError(f"--on local is this machine and takes no address ({placement.address})")
-    return Local(placement.jobs)
+    return Local(placement.jobs, placement.gpus)

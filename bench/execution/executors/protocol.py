@@ -96,12 +96,16 @@ class Placement:
     options: tuple[tuple[str, str], ...] = ()
     jobs: int | None = None
     """Runs at once, as the user asked; None where the executor decides."""
+    gpus: int = 1
+    """Devices that one run needs, as its suite says."""
 
     @staticmethod
-    def parse(text: str, jobs: int | None) -> Placement:
+    def parse(text: str, jobs: int | None, gpus: int) -> Placement:
         whole, _, options = text.partition("?")
         name, _, address = whole.partition("://")
-        return Placement(name, address, tuple(parse_qsl(options, keep_blank_values=True)), jobs)
+        return Placement(
+            name, address, tuple(parse_qsl(options, keep_blank_values=True)), jobs, gpus
+        )
 
     def number(self, key: str, kind: Callable[[str], Number], default: Number) -> Number:
         """An option that is a number, no less than 0."""
@@ -124,9 +128,11 @@ class Placement:
                 raise UserError(f"--on {self.name} has no option {key}{hint}")
 
 
-def open_executor(text: str, jobs: int | None) -> Executor:
-    """The executor that `--on` names; `UserError` with the list where there is none."""
-    placement, found = Placement.parse(text, jobs), offers(GROUP)
+def open_executor(text: str, jobs: int | None, gpus: int) -> Executor:
+    """The executor that `--on` names, for runs on so many devices each; `UserError` with the list
+    where there is none.
+    """
+    placement, found = Placement.parse(text, jobs, gpus), offers(GROUP)
     if placement.name not in found:
         raise UserError(
             f"there is no executor {placement.name}{nearest(placement.name, found)}"

@@ -48,8 +48,8 @@ class Ray:
         import ray
 
         have = ray.cluster_resources()
-        gpus = placement.number("gpus", float, 1.0 if have.get("GPU") else 0.0)
-        cpus = placement.number("cpus", float, 1.0)
+        gpus = placement.number("gpus", float, placement.gpus if have.get("GPU") else 0.0)
+        cpus = placement.number("cpus", float, placement.gpus)
         memory = placement.number("memory", float, 0.0)
         self.kind = "cuda" if gpus else "cpu"
         fit = have.get("GPU", 0.0) / gpus if gpus else have.get("CPU", 0.0) / (cpus or 1.0)
@@ -67,10 +67,9 @@ class Ray:
     def submit(self, jobs: Sequence[Job]) -> None:
         import ray
 
-        device = "cuda:0" if self.kind == "cuda" else "cpu"
         task = ray.remote(**self._needs, max_calls=1, max_retries=0)(_work)
         for job in jobs:
-            ref = task.remote(replace(job, device=device), self._board)
+            ref = task.remote(remote.placed(job, self.kind), self._board)
             self._open[ref] = job
 
     def hear(self, seconds: float) -> Sequence[News]:

@@ -30,6 +30,11 @@ class Parcel:
     node: str
 
 
+def placed(job: Job, kind: str) -> Job:
+    """A job on the devices that its own machine will give it: all that it sees there."""
+    return job.on([f"cuda:{i}" if kind == "cuda" else "cpu" for i in range(job.suite.gpus)])
+
+
 def work(job: Job, report: Report, stop: threading.Event, shared_disk: bool) -> Parcel:
     """Do a job on this machine, in processes of its own. Raises `Stopped` when `stop` is set.
 

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class Slurm:
             raise UserError(f"--on slurm: cluster={self._cluster} is neither slurm nor local")
         if self._cluster == "slurm" and shutil.which("sbatch") is None:
             raise UserError("--on slurm: this machine has no sbatch; start bench on a login node")
-        gpus = placement.number("gpus", int, self._gpus(placement.address))
+        gpus = placement.number("gpus", int, placement.gpus * self._gpus(placement.address))
         self.kind = "cuda" if gpus else "cpu"
         self.slots = placement.jobs or AT_ONCE
         self._minutes = placement.number("time", int, 0)
@@ -84,7 +84,7 @@ class Slurm:
         self._executor = submitit.AutoExecutor(folder, cluster=self._cluster)
         self._executor.update_parameters(
             name="bench",
-            cpus_per_task=placement.number("cpus", int, 1),
+            cpus_per_task=placement.number("cpus", int, placement.gpus),
             gpus_per_node=gpus or None,
             mem_gb=placement.number("mem", float, 0.0) or None,
             slurm_partition=placement.address or None,
@@ -96,8 +96,7 @@ class Slurm:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self._touch()
-        device = "cuda:0" if self.kind == "cuda" else "cpu"
-        jobs = [replace(job, device=device) for job in jobs]
+        jobs = [remote.placed(job, self.kind) for job in jobs]
         self._executor.update_parameters(timeout_min=self._minutes or _minutes(jobs))
         with _undisturbed(), self._executor.batch():  # an array where there are several
             submitted = [self._executor.submit(_work, job, self._folder) for job in jobs]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method, Range, Skipped, token_losses
+from bench import Choice, Format, LogRange, Method, Range, Skipped, token_losses, whole_weights
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -70,8 +70,11 @@ def wrapped(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     """
     from peft import PeftModelForCausalLM
 
+    device = model.device
     try:
-        return PeftModelForCausalLM(model, config)
+        with whole_weights(model):  # which some adapters begin with
+            made = PeftModelForCausalLM(model, config)
+        return made.to(device)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise Skipped(
             f"PEFT cannot adapt this model with {type(config).__name__}: {error}"
