@@ -98,7 +98,18 @@ def run(
 
 
 def plan(
-    suite: SuiteFile, results: Results = Path("results"), jobs: Jobs = None, as_json: Json = False
+    suite: SuiteFile,
+    results: Results = Path("results"),
+    jobs: Jobs = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(
+            "--speed",
+            metavar="FLOPS",
+            help="say how long other devices train, of so many FLOPs per second, such as 400T",
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Show the runs of a suite, their cost, and the suite with all defaults resolved."""
     import torch
@@ -108,6 +119,7 @@ def plan(
     from bench.execution.executors.local import slots
     from bench.execution.run_suite import hear, known_runs, missing_runs
     from bench.records.store import Store
+    from bench.suite.amounts import amount
     from bench.suite.checks import check
     from bench.suite.file import load, resolved
     from bench.suite.forecast import Forecast
@@ -117,6 +129,7 @@ def plan(
     from bench.suite.units import unequal
     from bench.suite.yaml_file import read
 
+    elsewhere = None if speed is None else amount(speed, "--speed")
     loaded = load(suite)
     data = check(loaded)
     data.refuse(read(suite), to_run=False)
@@ -140,6 +153,7 @@ def plan(
             data,
             resolved(loaded),
             unequal(loaded),
+            elsewhere,
         ),
         as_json,
     )

@@ -40,6 +40,14 @@ class Plan:
     """YAML, all defaults resolved."""
     unequal: str | None = None
     """Why the budget is not the same work for all recipes."""
+    speed: float | None = None
+    """FLOPs per second of other devices, whose time is told too."""
+
+    @property
+    def training_flops(self) -> float:
+        """Of all runs that are to be done, if each trained all parameters."""
+        shares = (run.share for run in self.runs if run.id in self.missing and run.method)
+        return self.probe.flops * (sum(shares) + self.to_come)
 
     @property
     def seconds_left(self) -> float:
@@ -86,6 +94,12 @@ def show(plan: Plan, as_json: bool) -> None:
     how = "from a few passes on this machine"
     if any(plan.forecast.knows(run) for run in plan.runs):
         how = "from finished runs where there are any, else from a few passes on this machine"
+    if plan.speed:
+        hours = plan.training_flops / plan.speed / 3600
+        console.print(
+            f"Devices of {plan.speed:.3g} FLOPs per second train {hours:,.0f} hours at most, added"
+            " up over all runs to do. Loading, scoring and drift come on top."
+        )
     console.print(
         f"{len(plan.missing) + plan.to_come} runs to do, {plan.at_once} concurrent: about"
         f" {minutes(plan.seconds_left)} ({how})."
@@ -111,6 +125,7 @@ def _data(plan: Plan) -> dict[str, object]:
         "tokens_per_batch": plan.probe.tokens_per_batch,
         "tokens": plan.probe.tokens,
         "flops": plan.probe.flops,
+        "training_flops": plan.training_flops,
         "seconds": plan.probe.seconds.total,
         "runs": len(plan.missing) + plan.to_come,
         "at_once": plan.at_once,

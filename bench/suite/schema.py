@@ -15,15 +15,7 @@ from bench.data.tasks import Task, TaskSpec, find_task
 from bench.methods.entry import Resolved, entry, label, resolve
 from bench.models.gguf import SUFFIX
 from bench.models.spec import EMBEDDED, ModelSpec
-
-MULTIPLES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-
-
-def _amount(value: Any) -> Any:
-    """Numbers as people write them: 200k, 1.5M, 2e15."""
-    if isinstance(value, str) and value[-1:] in MULTIPLES:
-        return float(value[:-1]) * MULTIPLES[value[-1]]
-    return value
+from bench.suite.amounts import Amount
 
 
 def _as_list(value: Any) -> Any:
@@ -45,11 +37,6 @@ def _as_micro(value: Any) -> Any:
     raise ValueError(f"give a number of sequences, or auto, not {value!r}")
 
 
-Amount = Annotated[
-    float,
-    BeforeValidator(_amount, json_schema_input_type=float | str),
-    Field(gt=0, allow_inf_nan=False),
-]
 Names = Annotated[
     list[str],
     BeforeValidator(_as_list, json_schema_input_type=str | list[str]),

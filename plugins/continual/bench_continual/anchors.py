@@ -25,6 +25,7 @@ class L2SP(FineTuning):
     reference: ClassVar = (
         "Li et al. 2018, Explicit inductive bias for transfer learning, 1802.01483, §3"
     )
+    one_gpu: ClassVar = "its penalty compares all weights with earlier ones"
     verified: ClassVar = "golden, gradients; λ = 0 is sft; λ → ∞ stays"
 
     alpha: Annotated[
@@ -49,6 +50,7 @@ class EWC(FineTuning):
     reference: ClassVar = (
         "Kirkpatrick et al. 2017, Overcoming catastrophic forgetting, 1612.00796, eq. 3"
     )
+    one_gpu: ClassVar = "its penalty compares all weights with earlier ones"
     verified: ClassVar = (
         "golden, gradients; closed-form Fisher of logistic regression; 1 batch or 4 parts; λ = 0"
         " is sft"
@@ -115,6 +117,7 @@ class MAS(FineTuning):
     """
 
     reference: ClassVar = "Aljundi et al. 2018, Memory aware synapses, 1711.09601, eq. 2 to 4"
+    one_gpu: ClassVar = "its penalty compares all weights with earlier ones"
     verified: ClassVar = "closed form of a linear layer; λ = 0 is sft"
 
     mas_lambda: Annotated[
@@ -150,6 +153,7 @@ class SI(FineTuning):
     reference: ClassVar = (
         "Zenke et al. 2017, Continual learning through synaptic intelligence, 1703.04200, eq. 3-5"
     )
+    one_gpu: ClassVar = "its penalty compares all weights with earlier ones"
     verified: ClassVar = "golden; what is carried is the path; without an earlier target it is sft"
 
     c: Annotated[
@@ -209,6 +213,7 @@ class RecAdam(FineTuning):
     """
 
     reference: ClassVar = "Chen et al. 2020, Recall and learn, 2004.12651, Algorithm 1"
+    one_gpu: ClassVar = "it pulls all weights towards earlier ones"
     verified: ClassVar = "golden; the step is Adam's plus plain descent; λ(t) = 1 is sft"
 
     gamma: Annotated[
@@ -252,6 +257,7 @@ class Mixout(FineTuning):
     """
 
     reference: ClassVar = "Lee et al. 2020, Mixout, 1909.11299"
+    one_gpu: ClassVar = "it mixes all weights with earlier ones"
     verified: ClassVar = "golden; mean over draws; p = 0 is sft"
 
     p: Annotated[

@@ -24,6 +24,7 @@ class AGEM(FineTuning):
     """Fine-tuning whose gradient is projected wherever a step would raise the loss on old rows."""
 
     reference: ClassVar = "Chaudhry et al. 2018, Efficient lifelong learning, 1812.00420, eq. 11"
+    one_gpu: ClassVar = "it compares the gradients of all weights"
     verified: ClassVar = "golden; the step never goes against the old rows' gradient"
 
     reference_ratio: Annotated[

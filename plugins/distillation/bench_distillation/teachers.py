@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_model, save_model
 
-from bench import Format, load_teacher, token_losses
+from bench import Format, load_teacher, token_losses, whole_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +34,8 @@ def teacher_of(method: Taught, session: Session) -> PreTrainedModel:
         optimizer = stage.optimizer(model, method.teacher_lr)
         for batch in stage.batches(Format.PROMPT_COMPLETION):
             stage.learn(optimizer, batch, lambda part: token_losses(model, part))
-    save_model(model, str(session.folder / TUNED))
+    with whole_weights(model):
+        save_model(model, str(session.folder / TUNED))
     return _frozen(model)
 
 
@@ -43,7 +44,8 @@ def teacher_again(method: Taught, session: Session) -> PreTrainedModel:
     if method.teacher is not None:
         return load_teacher(session, method.teacher)
     model = session.model("teacher")
-    load_model(model, str(session.folder / TUNED))
+    with whole_weights(model):
+        load_model(model, str(session.folder / TUNED))
     return _frozen(model)
 
 

@@ -43,6 +43,7 @@ class DepthUpscale(Method):
         "list of layers for n = 32, m = 8; exact reload on Llama, Mistral, Qwen2, Gemma 3, GPT-2"
     )
     family: ClassVar = "merging"
+    one_gpu: ClassVar = "it copies decoder layers"
 
     m: Annotated[
         int | None,

@@ -125,6 +125,7 @@ class Corda(Rebased):
         "Yang et al. 2024, CorDA, 2406.05223, instruction-previewed"
         " (peft.tuners.lora.corda.preprocess_corda)"
     )
+    one_gpu: ClassVar = "it decomposes each matrix together with its inputs"
     corda_method: ClassVar[Literal["ipm", "kpm"]] = "ipm"
 
     init_rows: Rows = 256
@@ -185,6 +186,7 @@ class LoraGa(Rebased):
     reference: ClassVar = (
         "Wang et al. 2024, LoRA-GA, 2407.05000 (peft.tuners.lora.loraga.preprocess_loraga)"
     )
+    one_gpu: ClassVar = "it decomposes the gradients of whole matrices"
 
     init_rows: Rows = 64
 

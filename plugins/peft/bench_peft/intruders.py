@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Choice, Range
+from bench import Choice, Range, whole_weights
 
 from . import Lora
 
@@ -48,7 +48,9 @@ class LoraIntruders(Lora):
     ] = 0.75
 
     def train(self, session: Session) -> PeftModel:
-        return self.reduced(super().train(session))
+        model = super().train(session)
+        with whole_weights(model):
+            return self.reduced(model)
 
     def reduced(self, model: PeftModel) -> PeftModel:
         """The model with its intruders faded."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Choice
+from bench import Choice, whole_weights
 
 from . import fitted
 from .initialised import Rebased
@@ -72,9 +72,10 @@ class QLora(Rebased):
         return self.lora_config()
 
     def initial(self, session: Session, start: PreTrainedModel) -> PeftModel:
-        for name in fitted.linear_modules(start):
-            weight = start.get_submodule(name).get_parameter("weight")
-            weight.data = nf4(weight.data)
+        with whole_weights(start):
+            for name in fitted.linear_modules(start):
+                weight = start.get_submodule(name).get_parameter("weight")
+                weight.data = nf4(weight.data)
         return super().initial(session, start)
 
 
@@ -82,6 +83,7 @@ class LoftQ(QLora):
     """QLoRA whose factors start from what rounding took away."""
 
     reference: ClassVar = "Li et al. 2023, LoftQ, 2310.08659, Algorithm 1"
+    one_gpu: ClassVar = "it factors what rounding takes from each matrix"
     verified: ClassVar = "frozen base; reload; nearer to the weight than rounding alone"
 
     loftq_iter: Annotated[

@@ -53,6 +53,7 @@ class Muon(OwnOptimizer):
         "Jordan et al. 2024, Muon, kellerjordan.github.io/posts/muon; Liu et al. 2025, 2502.16982,"
         " eq. 4 (torch.optim.Muon)"
     )
+    one_gpu: ClassVar = "it makes the gradients of whole matrices orthogonal"
     verified: ClassVar = (
         "first step is the orthogonal factor of the gradient; the rest moves as under AdamW"
     )
