@@ -150,6 +150,11 @@ class Sampling(Preference):
             ranker = trained_ranker(session, self.ranker_share, self.ranker_lr)
         found = []
         with session.stage("samples", until=self.sampling_ends) as stage:
+            if stage.progress >= 1:
+                raise Skipped(
+                    "training the ranker spent the share for samples too, as one batch of pairs has"
+                    " more tokens than both: give a larger budget, or smaller batches"
+                )
             rank = by_reward(stage) if ranker is None else by_model(ranker, stage)
             sampler = stage.model("rollout").eval()
             batches = -(-self.max_prompts // stage.batch_size)

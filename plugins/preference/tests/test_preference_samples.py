@@ -284,6 +284,12 @@ def _worthless(task: Any) -> Any:
 
 
 @pytest.mark.slow
+def test_a_ranker_that_leaves_nothing_for_samples_is_told(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("tokens", 300))
+    with pytest.raises(Skipped, match="training the ranker spent the share for samples"):
+        SLiCHF().train(session)
+
+
 def test_rrhf_ranks_its_own_samples_by_the_reward_of_the_task(tmp_path: Path) -> None:
     method = RRHF(lr=1e-4, candidates="sampled", max_new_tokens=6)
     assert method.needs() == (Format.PROMPT_ONLY,)
