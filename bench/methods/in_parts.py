@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 
 from bench.data.order import derive
 from bench.methods.learning import one_per_item, split, trained
@@ -64,7 +64,7 @@ def average(parameters: list[Parameter]) -> None:
 def clip(parameters: list[Parameter], most: float) -> None:
     """As `torch.nn.utils.clip_grad_norm_`, for parameters of which some may be sharded."""
     if ranks.count() == 1:
-        clip_grad_norm_(parameters, most)
+        torch.nn.utils.clip_grad_norm_(parameters, most)
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     kinds = ([g for g in gradients if is_sharded(g)], [g for g in gradients if not is_sharded(g)])

@@ -179,9 +179,7 @@ class CordaKpm(Corda):
 
 
 class LoraGa(Rebased):
-    """LoRA that starts from the gradient of the loss, so that its first steps follow those of full
-    training.
-    """
+    """LoRA that starts from the gradient, so that its first steps follow those of full training."""
 
     reference: ClassVar = (
         "Wang et al. 2024, LoRA-GA, 2407.05000 (peft.tuners.lora.loraga.preprocess_loraga)"
