@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +62,20 @@ def bench(
 def bench_process(tmp_path: Path) -> Bench:
     """Runs `bench …` as a process of its own in a fresh folder, with a cache of its own."""
 
-    def call(*arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            check=False,
-            cwd=tmp_path,
-            env=environment(tmp_path, **extra),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
+    return partial(run_in, tmp_path)
 
-    return call
+
+def run_in(folder: Path, *arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Runs `bench …` as a process of its own in a folder, with a cache there."""
+    return subprocess.run(
+        command(*arguments),
+        check=False,
+        cwd=folder,
+        env=environment(folder, **extra),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
 
 
 def command(*arguments: object) -> list[str]:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from .conftest import Bench, command, environment
+from .conftest import Bench, command, environment, run_in
 
 METHODS = """\
   - sft: {lr: 1.0e-3}
@@ -104,15 +104,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[
     folder = tmp_path_factory.mktemp("both")
     for gpus in (1, 2):
         suite = _write(folder, gpus, METHODS)
-        done = subprocess.run(
-            command("run", suite, "--jobs", "1"),
-            check=False,
-            cwd=folder,
-            env=environment(folder),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
+        done = run_in(folder, "run", suite, "--jobs", "1")
         assert done.returncode == 0, done.stdout + done.stderr
     yield folder, [_records(folder, "on-1"), _records(folder, "on-2")]
 

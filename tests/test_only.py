@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from .conftest import Bench, command, environment
+from .conftest import Bench, run_in
 
 SUITE = """suite: pair
 model: tiny
@@ -41,15 +40,7 @@ def test_results_of_the_whole_suite_are_not_dropped(tmp_path: Path, bench: Bench
 def test_one_row_is_run_with_the_id_that_it_has_in_the_whole_suite(tmp_path: Path) -> None:
     (tmp_path / "pair.yaml").write_text(SUITE)
     for arguments in (("--only", "lora", "--results", "again"), ()):
-        done = subprocess.run(
-            command("run", "pair.yaml", *arguments, "--quiet"),
-            check=False,
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = run_in(tmp_path, "run", "pair.yaml", *arguments, "--quiet")
         assert done.returncode == 0, done.stderr
     plans = [
         json.loads((tmp_path / folder / "pair/plan.json").read_text())["runs"]

@@ -18,7 +18,7 @@ from huggingface_hub import DatasetCard, ModelCard, ModelCardData
 from bench.publish.card import without_places
 from bench.records.store import Store
 
-from .conftest import ROOT, Bench, command, environment
+from .conftest import ROOT, Bench, command, environment, run_in
 from .hub import TOKEN, hub
 
 SUITE = """suite: kept
@@ -40,15 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "bench/tiny/weights", folder / "my-base")
     (folder / "suite.yaml").write_text(SUITE.format(base=folder / "my-base"))
-    done = subprocess.run(
-        command("run", "suite.yaml", "--quiet"),
-        check=False,
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    done = run_in(folder, "run", "suite.yaml", "--quiet")
     assert done.returncode == 0, done.stderr
     shutil.copytree(ROOT / "results/quickstart", folder / "results/quickstart")
     return folder

@@ -73,7 +73,7 @@ class Ledger:
 
     def bookmark(self) -> Callable[[], None]:
         """Gives what takes back all that is charged and counted from here on, time apart."""
-        purposes = {name: replace(spend) for name, spend in self.purposes.items()}
+        purposes = self._copied()
         steps, learning, backward = self.steps, self.learning_passes, self.backward_passes
 
         def take_back() -> None:
@@ -95,33 +95,27 @@ class Ledger:
     @contextmanager
     def in_parts(self, device: torch.device) -> Iterator[None]:
         """Several ranks pass a part of a batch each, and every ledger counts them all."""
-        before = {name: replace(spend) for name, spend in self.purposes.items()}
+        before = self._copied()
         yield
-        names = sorted(self.purposes)
-        none = Spend()
-        parts = [
-            torch.as_tensor(
-                getattr(self.purposes[name], currency) - getattr(before.get(name, none), currency),
-                dtype=torch.float64,
-                device=device,
-            )
-            for name in names
-            for currency in COUNTED
-        ]
+        lines = list(product(sorted(self.purposes), COUNTED))
+        own = [getattr(self.purposes[name], c) - getattr(before[name], c) for name, c in lines]
+        parts = [torch.as_tensor(part, dtype=torch.float64, device=device) for part in own]
         added = ranks.add_up(torch.stack(parts)) if parts else ()
-        for (name, currency), value in zip(product(names, COUNTED), added, strict=True):
-            setattr(
-                self.purposes[name], currency, getattr(before.get(name, none), currency) + value
-            )
+        for (name, c), value in zip(lines, added, strict=True):
+            setattr(self.purposes[name], c, getattr(before[name], c) + value)
         self.charged(device)
 
     @contextmanager
     def given_away(self) -> Iterator[None]:
         """Charge a pass that another rank makes too to nobody; what it is for is still known."""
-        before = {name: replace(spend) for name, spend in self.purposes.items()}
+        before = self._copied()
         yield
-        for name, spend in self.purposes.items():
-            vars(spend).update(vars(before.get(name, Spend())))
+        self.purposes.update({name: before[name] for name in self.purposes})
+
+    def _copied(self) -> dict[str, Spend]:
+        """What was spent until now; nothing for a purpose that comes later."""
+        copies = {name: replace(spend) for name, spend in self.purposes.items()}
+        return defaultdict(Spend, copies)
 
     @contextmanager
     def suspend(self) -> Iterator[None]:
@@ -137,11 +131,7 @@ class Ledger:
 
     def by_purpose(self) -> dict[str, dict[str, float]]:
         return {
-            purpose: {
-                "tokens": float(s.tokens),
-                "flops": float(s.flops),
-                "samples": float(s.samples),
-            }
+            purpose: {currency: float(getattr(s, currency)) for currency in COUNTED}
             for purpose, s in self.purposes.items()
         }
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.system.ranks import here
+
 
 @dataclass
 class Stopwatch:
@@ -73,15 +75,10 @@ def held(models: Iterable[nn.Module], optimizer: Optimizer) -> Held:
     weights = {id(p): p for model in models for p in [*model.parameters(), *trained]}
     state = [value for kept in optimizer.state.values() for value in kept.values()]
     return Held(
-        weights=sum(_here(p) for p in weights.values()),
-        gradients=sum(_here(p.grad) for p in weights.values() if p.grad is not None),
-        optimizer=sum(_here(value) for value in state if isinstance(value, Tensor)),
+        weights=sum(here(p).nbytes for p in weights.values()),
+        gradients=sum(here(p.grad).nbytes for p in weights.values() if p.grad is not None),
+        optimizer=sum(here(value).nbytes for value in state if isinstance(value, Tensor)),
     )
-
-
-def _here(tensor: Any) -> int:
-    """Bytes of a tensor on this device, of which others may hold parts."""
-    return (tensor.to_local() if hasattr(tensor, "to_local") else tensor).nbytes
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

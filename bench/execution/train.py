@@ -12,9 +12,10 @@ from bench.execution.environment import count_parameters, environment, precision
 from bench.execution.kept import bytes_in
 from bench.execution.worker import Job
 from bench.methods import registry
-from bench.models.sharding import here, whole_weights
+from bench.models.sharding import whole_weights
 from bench.records.schema import Purpose
 from bench.suite.plan import tasks
+from bench.system.ranks import here
 
 SHARED = "another process computed on the GPU: speed and memory on the device are not its own"
 

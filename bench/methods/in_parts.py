@@ -12,9 +12,9 @@ from torch.nn.utils import get_total_norm
 
 from bench.data.order import derive
 from bench.methods.learning import one_per_item, split, trained
-from bench.models.sharding import here, is_sharded
 from bench.system import ranks
 from bench.system.random_state import RandomState
+from bench.system.ranks import by_kind, here, is_sharded
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
@@ -48,13 +48,17 @@ def backward(
                 (0.0 * loss_of(pieces[0]).sum()).backward()
     ranks.add_up(sums)
     items = sums[1].clamp(min=1)
-    _add_up(trained(optimizer), items)
+    parameters = trained(optimizer)
+    average(parameters)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            here(parameter.grad).mul_(ranks.count() / items)
     return sums[0] / items
 
 
 def average(parameters: list[Parameter]) -> None:
-    """Make the gradient of every rank's own mean loss that of the mean over all ranks, where each
-    saw equally many rows: what is sharded is that already.
+    """Make every rank's own gradient the mean over all ranks. Backward passes have averaged what is
+    sharded.
     """
     for parameter in parameters:
         if parameter.grad is not None and not is_sharded(parameter):
@@ -67,8 +71,7 @@ def clip(parameters: list[Parameter], most: float) -> None:
         torch.nn.utils.clip_grad_norm_(parameters, most)
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
-    kinds = ([g for g in gradients if is_sharded(g)], [g for g in gradients if not is_sharded(g)])
-    norms = [_norm(some) for some in kinds if some]
+    norms = [_norm(some) for some in by_kind(gradients)]
     factor = (most / (torch.stack(norms).norm() + 1e-6)).clamp(max=1.0) if norms else 1.0
     for gradient in gradients:
         here(gradient).mul_(factor)
@@ -77,19 +80,6 @@ def clip(parameters: list[Parameter], most: float) -> None:
 def _norm(gradients: list[Tensor]) -> Tensor:
     norm = get_total_norm(gradients)
     return norm.full_tensor() if is_sharded(norm) else norm  # pyright: ignore
-
-
-def _add_up(parameters: list[Parameter], items: Tensor) -> None:
-    """From each rank's gradient of a sum over its items to that of the mean over all: backward
-    passes have averaged what is sharded.
-    """
-    for parameter in parameters:
-        if parameter.grad is None:
-            continue
-        if is_sharded(parameter):
-            here(parameter.grad).mul_(ranks.count() / items)
-        else:
-            ranks.add_up(parameter.grad).div_(items)
 
 
 def _count(losses: Tensor) -> Tensor:

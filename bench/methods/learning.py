@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.tokenize import IGNORED
 from bench.models.precision import in_float32
-from bench.models.sharding import is_sharded
+from bench.system.ranks import by_kind
 
 if TYPE_CHECKING:
     import torch
@@ -110,9 +110,7 @@ def adamw(model: Module, lr: float, device: torch.device) -> AdamW:
     learning = [p for p in model.parameters() if p.requires_grad]
     in_float32(learning)
     fused = device.type == "cuda" or None
-    # an optimizer steps all tensors of a group at once, which must be of one kind
-    kinds = ([p for p in learning if not is_sharded(p)], [p for p in learning if is_sharded(p)])
-    groups = [{"params": some} for some in kinds if some]
+    groups = [{"params": some} for some in by_kind(learning)]
     return AdamW(groups or learning, lr=lr, weight_decay=0.0, fused=fused)
 
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bench.models.sharding import is_sharded
+from bench.system.ranks import is_sharded
 
 if TYPE_CHECKING:
     import torch

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.models.load import decoder_layers
 from bench.system import ranks
+from bench.system.ranks import here, is_sharded
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
 
 def placed(load: Callable[[torch.device], Any], device: torch.device) -> Any:
@@ -40,16 +41,6 @@ def _shard(model: Any, device: torch.device) -> Any:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     _save_whole(model)
     return model.to(device)
-
-
-def is_sharded(tensor: Any) -> bool:
-    """Whether this process holds only a part of a tensor."""
-    return hasattr(tensor, "full_tensor")
-
-
-def here(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process holds."""
-    return tensor.to_local() if is_sharded(tensor) else tensor  # pyright: ignore
 
 
 @contextmanager
@@ -97,7 +88,7 @@ def _take_back(parameter: Any, changed: Any) -> None:
         parts = distribute_tensor(
             given, parameter.device_mesh, parameter.placements, src_data_rank=None
         )
-        parameter.to_local().copy_(parts.to_local())
+        here(parameter).copy_(here(parts))
     parameter.requires_grad_(changed.requires_grad)
 
 

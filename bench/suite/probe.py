@@ -102,7 +102,7 @@ class _Probe:
             tokens * per_token,
             Seconds(
                 train=tokens / learning,
-                objective=self._objective(tokens, looking),
+                objective=self._objective(looking),
                 evaluate=sum(self._scoring()),
                 drift=self._drift(),
                 around=3 * self._load + PROCESS,  # loaded twice, and saved
@@ -155,10 +155,11 @@ class _Probe:
         with torch.no_grad():
             token_losses(self._model, batch)
 
-    def _objective(self, trained: float, tokens_per_second: float) -> float:
-        from bench.methods.row_order import LEAST_ROWS, LOOK, MOST_ROWS
+    def _objective(self, tokens_per_second: float) -> float:
+        from bench.methods.row_order import LEAST_ROWS, MOST_ROWS, look
 
-        rows = min(MOST_ROWS, max(LEAST_ROWS, LOOK * trained / self._per_row))
+        fit = look(self._suite.budget.budget()) / self._per_row
+        rows = min(MOST_ROWS, max(LEAST_ROWS, fit))
         return 2 * rows * self._per_row / tokens_per_second + self._load
 
     def _scoring(self) -> Iterator[float]:

@@ -6,13 +6,15 @@ in parts is added up. A run on one device is a single process and has nobody to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -78,6 +80,26 @@ def of_first(value: float) -> float:
     said = torch.tensor(value, dtype=torch.float64, device=_device())
     dist.broadcast(said, src=0)
     return float(said)
+
+
+def is_sharded(tensor: Any) -> bool:
+    """Whether this process holds only a part of a tensor."""
+    return hasattr(tensor, "full_tensor")
+
+
+def here(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds."""
+    return tensor.to_local() if is_sharded(tensor) else tensor  # pyright: ignore
+
+
+def by_kind(tensors: Iterable[T]) -> list[list[T]]:
+    """Those that are whole and those that are sharded, as far as there are any: what works on many
+    tensors at once needs them of one kind.
+    """
+    kinds: tuple[list[T], list[T]] = [], []
+    for tensor in tensors:
+        kinds[is_sharded(tensor)].append(tensor)
+    return [some for some in kinds if some]
 
 
 def _device() -> str:
