@@ -168,7 +168,7 @@ def _better(attempt: Attempt, done: Trial) -> tuple[bool, str]:
     name, direction = method.goal
     before, after = (
         look.get("values", {}).get(name)
-        for look in measured(method, done.session, Start(attempt.start), done.model)
+        for look in measured(method, done.closely, Start(attempt.start), done.model)
     )
     if before is not None and after is not None:
         better = after < before if direction == "lower" else after > before

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,6 +92,15 @@ class Trial:
     """Its logits right after training: some models (PEFT's CPT) round their weights anew in every
     pass, a look included.
     """
+
+    @property
+    def closely(self) -> Session:
+        """Its session for looking at the model: on all rows that a look may read, as on the few
+        that a budget this small allows much is chance.
+        """
+        session = copy(self.session)
+        session.budget = Budget(session.budget.currency, math.inf)
+        return session
 
     @property
     def spent(self) -> float:
