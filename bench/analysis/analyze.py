@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from bench.analysis import caveats, course, headline
+from bench.analysis import again, caveats, course, headline
 from bench.analysis.answers import Answers
 from bench.analysis.groups import environment, group, grouped, rows_of, what_differs
 from bench.analysis.shape import Analysis
@@ -35,6 +35,9 @@ def analyze(store: Store, together: bool = False) -> Analysis:
             group(found, answers, LEVEL, "" if part is parts[0] else what_differs(part, parts[0]))
         )
         course.charge_tuning(groups[-1].rows, records)
+    repeated = again.repeated(store, answers)
+    for found in (row for part in groups for row in part.rows):
+        found.again = repeated[found.recipe].told() if found.recipe in repeated else ""
     trials = course.trials(records)
     main = groups[0]
     return Analysis(
@@ -48,7 +51,9 @@ def analyze(store: Store, together: bool = False) -> Analysis:
         sequences=course.sequences(records),
         ranking=headline.ranking(main, LEVEL),
         caveats=caveats.sentences(groups, records, trials, len(store.asked()) - len(records)),
-        provenance=_provenance(records),
+        provenance=_provenance(records)
+        | {f"{recipe}, once more": one.told() for recipe, one in repeated.items()},
+        again=repeated,
     )
 
 

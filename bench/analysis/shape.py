@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.analysis.again import Again
 from bench.analysis.columns import Column, named
 from bench.analysis.rows import Row
 from bench.analysis.statistics import Comparison, Pair
@@ -107,6 +108,8 @@ class Analysis:
     """What limits these numbers, a sentence each."""
     provenance: dict[str, str] = field(default_factory=dict)
     """Where the numbers come from: commit, versions, hardware, fingerprints of data and model."""
+    again: dict[str, Again] = field(default_factory=dict)
+    """Rows whose runs were done once more, by recipe."""
     left_out: int = 0
     """Rows that are not among the groups, because a person would not read so many."""
 

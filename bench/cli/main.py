@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from bench.cli import importing, methods, results, run, schema, tiny
+from bench.cli import confirm, importing, methods, results, run, schema, tiny
 from bench.cli.options import USER_ERROR, Version
 from bench.system.errors import UserError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # halves the time of --help
 )
 for command in (
-    *(run.run, run.plan),
+    *(run.run, run.plan, confirm.confirm),
     *(methods.methods, methods.check, methods.new_method),
     *(results.report, results.merge, results.diff, results.overview, results.publish),
     schema.schema,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,6 @@ import typer
 
 from bench.cli.options import (
     FAILED,
-    INTERRUPTED,
     Jobs,
     Json,
     On,
@@ -39,9 +36,7 @@ def run(
 ) -> None:
     """Train and evaluate every method of a suite. Finished runs are not repeated."""
     from bench import report
-    from bench.cli import finished, progress, show_analysis
-    from bench.execution.executors.local import Local
-    from bench.execution.executors.protocol import open_executor
+    from bench.cli import finished, placing, progress, show_analysis
     from bench.execution.run_suite import checked, refuse_to_shrink, run_suite
     from bench.records.store import Store
     from bench.suite.file import load
@@ -53,40 +48,20 @@ def run(
     part = Shard.parse(shard) if shard else WHOLE
     loaded = load(suite)
     store = Store(results / loaded.suite)
-    try:
-        with closing(
-            open_executor(on, jobs, loaded.gpus) if on else Local(jobs, loaded.gpus)
-        ) as executor:
-            if only:
-                loaded = only_some(loaded, only)
-                refuse_to_shrink(loaded, executor.kind, store)
-            kind = executor.kind
-            if not as_json and (text := finished.shown(finished.state(loaded, kind, store))):
-                runs = len(store.asked())
-                with progress.of_runs(voice, loaded.suite, runs, runs, executor.slots, lambda: 0.0):
-                    print("" if quiet else text, end="")
-                return
-            for warning in checked(loaded, executor.kind, store, lambda: read(suite)):
-                typer.echo(f"Warning: {warning}", err=True)
-            run_suite(
-                loaded,
-                store,
-                executor,
-                lambda total, done, forecast: progress.of_runs(
-                    voice,
-                    loaded.suite,
-                    total,
-                    done,
-                    executor.slots,
-                    lambda: forecast.seconds_left(executor.slots, time.monotonic()),
-                ),
-                part,
-            )
-    except KeyboardInterrupt:
-        typer.echo(
-            "Interrupted. Finished runs are kept; the same command continues from there.", err=True
-        )
-        raise typer.Exit(INTERRUPTED) from None
+    with placing.opened(on, jobs, loaded.gpus) as executor:
+        if only:
+            loaded = only_some(loaded, only)
+            refuse_to_shrink(loaded, executor.kind, store)
+        kind = executor.kind
+        if not as_json and (text := finished.shown(finished.state(loaded, kind, store))):
+            runs = len(store.asked())
+            with progress.of_runs(voice, loaded.suite, runs, runs, executor.slots, lambda: 0.0):
+                print("" if quiet else text, end="")
+            return
+        for warning in checked(loaded, kind, store, lambda: read(suite)):
+            typer.echo(f"Warning: {warning}", err=True)
+        watch = placing.shown(voice, loaded.suite, executor.slots)
+        run_suite(loaded, store, executor, watch, part)
     analysis = report.write(store)
     with finished.copied() as text:
         if not quiet:

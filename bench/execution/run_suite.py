@@ -4,14 +4,14 @@ kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from bench.execution.executors.protocol import Executor
 from bench.execution.place import Watcher, place_all
 from bench.execution.worker import Job
-from bench.records.schema import RETRIED
-from bench.records.store import Store
+from bench.records.schema import BASE, RETRIED, Purpose
+from bench.records.store import AGAIN, Store
 from bench.suite import file as suite_file
 from bench.suite.checks import check
 from bench.suite.forecast import Forecast, alike
@@ -50,6 +50,51 @@ def run_suite(
                 known |= {r.id for r in runs}
                 planned = known_runs(suite, executor.kind, store) if suite.tuning else planned
                 runs = [run for run in planned if shard.has(run)]
+
+
+def run_again(
+    suite: Suite, store: Store, recipes: Sequence[str], executor: Executor, watch: Watch
+) -> None:
+    """Do all runs of some rows once more, and those of the base, beside the finished ones, which
+    stay. UserError where the suite has no such row, or it has not been finished.
+    """
+    again, runs = store.again, finished_runs(suite, store, recipes, executor.kind)
+    with again.lock():
+        done = {record.id for record in store.repeated(r.id for r in runs) if record.ok}
+        left = [run for run in runs if run.id not in done]
+        before = again.asked() if (again.folder / "plan.json").is_file() else []
+        asked = dict.fromkeys([*before, *(run.id for run in runs)])
+        again.begin(suite_file.resolved(suite), list(asked))
+        if left:
+            suite.start().prepare()
+        forecast = Forecast(suite)
+        hear(forecast, suite, runs, store, executor.processor)
+        with watch(len(runs), len(done), forecast) as watcher:
+            forecast.plan(left, 0)
+            apart = cache_folder() / AGAIN  # a kept artifact stays as it was
+            jobs = [Job(suite, run, "", work_folder(apart, suite, run)) for run in left]
+            place_all(jobs, executor, again, watcher, forecast)
+
+
+def finished_runs(suite: Suite, store: Store, recipes: Sequence[str], kind: str) -> list[Run]:
+    """The runs behind some rows, and behind the base, in the order of the suite. UserError where a
+    row is not of the suite, or one of its runs has not ended well.
+    """
+    rows = [run for run in known_runs(suite, kind, store) if run.purpose is Purpose.ROW]
+    known = list(dict.fromkeys(run.recipe for run in rows))
+    for recipe in recipes:
+        if recipe not in known:
+            raise UserError(
+                f'{store.folder} has no row "{recipe}"; its rows are {", ".join(known)}'
+            )
+    runs = [run for run in rows if run.recipe in (BASE, *recipes)]
+    fine = {record.id for record in store.found([run.id for run in runs]) if record.ok}
+    if open_ := [run for run in runs if run.id not in fine]:
+        raise UserError(
+            f"{store.folder} holds no result of {open_[0].recipe}, seed {open_[0].seed}, on {kind}:"
+            " what is to be confirmed must have been run on such a device before"
+        )
+    return runs
 
 
 def checked(

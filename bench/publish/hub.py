@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.publish import every_eval_ever
 from bench.publish.gather import Published, copy_folder
+from bench.records.store import AGAIN
 from bench.report.table import escaped
 from bench.report.template import filled
 from bench.system.errors import UserError
@@ -45,7 +46,8 @@ def stage(suites: list[Published], folder: Path) -> None:
     for suite in suites:
         items = [f"items/{record.id}.parquet" for record in suite.records]
         suite.copy_to(folder / suite.name, "suite.yaml", "plan.json", *items)
-        copy_folder(suite.folder / "report", folder / suite.name / "report")
+        for inner in ("report", AGAIN):
+            copy_folder(suite.folder / inner, folder / suite.name / inner)
         every_eval_ever.write(suite, folder / suite.name)
     write_atomically(folder / "README.md", dataset_card(suites))
 

@@ -16,7 +16,7 @@ from bench.analysis.words import listed
 from bench.publish import dependence, pictures
 from bench.publish.adapters import named_start
 from bench.records.schema import BASE
-from bench.records.store import Store
+from bench.records.store import AGAIN, Store
 from bench.report import suite_file, table
 from bench.report.html import facts
 from bench.report.scatter import NAME as LEARNING_FORGETTING
@@ -39,6 +39,8 @@ class Section:
     analysis: Analysis
     asked: str
     file: str
+    kept: str
+    """What `--results` says to find these."""
     model: str
     """Its shortest name."""
     facts: dict[str, str]
@@ -58,7 +60,11 @@ def write(results: Path, to: Path) -> list[Path]:
     UserError where there are no results.
     """
     folders = sorted(
-        {file.parent for file in results.rglob("records") if file.is_dir()},
+        {
+            file.parent
+            for file in results.rglob("records")
+            if file.is_dir() and file.parent.name != AGAIN
+        },
         key=lambda folder: (len(folder.relative_to(results).parts) < 2, folder),
     )
     if not folders:
@@ -98,8 +104,11 @@ def _section(folder: Path, results: Path, to: Path, drawn: dict[Path, str]) -> S
         analysis,
         _asked(folder, file),
         file,
+        folder.relative_to(results.parent).parent.as_posix(),
         short,
-        facts.facts(analysis, given) | {"model": whole, "searched": _searched(given)},
+        facts.facts(analysis, given)
+        | {"model": whole, "searched": _searched(given)}
+        | {f"{recipe}, once more": one.told() for recipe, one in analysis.again.items()},
         _table(shown, rows),
         len(trained[MOST_ROWS:]),
         _best(trained),

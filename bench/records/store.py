@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+AGAIN = "again"
+"""The folder in a results folder that holds runs which were done once more."""
+
+
 class Store:
     """The results folder of one suite."""
 
@@ -31,6 +35,17 @@ class Store:
         self.report = folder / "report"
         self._read: dict[str, tuple[Any, Record]] = {}
         """Records by name of file, with the version of the file that they were read from."""
+
+    @property
+    def again(self) -> Store:
+        """Where the same runs are kept that were done once more, to confirm these."""
+        return Store(self.folder / AGAIN)
+
+    def repeated(self, runs: Iterable[str]) -> list[Record]:
+        """Of these runs, the records in `again` that were made after the ones here."""
+        before = {record.id: record.finished_at or "" for record in self.found(runs)}
+        later = self.again.found(before)
+        return [record for record in later if (record.finished_at or "") > before[record.id]]
 
     @contextmanager
     def lock(self, part: str = "") -> Iterator[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +16,7 @@ from bench.analysis.statistics import Outcomes
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.store import Store
 from bench.system.errors import UserError
+from bench.system.location import Location
 
 Side = str  # "a" or "b"
 
@@ -24,7 +24,7 @@ Side = str  # "a" or "b"
 class _Folder:
     """The rows of one results folder and the records behind them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Location) -> None:
         self.store = Store(folder)
         self.answers = Answers(self.store)
         self.records: dict[str, list[Record]] = {}
@@ -46,7 +46,7 @@ class _Folder:
         return "ok" if self.fine(recipe) else self.records[recipe][0].status
 
 
-def diff(a: Path, b: Path, level: float = 0.95) -> Diff:
+def diff(a: Location, b: Location, level: float = 0.95) -> Diff:
     """What changed from A to B. UserError where one holds no results, or they have no target in
     common.
     """

@@ -148,6 +148,7 @@ def origin(row: Row) -> str:
     parts = [f"measured here, {seeds}"]
     parts += [f"commit {', '.join(commits)}"] if commits else []
     parts += [days[-1]] if days else []
+    parts += [row.again] if row.again else []
     return ", ".join(parts)
 
 

@@ -1,0 +1,40 @@
+"""`bench confirm`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import FAILED, Jobs, On, Results, SuiteFile
+
+
+def confirm(
+    suite: SuiteFile,
+    rows: Annotated[
+        list[str],
+        typer.Argument(metavar="ROW...", help='rows of its table, such as sft or "lora (tuned)"'),
+    ],
+    results: Results = Path("results"),
+    on: On = None,
+    jobs: Jobs = None,
+) -> None:
+    """Run finished rows once more and say whether they come out the same. Exit code 1 if not."""
+    from bench import report
+    from bench.cli import placing
+    from bench.execution.run_suite import run_again
+    from bench.records.store import Store
+    from bench.suite.file import load
+
+    loaded = load(suite)
+    store = Store(results / loaded.suite)
+    with placing.opened(on, jobs, loaded.gpus) as executor:
+        watch = placing.shown("full", f"{loaded.suite}, again", executor.slots)
+        run_again(loaded, store, rows, executor, watch)
+    analysis = report.write(store)
+    for name in rows:
+        outcome = analysis.again.get(name)
+        typer.echo(f"{name}: {outcome.told() if outcome else 'failed when it was run again'}")
+    if not all(name in analysis.again and analysis.again[name].confirmed for name in rows):
+        raise typer.Exit(FAILED)
