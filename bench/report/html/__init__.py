@@ -40,6 +40,8 @@ WRITERS = {
 
 MOST_BYTES = 2_000_000
 """Of a page: mail and browsers take no more gladly."""
+AIM = 0.97
+"""Share of this that a page with fewer rows is made for."""
 DIGITS = 6
 """Of a number behind a chart."""
 
@@ -48,16 +50,16 @@ def page(analysis: Analysis, suite_file: str = "suite.yaml") -> str:
     """The report as one self-contained HTML file, with so many rows that it stays small;
     `suite_file` is what a reader would run again.
     """
-    given, most = facts.suite(analysis), MOST_ROWS
+    given, most = facts.suite(analysis), min(MOST_ROWS, max(1, len(analysis.rows)))
     about = facts.facts(analysis, given)
+    before = (0, len(_vega()))  # rows and bytes: the script that draws is nearly half of a page
     while True:
         text = _page(cut(analysis, most), suite_file, given, about).encode()
         if len(text) <= MOST_BYTES or most == 1:
             return text.decode()
-        # The script that draws is nearly half of it, and the rest grows with the rows or faster.
-        drawing = len(_vega())
-        fits = (MOST_BYTES - drawing) / (len(text) - drawing)
-        most = max(1, min(int(fits * min(most, len(analysis.rows))), most - 1))
+        per_row = (len(text) - before[1]) / (most - before[0])
+        before, over = (most, len(text)), len(text) - AIM * MOST_BYTES
+        most = max(1, min(most - math.ceil(over / max(1.0, per_row)), most - 1))
 
 
 def _page(analysis: Analysis, suite_file: str, given: dict[str, Any], about: dict[str, str]) -> str:
