@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from bench.analysis import columns
 from bench.analysis.answers import Answers
 from bench.analysis.diff import Change, diff
 from bench.records.schema import Record
@@ -37,31 +38,39 @@ class Again:
         verdict = "re-run and confirmed" if self.confirmed else "re-run, not confirmed"
         parts = [f"{verdict} on {self.device}, {self.day}"]
         parts += [f"commit {self.commit}"] if self.commit else []
-        parts += [f"{_name(c)} {100 * c.a:.1f} → {100 * c.b:.1f}" for c in self.changes]
+        parts += [
+            f"{columns.named(c.measure).title} {100 * c.a:.1f} → {100 * c.b:.1f}"
+            for c in self.changes
+        ]
         if self.alike is not None:
             parts.append(f"{100 * self.alike:.1f}% of the target's items answered as before")
         return ", ".join(parts)
 
 
-def repeated(store: Store, answers: Answers) -> dict[str, Again]:
-    """By recipe, for rows of which every run was done once more; `answers` are of the first."""
-    later = store.again
-    if not (later.folder / "records").is_dir():
+def repeated(store: Store, records: Sequence[Record], answers: Answers) -> dict[str, Again]:
+    """By recipe, for rows of which every run was done once more; `records` and `answers` are of the
+    first time.
+    """
+    rows: dict[str, list[Record]] = {}
+    for record in records:
+        if record.ok:
+            rows.setdefault(record.recipe, []).append(record)
+    later = {record.id: record for record in store.repeated([r.id for r in records]) if record.ok}
+    whole = {recipe for recipe, own in rows.items() if all(r.id in later for r in own)}
+    if not whole:
         return {}
-    newer, found = Answers(later), {}
-    for entry in diff(store.folder, later.folder).recipes:
-        before = [record for record in store.planned() if record.recipe == entry.recipe]
-        rows = [record for record in before if record.ok and record.purpose == "row"]
-        after = [record for record in store.repeated([r.id for r in rows]) if record.ok]
-        if not rows or len(after) < len(rows):
-            continue
-        found[entry.recipe] = Again(
-            entry.changes,
-            _alike(rows, after, answers, newer),
-            max((r.finished_at or "")[:10] for r in after),
-            ", ".join(dict.fromkeys(r.environment.device or "another device" for r in after)),
-            ", ".join(dict.fromkeys(r.git.commit[:12] for r in after if r.git)),
-        )
+    newer, found = Answers(store.again), {}
+    for entry in diff(store.folder, store.again.folder).recipes:
+        if entry.recipe in whole:
+            before = rows[entry.recipe]
+            after = [later[record.id] for record in before]
+            found[entry.recipe] = Again(
+                entry.changes,
+                _alike(before, after, answers, newer),
+                max((r.finished_at or "")[:10] for r in after),
+                ", ".join(dict.fromkeys(r.environment.device or "another device" for r in after)),
+                ", ".join(dict.fromkeys(r.git.short for r in after if r.git)),
+            )
     return found
 
 
@@ -75,7 +84,3 @@ def _alike(
             was, now = old.get(task, {}), new.get(task, {})
             same += [was[key] == now[key] for key in was.keys() & now.keys()]
     return fmean(same) if same else None
-
-
-def _name(change: Change) -> str:
-    return change.measure.replace("_", " ")

@@ -35,9 +35,7 @@ def analyze(store: Store, together: bool = False) -> Analysis:
             group(found, answers, LEVEL, "" if part is parts[0] else what_differs(part, parts[0]))
         )
         course.charge_tuning(groups[-1].rows, records)
-    repeated = again.repeated(store, answers)
-    for found in (row for part in groups for row in part.rows):
-        found.again = repeated[found.recipe].told() if found.recipe in repeated else ""
+    repeated = again.repeated(store, rows, answers)
     trials = course.trials(records)
     main = groups[0]
     return Analysis(
@@ -65,9 +63,7 @@ def _read(store: Store, name: str) -> str:
 def _provenance(records: Sequence[Record]) -> dict[str, str]:
     """Where the numbers come from, as far as the records say."""
     base = next((r for r in records if r.recipe == BASE), records[0])
-    commits = dict.fromkeys(
-        r.git.commit[:12] + (" with changes" if r.git.dirty else "") for r in records if r.git
-    )
+    commits = dict.fromkeys(r.git.short for r in records if r.git)
     told = {
         "records": str(len(records)),
         "finished": _span([r.finished_at for r in records if r.finished_at]),

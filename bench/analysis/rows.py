@@ -67,8 +67,6 @@ class Row:
     currency; a mean over seeds.
     """
     objectives: list[Objective] = field(default_factory=list)
-    again: str = ""
-    """What came out where all of its runs were done once more."""
 
     @property
     def fine(self) -> list[Record]:

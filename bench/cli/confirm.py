@@ -33,8 +33,8 @@ def confirm(
         watch = placing.shown("full", f"{loaded.suite}, again", executor.slots)
         run_again(loaded, store, rows, executor, watch)
     analysis = report.write(store)
-    for name in rows:
-        outcome = analysis.again.get(name)
+    outcomes = {name: analysis.again.get(name) for name in rows}
+    for name, outcome in outcomes.items():
         typer.echo(f"{name}: {outcome.told() if outcome else 'failed when it was run again'}")
-    if not all(name in analysis.again and analysis.again[name].confirmed for name in rows):
+    if not all(outcome and outcome.confirmed for outcome in outcomes.values()):
         raise typer.Exit(FAILED)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from bench.execution.executors.protocol import Executor
 from bench.execution.place import Watcher, place_all
@@ -44,7 +45,7 @@ def run_suite(
             known: set[str] = set()
             while fresh := [r for r in runs if r.id not in known]:
                 store.begin(suite_file.resolved(suite), [r.id for r in planned])
-                jobs = [_job(suite, r) for r in missing_runs(fresh, store)]
+                jobs = [_job(suite, r, cache_folder()) for r in missing_runs(fresh, store)]
                 forecast.plan((job.run for job in jobs), runs_to_come(suite, runs))
                 place_all(jobs, executor, store, watcher, forecast)
                 known |= {r.id for r in runs}
@@ -62,7 +63,8 @@ def run_again(
     with again.lock():
         done = {record.id for record in store.repeated(r.id for r in runs) if record.ok}
         left = [run for run in runs if run.id not in done]
-        before = again.asked() if (again.folder / "plan.json").is_file() else []
+        current = set(store.asked())  # of an earlier state of the suite nothing is compared
+        before = [run for run in again.asked() if run in current]
         asked = dict.fromkeys([*before, *(run.id for run in runs)])
         again.begin(suite_file.resolved(suite), list(asked))
         if left:
@@ -72,7 +74,7 @@ def run_again(
         with watch(len(runs), len(done), forecast) as watcher:
             forecast.plan(left, 0)
             apart = cache_folder() / AGAIN  # a kept artifact stays as it was
-            jobs = [Job(suite, run, "", work_folder(apart, suite, run)) for run in left]
+            jobs = [_job(suite, run, apart) for run in left]
             place_all(jobs, executor, again, watcher, forecast)
 
 
@@ -146,6 +148,5 @@ def hear(forecast: Forecast, suite: Suite, runs: list[Run], store: Store, here: 
             forecast.finished(record)
 
 
-def _job(suite: Suite, run: Run) -> Job:
-    work = work_folder(cache_folder(), suite, run)
-    return Job(suite, run, "", work)
+def _job(suite: Suite, run: Run, cache: Path) -> Job:
+    return Job(suite, run, "", work_folder(cache, suite, run))

@@ -80,9 +80,9 @@ def copy(file: Path, to: Path) -> None:
 
 
 def copy_folder(folder: Path, to: Path) -> None:
-    """Copy all files of a folder and of those in it; what is there besides stays."""
+    """Copy all files of a folder and of those in it, but locks; what is there besides stays."""
     for file in sorted(folder.rglob("*")):
-        if file.is_file():
+        if file.is_file() and not file.name.startswith(".lock"):
             target = to / file.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)  # weights are large: they need not be held in memory

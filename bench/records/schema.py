@@ -97,6 +97,11 @@ class Git(Part):
         description="whether tracked files, results apart, differed from the commit"
     )
 
+    @property
+    def short(self) -> str:
+        """The commit as reports name it."""
+        return self.commit[:12] + (" with changes" if self.dirty else "")
+
 
 class Imported(Part):
     """Where a record comes from that bench did not measure."""

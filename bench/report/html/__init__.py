@@ -66,7 +66,7 @@ def _page(analysis: Analysis, suite_file: str, given: dict[str, Any], about: dic
     parts = [
         {
             **_part(group, number),
-            "choose": choose.chooser(group, suite_file, analysis.level),
+            "choose": choose.chooser(group, suite_file, analysis.level, analysis.again),
         }
         for number, group in enumerate(analysis.groups)
     ]

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.analysis import Group
+from bench.analysis.again import Again
 from bench.analysis.columns import Column, named
 from bench.analysis.rows import Row
 from bench.analysis.statistics import Comparison
@@ -53,7 +54,7 @@ class Chooser:
     """What the page's script reads."""
 
 
-def chooser(group: Group, suite_file: str, level: float) -> Chooser | None:
+def chooser(group: Group, suite_file: str, level: float, again: dict[str, Again]) -> Chooser | None:
     """None where fewer than two trained rows have a target accuracy."""
     rows = [row for row in group.rows if row.recipe != BASE and ACCURACY in row.means]
     if len(rows) < 2:
@@ -62,7 +63,12 @@ def chooser(group: Group, suite_file: str, level: float) -> Chooser | None:
     targets, retained = _tasks(rows)
     shown = [(named(ACCURACY), "", 1.0), *((named(n), u, size) for n, _, u, size in limits)]
     lines = [
-        Line(row, [_cell(row, *one) for one in shown], origin(row), command(row, suite_file))
+        Line(
+            row,
+            [_cell(row, *one) for one in shown],
+            origin(row, again.get(row.recipe)),
+            command(row, suite_file),
+        )
         for row in rows
     ]
     names = [row.recipe for row in rows]
@@ -133,22 +139,19 @@ def _compared(found: Comparison, names: list[str]) -> dict[str, Any]:
     }
 
 
-def origin(row: Row) -> str:
+def origin(row: Row, again: Again | None = None) -> str:
     """Where a row's numbers come from, in plain words."""
     if row.imported:
         if row.answered:
             return f"imported from {row.imported} with the outcome of every item"
         return f"claimed: {row.imported} published the score, and no outcomes to check it by"
     seeds = f"{row.seeds} seed" + ("s" if row.seeds != 1 else "")
-    gits = [record.git for record in row.fine if record.git]
-    commits = dict.fromkeys(
-        git.commit[:12] + (" with changes" if git.dirty else "") for git in gits
-    )
+    commits = dict.fromkeys(record.git.short for record in row.fine if record.git)
     days = sorted(record.finished_at[:10] for record in row.fine if record.finished_at)
     parts = [f"measured here, {seeds}"]
     parts += [f"commit {', '.join(commits)}"] if commits else []
     parts += [days[-1]] if days else []
-    parts += [row.again] if row.again else []
+    parts += [again.told()] if again else []
     return ", ".join(parts)
 
 
