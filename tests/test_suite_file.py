@@ -250,7 +250,10 @@ def test_the_schema_knows_suite_keys_and_installed_methods(bench: Bench) -> None
     entry = schema["properties"]["methods"]["items"]["anyOf"]
     assert "folder" not in schema["properties"]
     assert "sft" in entry[0]["enum"]
-    assert "r" in entry[1]["properties"]["lora"]["properties"]
+    lora = entry[1]["properties"]["lora"]["properties"]
+    assert "r" in lora
+    rate, searched = lora["lr"]["anyOf"]
+    assert rate["type"] == "number" and searched["required"] == ["low", "high"]
 
 
 def test_looking_at_the_installed_methods_loads_no_model_library() -> None:

@@ -57,7 +57,15 @@ def _data(plugin: Plugin[Any]) -> dict[str, Any]:
         "reference": method.reference,
         "description": inspect.getdoc(method),
         "hyperparameters": [
-            {**vars(h), "range": str(h.range) if h.range else None} for h in hyperparameters(method)
+            {
+                "name": h.name,
+                "type": h.type,
+                "default": h.default,
+                "required": h.required,
+                "range": str(h.range) if h.range else None,
+                "description": h.description,
+            }
+            for h in hyperparameters(method)
         ],
     }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from bench.methods import registry
 from bench.methods.method import Merger, Method
+from bench.methods.search_space import Hyperparameter, hyperparameters, narrower
 from bench.system.errors import UserError, nearest
 
 Place = tuple[int | str, ...]
@@ -34,6 +35,8 @@ class Resolved:
     """All parameters as JSON; those given where the plugin cannot be used."""
     usable: Method | None
     """The recipe as a method, or None where its plugin cannot be used."""
+    ranges: dict[str, Hyperparameter] = field(default_factory=dict)
+    """Those that the suite gives a range to search instead of a value."""
 
     @property
     def method(self) -> Method:
@@ -52,8 +55,9 @@ def resolve(name: str, given: Any) -> Resolved:
         raise Mistakes([((), str(error))]) from None
     if kind is None:
         return Resolved(name, given, given, None)
-    method = _validated(name, kind, given)
-    return Resolved(name, given, method.model_dump(mode="json"), method)
+    values, ranges = _ranges_apart(name, kind, given)
+    method = _validated(name, kind, values)
+    return Resolved(name, given, method.model_dump(mode="json"), method, ranges)
 
 
 def resolve_merger(value: Any) -> tuple[str, dict[str, Any]]:
@@ -90,6 +94,23 @@ def label(name: str, parameters: Any) -> str:
         return name
     inside = [label(*entry(part)[:2]) for part in parts]
     return "+".join(inside) if name == "chain" else f"{name}({', '.join(inside)})"
+
+
+def _ranges_apart(
+    name: str, kind: type[Method], given: Any
+) -> tuple[Any, dict[str, Hyperparameter]]:
+    """The parameters without those that are ranges to search, and these."""
+    if not isinstance(given, dict):
+        return given, {}
+    ranges: dict[str, Hyperparameter] = {}
+    for h in hyperparameters(kind):
+        limits = given.get(h.name)
+        if h.range is not None and isinstance(limits, dict):
+            try:
+                ranges[h.name] = narrower(h, limits)
+            except ValueError as error:
+                raise Mistakes([((h.name,), f"{name}: {h.name}: {error}")]) from None
+    return {key: value for key, value in given.items() if key not in ranges}, ranges
 
 
 def _validated(name: str, kind: type[Made], given: Any) -> Made:

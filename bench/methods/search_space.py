@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.methods.method import Merger, Method
@@ -54,6 +55,8 @@ class Hyperparameter:
     required: bool
     range: SearchRange | None
     description: str
+    narrowed: bool = False
+    """Whether the range is the suite's, not the method's."""
 
 
 def hyperparameters(method: type[Method] | type[Merger]) -> list[Hyperparameter]:
@@ -69,3 +72,23 @@ def hyperparameters(method: type[Method] | type[Merger]) -> list[Hyperparameter]
         )
         for name, field in method.model_fields.items()
     ]
+
+
+def narrower(parameter: Hyperparameter, limits: Mapping[str, Any]) -> Hyperparameter:
+    """A hyper-parameter that is searched between `low` and `high` instead, on the declared scale.
+
+    ValueError: these are not two numbers in order, or the method declares a choice.
+    """
+    if isinstance(parameter.range, Choice):
+        raise ValueError(f"it is one of {parameter.range}; a range of it cannot be searched")
+    assert parameter.range is not None
+    if limits.keys() != {"low", "high"}:
+        raise ValueError("write a range to search as {low: 1.0e-5, high: 1.0e-3}")
+    low, high = limits["low"], limits["high"]
+    if not all(isinstance(x, int | float) for x in (low, high)):
+        raise ValueError(f"low and high must be numbers, not {low!r} and {high!r}")
+    if low >= high:
+        raise ValueError(f"low must be less than high, not {low:g} and {high:g}")
+    if isinstance(parameter.range, LogRange) and low <= 0:
+        raise ValueError(f"it is searched in its logarithm: low must be more than 0, not {low:g}")
+    return replace(parameter, range=type(parameter.range)(low, high), narrowed=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bench.methods import registry
+from bench.methods.method import Method
 from bench.methods.recipe import Recipe
+from bench.methods.search_space import LogRange, Range, hyperparameters
 from bench.suite.schema import Suite
 
 
@@ -51,12 +53,28 @@ def _entry(beside: dict[str, Any]) -> dict[str, Any]:
         if plugin.method is not None
     }
     forms = {
-        name: _recipe(method) if issubclass(method, Recipe) else method.model_json_schema()
+        name: _recipe(method) if issubclass(method, Recipe) else _searched(method)
         for name, method in found.items()
     }
     entry = _named(forms)
     entry["anyOf"][1]["properties"] |= beside
     return entry
+
+
+def _searched(method: type[Method]) -> dict[str, Any]:
+    """The parameters of a method; a range to search may stand where the method declares one."""
+    schema = method.model_json_schema()
+    end = {"type": "number"}
+    limits = {
+        "type": "object",
+        "properties": {"low": end, "high": end},
+        "required": ["low", "high"],
+        "additionalProperties": False,
+    }
+    for h in hyperparameters(method):
+        if isinstance(h.range, LogRange | Range):
+            schema["properties"][h.name] = {"anyOf": [schema["properties"][h.name], limits]}
+    return schema
 
 
 def _named(forms: dict[str, Any]) -> dict[str, Any]:

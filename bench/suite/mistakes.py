@@ -19,6 +19,7 @@ from bench.models.load import attention_obstacle
 from bench.models.spec import ModelSpec
 from bench.suite.plan import tuned_label
 from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
+from bench.suite.search import ranges
 from bench.system.errors import UserError, nearest
 
 Found = Iterator[tuple[Place, str]]
@@ -97,9 +98,14 @@ def _sentence(place: Place, error: Any) -> str:
 def _methods(suite: Suite) -> Found:
     for i, method in enumerate(suite.methods):
         try:
-            _ = method.recipe
+            recipe = method.recipe
         except Mistakes as mistakes:
             for place, what in mistakes.found:
+                yield ("methods", i, method.name, *place), what
+            continue
+        for place, h in ranges(recipe):
+            if h.narrowed and suite.tuning is None:
+                what = f"{h.name} is a range to search, which needs tuning: in the suite"
                 yield ("methods", i, method.name, *place), what
 
 

@@ -116,23 +116,28 @@ def _accepted(
 def left_open(recipe: Resolved) -> Any:
     """All parameters but those to be drawn, which are drawn alike when this is read again."""
     left = deepcopy(recipe.parameters)
-    for place, _ in ranges(recipe):
-        del _at(left, place[:-1])[place[-1]]
+    for place, h in ranges(recipe):
+        own = _at(left, place[:-1])
+        del own[place[-1]]
+        if h.narrowed:
+            own[place[-1]] = vars(h.range)
     return left
 
 
 def ranges(recipe: Resolved, place: Place = ()) -> Iterator[tuple[Place, Hyperparameter]]:
     """Hyper-parameters with a search range that the suite does not set, part by part, the learning
-    rate first. Each has its place: ("lr",), or (1, "dpo", "beta") in a part of a chain.
+    rate first. Each has its place: ("lr",), or (1, "dpo", "beta") in a part of a chain. The range
+    is the suite's own where it gives one.
     """
     if isinstance(recipe.usable, Recipe):
         for number, part in enumerate(recipe.usable.parts):
             yield from ranges(part.recipe, (*place, number, part.name))
     elif recipe.usable is not None:
         found = hyperparameters(type(recipe.usable))
-        open = [h for h in found if h.range is not None and h.name not in recipe.given]
+        fixed = recipe.given.keys() - recipe.ranges.keys()
+        open = [h for h in found if h.range is not None and h.name not in fixed]
         for h in sorted(open, key=lambda h: h.name != "lr"):
-            yield (*place, h.name), h
+            yield (*place, h.name), recipe.ranges.get(h.name, h)
 
 
 def _parts(parameters: Any) -> list[Any]:
