@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bench.records.schema import Batch, Fingerprints, Record
 from bench.records.stages import Environment
 from bench.suite.file import parse
-from bench.suite.forecast import LEAST_LIMIT, Forecast, alike
+from bench.suite.forecast import LEAST_LIMIT, Expected, Forecast, Seconds, alike
 from bench.suite.plan import Run, make_plan
 from bench.suite.schema import Suite
 
@@ -130,6 +130,19 @@ def test_a_trial_and_a_point_of_a_curve_take_less_than_a_row() -> None:
     alone = seconds[1]
     assert alone
     assert forecast.seconds_left(1, 0.0) == pytest.approx(alone.total + 2 * (100 + 5 + 1 + 3))
+
+
+def test_rows_that_only_trials_can_name_are_expected_from_their_trials() -> None:
+    tuning = {"trials": 2, "share": 0.25, "defaults": False}
+    suite = _suite(["sft", "lora"], seeds=3, tuning=tuning)
+    expected = Expected(Seconds(train=100.0, evaluate=5.0, drift=1.0), certain=True)
+    runs, forecast = make_plan(suite, "cpu"), Forecast(suite, expected)
+    _, *trials = runs
+    assert [run.purpose for run in trials] == ["trial"] * 4
+    forecast.plan(runs, to_come=6)
+    whole = [forecast.of(run) for run in runs]
+    named = sum(seconds.total for seconds in whole if seconds)
+    assert forecast.seconds_left(1, 0.0) == pytest.approx(named + 6 * (100 + 5 + 1))
 
 
 def test_a_failed_run_tells_nothing_and_no_limit_is_below_an_hour() -> None:

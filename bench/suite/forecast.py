@@ -5,7 +5,7 @@ what a probe expects. Arithmetic alone: nothing here measures anything.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import fmean, median
 
 from bench.records.schema import Purpose, Record
@@ -175,6 +175,9 @@ class Forecast:
                 return None
             left.append(self._left(run, forecast, now))
             rows += [forecast.total] if run.method and run.purpose is Purpose.ROW else []
+        tried = [run for run in each.values() if run.purpose is Purpose.TRIAL]
+        named = [self._of(replace(run, purpose=Purpose.ROW, share=1.0), paces) for run in tried]
+        rows = [row.total for row in named if row] or rows
         rows = rows or [s.total for k, d in self._done.items() if k[1] for s, _ in d]
         later = self.to_come * fmean(rows) if rows else 0.0
         return max((sum(left) + later) / slots, max(left, default=0.0))
