@@ -88,15 +88,14 @@ class Merge(Recipe):
         missing = [f for f in merger.formats if f not in session.task.formats]
         if missing:
             (name,) = self.by
-            return f"{name} gathers from {', '.join(missing)} data, which {session.task.name} lacks"
+            return f"{name} reads {', '.join(missing)} data, which {session.task.name} lacks"
         return super().skip(session)
 
     def train(self, session: Session) -> PreTrainedModel:
         merger = self._merger_made()
         finished, gathered, begun = [], [], 0.0
-        for number, (part, until) in enumerate(
-            zip(self.parts, accumulate(self.shares()), strict=True)
-        ):
+        shares = accumulate(share * (1 - merger.learn_share) for share in self.shares())
+        for number, (part, until) in enumerate(zip(self.parts, shares, strict=True)):
             kept = merger.gather_share * (until - begun)
             with session.stage(str(number), until - kept) as stage:
                 model = apply(part.name, part.method, stage)
@@ -113,6 +112,9 @@ class Merge(Recipe):
         if any(other != shapes[0] for other in shapes):
             raise Skipped("the parts are models of different shapes, which cannot be merged")
         known: Any = {"gathered": gathered} if merger.gather_share else {}
+        if merger.learn_share:
+            with session.stage("learn", 1.0) as stage:
+                known["learned"] = merger.learn(stage, weights[0], weights[1:])
         state = merger.merge(weights[0], weights[1:], **known)
         merged = load_start(finished[0], session.dtype, session.device)
         merged.load_state_dict(state | {again: state[name] for again, name in tied.items()})

@@ -102,6 +102,17 @@ class Merger(BaseModel):
         """
         return {}
 
+    learn_share: ClassVar[float] = 0.0
+    """Share of the whole budget that is kept for `learn`; where it is 0, nothing is learned."""
+
+    def learn(self, session: Session, start: Weights, parts: Sequence[Weights]) -> Weights:
+        """What the merge must learn when all parts are trained, such as how much of each to take.
+
+        `session.model()` is what all parts started from, `formats` the target's data to learn from.
+        Whoever learns takes what came of it as an argument of `merge`, `learned`.
+        """
+        return {}
+
     @abstractmethod
     def merge(self, start: Weights, parts: Sequence[Weights]) -> Weights:
         """One set of weights from those of the parts and those that all parts started from. Where a

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from bench import Merger, Method, Range, Skipped
 
-from .informed import Fisher, RegMean
+from .informed import Fisher, LoraSoup, RegMean
 from .sparse import Breadcrumbs, DareTies, Della
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "Della",
     "DepthUpscale",
     "Fisher",
+    "LoraSoup",
     "ModelStock",
     "RegMean",
     "Slerp",

@@ -1,4 +1,4 @@
-"""Mergers that weigh the parts by what these do with the target's data."""
+"""Mergers that weigh the parts by what these do with the target's data, or learn how to."""
 
 from __future__ import annotations
 
@@ -94,4 +94,42 @@ class RegMean(Merger):
                 else merging.mean([part[name] for part in parts])
             )
             for name in parts[0]
+        }
+
+
+class LoraSoup(Merger):
+    """The start plus, weight by weight, a mixture of what each part changed. The shares of the
+    mixture are learned on the target's data when all parts are trained.
+    """
+
+    reference: ClassVar = "Prabhakar et al. 2024, LoRA Soups (CAT), 2410.13025, §3"
+    formats: ClassVar = (Format.PROMPT_COMPLETION,)
+    learn_share: ClassVar = 0.1
+
+    lr: Annotated[
+        float,
+        LogRange(1e-4, 1.0),
+        Field(gt=0, description="peak learning rate of AdamW for the shares"),
+    ] = 1e-2
+
+    def learn(self, session: Session, start: Weights, parts: Sequence[Weights]) -> Weights:
+        from . import soup
+
+        return soup.learned(session, self.formats[0], start, parts, self.lr)
+
+    def merge(
+        self, start: Weights, parts: Sequence[Weights], learned: Weights | None = None
+    ) -> Weights:
+        import torch
+
+        from . import merging, soup
+
+        moved = merging.changes(start, parts)
+        equal = torch.zeros(len(parts))
+        return {
+            name: start[name]
+            + soup.mixture(
+                torch.stack([change[name] for change in moved]), (learned or {}).get(name, equal)
+            )
+            for name in start
         }
