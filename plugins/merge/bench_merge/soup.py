@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class Mixed(nn.Module):
     """W + Σ softmax(w)_i Δ_i in place of a weight W, the logits w alone being trained."""
 
+    changes: Tensor
+    """(parts, …), the weight's shape behind."""
+
     def __init__(self, changes: Sequence[Tensor], device: torch.device) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(len(changes), device=device))
