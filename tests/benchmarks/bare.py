@@ -16,9 +16,12 @@ Row = dict[str, str]
 Batch = dict[str, Tensor]
 
 
-def run(method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setting) -> Clock:
+def run(
+    method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setting, clock: Clock
+) -> None:
     """Train for the setting's steps."""
-    clock = Clock()
+    read = 0
+    clock.reads(lambda: read)
     reference = copy.deepcopy(model).eval() if method == "dpo" else None
     model = adapted(method, model).train()
     optimizer = torch.optim.AdamW(
@@ -31,12 +34,11 @@ def run(method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setti
     loss_of = losses.get(method, lambda some: _sft(model, tokenizer, some, setting))
     for some in _batches(rows, setting, GENERATIONS if method == "grpo" else 1):
         loss, tokens = loss_of(some)
+        read += tokens
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        clock.step(tokens)
-    return clock
 
 
 def _batches(rows: list[Row], setting: Setting, per_prompt: int) -> Iterator[list[Row]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-WARM_UP = 5  # steps that are not timed
+WARM_UP = 4  # steps that are not timed
+ROUNDS, TURNS = 3, 3  # rounds of a comparison; turns that each side has in a round
 GENERATIONS, COMPLETION = 4, 8  # of grpo: completions of a prompt, tokens of a completion
 VIRTUAL_TOKENS, RANK, BETA = 20, 16, 0.1
 LR = {"sft": 1e-5, "lora": 1e-4, "prompt-tuning": 1e-2, "dpo": 1e-6, "grpo": 1e-6}
@@ -19,10 +20,15 @@ class Setting:
 
     batch: int
     max_length: int
-    steps: int
+    turn: int
+    """Steps of a turn."""
+
+    @property
+    def steps(self) -> int:
+        return WARM_UP + ROUNDS * TURNS * self.turn
 
 
-SETTINGS = {"tiny": Setting(64, 64, 60), "smollm2": Setting(8, 128, 14)}
+SETTINGS = {"tiny": Setting(64, 64, 12), "smollm2": Setting(8, 128, 2)}
 
 
 def adapter(method: str) -> Any:

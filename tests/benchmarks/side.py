@@ -1,17 +1,17 @@
-"""One side of one comparison, in a process of its own: prints tokens/s and peak memory as JSON.
-
-python tests/benchmarks/side.py harness|grouped|bare|trl METHOD MODEL FOLDER
-"""
+"""One side of one comparison, in a process of its own, which takes turns with the others."""
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
-import tempfile
+import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from clock import Clock
 from setting import COMPLETION, GENERATIONS, LR, RANK, SETTINGS, VIRTUAL_TOKENS
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -21,14 +21,60 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
-def harness(method: str, model: str, folder: Path, grouped: bool) -> dict[str, float]:
-    """A run of the harness, and what its record says."""
-    import bench
-    from bench.records.store import Store
+def train(side: str, method: str, model: str, folder: Path, job: Any, channel: Connection) -> None:
+    """Sends the tokens and seconds of every turn, then how many bytes training took at its peak,
+    libraries apart. `job` is what a worker of the harness is told.
+    """
+    log = (folder / f"{side}.log").open("w", buffering=1)
+    os.dup2(log.fileno(), sys.stdout.fileno())
+    os.dup2(log.fileno(), sys.stderr.fileno())
+    try:
+        clock = Clock(channel, SETTINGS[model])
+        peak = _harness(job, clock) if job else _other(side, method, model, folder, clock)
+    except Exception:
+        traceback.print_exc()
+        raise
+    channel.send(peak)
 
+
+def job(side: str, method: str, model: str, folder: Path) -> Any:
+    """What a worker of the harness would be told; None for a side that is not the harness."""
+    if side not in ("harness", "grouped"):
+        return None
+    from bench.execution.worker import Job
+    from bench.suite.file import parse
+    from bench.suite.plan import make_plan
+
+    suite = parse(_suite(method, model, folder, side == "grouped"))
+    run = next(run for run in make_plan(suite, "cpu") if run.method)
+    return Job(suite, run, "cpu", folder / side)
+
+
+def _harness(job: Any, clock: Clock) -> float:
+    """The training stage of a run, as a worker does it."""
+    import bench.execution.preload  # noqa: F401 - as a worker has it
+    from bench.accounting import ledger
+    from bench.execution.train import train
+    from bench.execution.worker import quieten
+
+    made: list[Any] = []
+
+    class Seen(ledger.Ledger):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    ledger.Ledger = Seen  # what the stage counts in
+    clock.reads(lambda: float(made[0].purposes["train"].tokens))
+    quieten()
+    libraries = _resident()
+    return train(job, lambda fraction: None)["memory"]["peak_bytes"] - libraries
+
+
+def _suite(method: str, model: str, folder: Path, grouped: bool) -> dict[str, Any]:
     setting, file = SETTINGS[model], str(folder / "rows.jsonl")
     source = {"path": "json", "data_files": {"train": file}, "prompt": "{prompt}"}
-    suite = {
+    return {
         "suite": "speed",
         "model": model,
         "target": "rows",
@@ -50,18 +96,9 @@ def harness(method: str, model: str, folder: Path, grouped: bool) -> dict[str, f
             }
         },
     }
-    with tempfile.TemporaryDirectory() as results:
-        bench.run(suite, results, jobs=1)
-        records = Store(Path(results) / "speed").all()
-    record = next(record for record in records if record.method)
-    assert record.train and record.train.tokens_per_second and record.train.memory, record.reason
-    return {
-        "tokens_per_second": record.train.tokens_per_second,
-        "peak": record.train.memory.peak_bytes or 0,
-    }
 
 
-def other(side: str, method: str, model: str, folder: Path) -> dict[str, float]:
+def _other(side: str, method: str, model: str, folder: Path, clock: Clock) -> float:
     """A plain loop, or a trainer of TRL."""
     import torch
     from transformers import set_seed
@@ -69,25 +106,21 @@ def other(side: str, method: str, model: str, folder: Path) -> dict[str, float]:
     from bench.models.load import load_model, load_tokenizer
     from bench.models.spec import ModelSpec
 
-    torch.set_num_threads(1)
-    set_seed(0)
-    spec = ModelSpec(path=model)
-    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    loaded = load_model(spec, torch.float32, torch.device("cpu"))
-    tokenizer = load_tokenizer(spec)
     if side == "bare":
         from bare import run
     else:
         from trainers import run
-    clock = run(method, loaded, tokenizer, rows, SETTINGS[model])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"tokens_per_second": clock.tokens_per_second, "peak": peak}
+    torch.set_num_threads(1)
+    set_seed(0)
+    spec = ModelSpec(path=model)
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    libraries = _resident()
+    loaded = load_model(spec, torch.float32, torch.device("cpu"))
+    tokenizer = load_tokenizer(spec)
+    run(method, loaded, tokenizer, rows, SETTINGS[model], clock)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - libraries
 
 
-if __name__ == "__main__":
-    side, method, model, place = sys.argv[1:]
-    if side in ("harness", "grouped"):
-        found = harness(method, model, Path(place), side == "grouped")
-    else:
-        found = other(side, method, model, Path(place))
-    print(json.dumps(found))
+def _resident() -> float:
+    """Bytes of memory that this process holds just now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

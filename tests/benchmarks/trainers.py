@@ -9,15 +9,22 @@ import torch
 from clock import Clock
 from datasets import Dataset
 from setting import BETA, COMPLETION, GENERATIONS, LR, Setting, adapter
-from transformers import TrainerCallback
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 Row = dict[str, str]
 
 
-def run(method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setting) -> Clock:
+def run(
+    method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setting, clock: Clock
+) -> None:
     """Train for the setting's steps."""
-    clock = Clock()
-    counted = _Counted(model, clock)
+    passes = _Passes(model)
+    clock.reads(lambda: passes.tokens)
     with tempfile.TemporaryDirectory() as folder:
         shared: dict[str, Any] = {
             "output_dir": folder,
@@ -32,26 +39,19 @@ def run(method: str, model: Any, tokenizer: Any, rows: list[Row], setting: Setti
             "gradient_checkpointing": False,
             "disable_tqdm": True,
         }
-        trainer = _trainer(method, model, tokenizer, rows, setting, shared)
-        trainer.add_callback(counted)
-        trainer.train()
-    return clock
+        _trainer(method, model, tokenizer, rows, setting, shared).train()
 
 
-class _Counted(TrainerCallback):
-    """Counts the tokens that pass a model with gradients on, and hears of steps."""
+class _Passes:
+    """Counts the tokens that pass a model with gradients on."""
 
-    def __init__(self, model: Any, clock: Clock) -> None:
-        self._clock, self._tokens = clock, 0
-        model.register_forward_pre_hook(self._passes, with_kwargs=True)
+    def __init__(self, model: Any) -> None:
+        self.tokens = 0
+        model.register_forward_pre_hook(self._count, with_kwargs=True)
 
-    def _passes(self, _: Any, args: Any, given: dict[str, Any]) -> None:
+    def _count(self, _: Any, args: Any, given: dict[str, Any]) -> None:
         if torch.is_grad_enabled() and given.get("attention_mask") is not None:
-            self._tokens += int(given["attention_mask"].sum())
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self._clock.step(self._tokens)
-        self._tokens = 0
+            self.tokens += int(given["attention_mask"].sum())
 
 
 def _trainer(
@@ -59,15 +59,9 @@ def _trainer(
 ) -> Any:
     given = {"model": model, "processing_class": tokenizer}
     if method == "dpo":
-        from trl.trainer.dpo_config import DPOConfig
-        from trl.trainer.dpo_trainer import DPOTrainer
-
         args = DPOConfig(**shared, beta=BETA, max_length=setting.max_length)
         return DPOTrainer(**given, args=args, train_dataset=Dataset.from_list(rows))
     if method == "grpo":
-        from trl.trainer.grpo_config import GRPOConfig
-        from trl.trainer.grpo_trainer import GRPOTrainer
-
         args = GRPOConfig(
             **shared,
             beta=0.0,
@@ -77,9 +71,6 @@ def _trainer(
         )
         data = Dataset.from_list([{"prompt": r["prompt"], "answer": r["chosen"]} for r in rows])
         return GRPOTrainer(**given, args=args, train_dataset=data, reward_funcs=_overlap)
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
-
     data = Dataset.from_list([{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows])
     args = SFTConfig(**shared, max_length=setting.max_length)
     return SFTTrainer(**given, args=args, train_dataset=data, peft_config=adapter(method))
