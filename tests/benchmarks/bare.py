@@ -109,7 +109,6 @@ def _grpo(model: Any, tokenizer: Any, rows: list[Row], setting: Setting) -> tupl
             attention_mask=torch.tensor(mask),
             do_sample=True,
             top_k=0,
-            min_new_tokens=COMPLETION,
             max_new_tokens=COMPLETION,
             pad_token_id=tokenizer.pad_token_id or 0,
         )[:, width:]
@@ -121,10 +120,16 @@ def _grpo(model: Any, tokenizer: Any, rows: list[Row], setting: Setting) -> tupl
     groups = rewards.view(-1, GENERATIONS)
     spread = groups.std(1, keepdim=True) + 1e-4
     advantages = ((groups - groups.mean(1, keepdim=True)) / spread).flatten()
-    pairs = zip(prompts, said.tolist(), strict=True)
+    ended = [_up_to(tokenizer.eos_token_id, more) for more in said.tolist()]
+    pairs = zip(prompts, ended, strict=True)
     batch = _padded([(ids + more, len(ids)) for ids, more in pairs])
     log_probs = _log_probs(model, batch)
     ratio = (log_probs - log_probs.detach()).exp()
     kept = batch["labels"][:, 1:] != -100
     loss = -(ratio * advantages[:, None])[kept].mean()
     return loss, int(batch["attention_mask"].sum())
+
+
+def _up_to(end: int, ids: list[int]) -> list[int]:
+    """A completion with its end token, and without what stands behind it."""
+    return ids[: ids.index(end) + 1] if end in ids else ids

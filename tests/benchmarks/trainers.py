@@ -67,7 +67,6 @@ def _trainer(
             beta=0.0,
             num_generations=GENERATIONS,
             max_completion_length=COMPLETION,
-            generation_kwargs={"min_new_tokens": COMPLETION},
         )
         data = Dataset.from_list([{"prompt": r["prompt"], "answer": r["chosen"]} for r in rows])
         return GRPOTrainer(**given, args=args, train_dataset=data, reward_funcs=_overlap)
