@@ -17,6 +17,7 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/startup.py
 	$(BIN)/python tests/benchmarks/growth.py
 
 lint: $(READY)

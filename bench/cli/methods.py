@@ -15,9 +15,18 @@ def methods(
     as_json: Json = False,
 ) -> None:
     """List all methods, or describe one: origin, data formats, reference, hyper-parameters."""
+    from bench.cli import installed, shown
+
+    state = installed.state(name, as_json)
+    if (text := shown.shown(state)) is not None:
+        print(text, end="")
+        return
     from bench.cli import show_methods
 
-    show_methods.show(name, as_json)
+    with shown.copied() as copy:
+        all_usable = show_methods.show(name, as_json)
+    if all_usable:  # what is missing may come at any time
+        shown.remember(state, copy.getvalue())
 
 
 def check(

@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Train and evaluate every method of a suite. Finished runs are not repeated."""
     from bench import report
-    from bench.cli import finished, placing, progress, show_analysis
+    from bench.cli import finished, placing, progress, show_analysis, shown
     from bench.execution.run_suite import checked, refuse_to_shrink, run_suite
     from bench.records.store import Store
     from bench.suite.file import load
@@ -53,7 +53,7 @@ def run(
             loaded = only_some(loaded, only)
             refuse_to_shrink(loaded, executor.kind, store)
         kind = executor.kind
-        if not as_json and (text := finished.shown(finished.state(loaded, kind, store))):
+        if not as_json and (text := shown.shown(finished.state(loaded, kind, store))):
             runs = len(store.asked())
             with progress.of_runs(voice, loaded.suite, runs, runs, executor.slots, lambda: 0.0):
                 print("" if quiet else text, end="")
@@ -63,13 +63,13 @@ def run(
         watch = placing.shown(voice, loaded.suite, executor.slots)
         run_suite(loaded, store, executor, watch, part)
     analysis = report.write(store)
-    with finished.copied() as text:
+    with shown.copied() as text:
         if not quiet:
             show_analysis.show(analysis, store.report, as_json)
     if any(record.failed for record in store.planned()):
         raise typer.Exit(FAILED)
     if voice == "full" and part == WHOLE:
-        finished.remember(finished.state(loaded, kind, store), text.getvalue())
+        shown.remember(finished.state(loaded, kind, store), text.getvalue())
 
 
 def plan(

@@ -20,8 +20,8 @@ from bench.system.entry_points import PACKAGE, missing_families
 MERGERS, UNUSABLE = "mergers (by:)", "cannot be used"
 
 
-def show(name: str | None, as_json: bool) -> None:
-    """Every plugin by family, or one of them in full."""
+def show(name: str | None, as_json: bool) -> bool:
+    """Every plugin by family, or one of them in full; gives whether all that is shown is usable."""
     mergers = registry.mergers()
     if name is None:
         found = [*registry.plugins().values(), *mergers.values()]
@@ -33,6 +33,7 @@ def show(name: str | None, as_json: bool) -> None:
         _print_all(found)
     else:
         _print_one(found[0])
+    return all(plugin.method for plugin in found)
 
 
 def _family(plugin: Plugin[Any]) -> str:
