@@ -1,6 +1,6 @@
 # make demo: set up, run the quickstart on the embedded model.  make test: set up, run every test.
 # make bench: training speed beside a plain loop and TRL's trainers, into
-# results/benchmarks; then planning, resuming and reporting as suites grow.
+# results/benchmarks; then how commands start, and what grows with a suite.
 
 PYTHON ?= python3
 BIN := .venv/bin
