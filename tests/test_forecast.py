@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -207,6 +208,26 @@ def test_forecasts_hold(bench_process: Bench, tmp_path: Path) -> None:
     assert again["estimate"]["total_seconds"] == 0
     seconds = sum(again["estimate"]["by_recipe"]["sft"].values())
     assert 13 * seconds == pytest.approx(ended, rel=1.0), "from the records"
+
+
+def test_a_plan_measures_the_machine_once_a_day(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other methods or seeds ask for the same passes; another batch asks for others."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def seconds(old: str = "", new: str = "") -> float:
+        (tmp_path / "suite.yaml").write_text(SUITE.replace(old, new))
+        return json.loads(bench("plan", "suite.yaml", "--json").stdout)["estimate"]["seconds"]
+
+    first = seconds()
+    assert seconds("[sft, lora, ", "[ia3, ") == first, "no clock gives one number twice"
+    assert seconds("size: 16", "size: 8") != first
+    (tmp_path / "cache/bench/probes").rename(tmp_path / "old")
+    for file in (tmp_path / "old").iterdir():
+        os.utime(file, (0, 0))
+    (tmp_path / "old").rename(tmp_path / "cache/bench/probes")
+    assert seconds() != first, "the machine may be another one by now"
 
 
 def test_a_record_tells_of_a_suite_that_leaves_micro_to_the_memory() -> None:

@@ -100,7 +100,7 @@ def plan(
     from bench.suite.forecast import Forecast
     from bench.suite.obstacles import obstacles
     from bench.suite.plan import runs_to_come
-    from bench.suite.probe import probe
+    from bench.suite.probe import remembered
     from bench.suite.units import unequal
     from bench.suite.yaml_file import read
 
@@ -112,9 +112,10 @@ def plan(
     (first, *_), store = there[0], Store(results / loaded.suite)
     runs = known_runs(loaded, first.partition(":")[0], store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
-    probed = probe(loaded, torch.device(first), precision(loaded, first))
+    here, dtype = processor(first), precision(loaded, first)
+    probed = remembered(loaded, runs[0].setting, here, torch.device(first), dtype)
     forecast = Forecast(loaded, probed.expected)
-    hear(forecast, loaded, runs, store, processor(first))
+    hear(forecast, loaded, runs, store, here)
     forecast.plan(missing, to_come)
     show_plan.show(
         show_plan.Plan(

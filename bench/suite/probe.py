@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from bench.data.tasks import Task
@@ -16,6 +19,9 @@ from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
 from bench.suite.plan import drift_texts, tasks
 from bench.suite.schema import Suite
+from bench.system.cache import cache_folder
+from bench.system.entry_points import PACKAGE
+from bench.system.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 SAMPLE = 256  # rows from which the usual length is estimated
 PATIENCE = 1.0  # seconds that a pass takes at least to be believed, unless it passes everything
 BACKWARD = 3.0  # forward and both backward passes, in forwards
+FRESH = 24 * 3600.0  # seconds for which a machine counts as being as fast as it was
 PROCESS = 0.5  # seconds until both processes of a run have started
 LARGE = 400e6  # parameters above which one layer stands for all on a CPU
 
@@ -42,6 +49,25 @@ class Probe:
     @property
     def expected(self) -> Expected:
         return Expected(self.seconds, certain=True)
+
+
+def remembered(
+    suite: Suite, setting: str, processor: str, device: torch.device, dtype: torch.dtype
+) -> Probe:
+    """As `probe`; what it found within the last day for this comparison key on this processor is
+    not measured again.
+    """
+    import torch
+
+    batch = suite.batch.model_dump()
+    said = json.dumps([setting, processor, batch, torch.__version__, version(PACKAGE)])
+    file = cache_folder() / "probes" / f"{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"
+    if file.is_file() and time.time() - file.stat().st_mtime < FRESH:
+        known = json.loads(file.read_text())
+        return Probe(**{**known, "seconds": Seconds(**known["seconds"])})
+    found = probe(suite, device, dtype)
+    write_atomically(file, json.dumps(asdict(found)))
+    return found
 
 
 def probe(suite: Suite, device: torch.device, dtype: torch.dtype) -> Probe:
