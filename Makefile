@@ -1,6 +1,6 @@
 # make demo: set up, run the quickstart on the embedded model.  make test: set up, run every test.
 # make bench: training speed beside a plain loop and TRL's trainers, into
-# results/benchmarks; then how commands start, and what grows with a suite.
+# results/benchmarks; a suite beside trl and lm_eval; how commands start; what grows with a suite.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,6 +17,7 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/suite_time.py
 	$(BIN)/python tests/benchmarks/startup.py
 	$(BIN)/python tests/benchmarks/growth.py
 

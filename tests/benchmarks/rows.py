@@ -22,11 +22,11 @@ metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
 
 
-def write(model: str, folder: Path) -> None:
-    """Put rows.jsonl, and an evaluation of a few of them, into a folder."""
+def write(model: str, folder: Path, asked: int = 4) -> None:
+    """Put rows.jsonl, and an evaluation that asks so many of them, into a folder."""
     rows = _tiny() if model == "tiny" else _sentences()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, some in (("rows", rows), ("asked", rows[:4])):
+    for name, some in (("rows", rows), ("asked", rows[:asked])):
         text = "".join(json.dumps(row) + "\n" for row in some)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     (folder / "rows.yaml").write_text(TASK, encoding="utf-8")
