@@ -268,6 +268,57 @@ def test_tuning_asks_for_validation_data(bench: Bench, tmp_path: Path) -> None:
     )
 
 
+def _as_on_the_hub(folder: Path, name: str, splits: dict[str, list[dict[str, Any]]]) -> None:
+    """A data set with one configuration, laid out as on the Hub."""
+    folder.mkdir(parents=True)
+    files = "".join(f"      - {{split: {s}, path: {s}.jsonl}}\n" for s in splits)
+    head = f"configs:\n  - config_name: {name}\n    data_files:\n{files}"
+    (folder / "README.md").write_text(f"---\n{head}---\n")
+    for split, rows in splits.items():
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.slow
+def test_a_task_of_lm_eval_is_tuned_on_a_split_that_it_is_not_tested_on(
+    bench: Bench, bench_process: Bench, tmp_path: Path
+) -> None:
+    def science(split: str, count: int) -> list[dict[str, Any]]:
+        choices = {"text": ["sun", "moon"], "label": ["A", "B"]}
+        return [
+            {"id": f"{split}{i}", "question": f"{split} {i}?", "choices": choices, "answerKey": "A"}
+            for i in range(count)
+        ]
+
+    counts = {"train": 8, "validation": 6, "test": 4}
+    arc = {split: science(split, count) for split, count in counts.items()}
+    _as_on_the_hub(tmp_path / "allenai/ai2_arc", "ARC-Easy", arc)
+    reviews = {
+        split: [{"idx": i, "sentence": f"{split} {i}", "label": i % 2} for i in range(8)]
+        for split in ("train", "validation")
+    }
+    _as_on_the_hub(tmp_path / "nyu-mll/glue", "sst2", reviews)
+    rows = ({"prompt": f"a{i}", "completion": f" b{i}"} for i in range(20))
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    suite = (
+        "suite: s\nmodel: tiny\ntarget: t\nbudget: {steps: 1}\nseeds: 1\nmethods: [sft]\n"
+        "tuning: {trials: 1, defaults: false}\ntasks:\n  t:\n"
+        "    prompt-completion: {path: json, data_files: {train: d.jsonl}}\n"
+        "    evaluate: arc_easy\n"
+    )
+    (tmp_path / "s.yaml").write_text(suite)
+    run = bench_process("run", "s.yaml", "--quiet")
+    assert run.returncode == 0, run.stderr
+    asked = {
+        record.recipe if record.trial is None else record.purpose: scores(record)["t"].items
+        for record in Store(tmp_path / "results/s").all()
+    }
+    assert asked == {"base": 4, "trial": 6, "row": 4}
+    (tmp_path / "s.yaml").write_text(suite.replace("arc_easy", "sst2"))
+    refused = bench("plan", "s.yaml")
+    assert refused.returncode == 2
+    assert "lm-eval's sst2 has no validation split beside the split that it is" in refused.stderr
+
+
 def test_a_row_may_not_take_the_name_of_a_tuned_one(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(
         "suite: s\nmodel: tiny\ntarget: tiny/swap\nbudget: {steps: 1}\ntuning: {trials:"

@@ -29,12 +29,8 @@ def load_tasks(task: Task, split: str) -> dict[str, Any]:
     """
     config = task.evaluation
     if isinstance(config, str):
-        if split == "validation":
-            raise UserError(
-                f"{task.name}: lm-eval's own tasks are scored on their test split; declare the task"
-                " to use another"
-            )
-        return _own_tasks().load([config])["tasks"]
+        found = _own_tasks().load([config])["tasks"]
+        return _on_validation(task.name, found) if split == "validation" else found
     assert config is not None
     given = dict(config)
     if split == "validation":
@@ -42,3 +38,18 @@ def load_tasks(task: Task, split: str) -> dict[str, Any]:
             raise UserError(f"{task.name}: its lm-eval task names no validation_split")
         given["test_split"] = None
     return TaskManager(include_defaults=False).load([given])["tasks"]
+
+
+def _on_validation(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """lm-eval's own tasks, to be scored on their validation split. `UserError` where that is what
+    they are tested on already.
+    """
+    for own, task in found.items():
+        if not (task.has_validation_docs() and task.has_test_docs()):
+            raise UserError(
+                f"{name}: lm-eval's {own} has no validation split beside the split that it is"
+                " tested on; name a YAML file under evaluate, in which validation_split and"
+                " test_split differ"
+            )
+        task.config.test_split = None
+    return found

@@ -201,12 +201,13 @@ def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
         yield f"{name} has no training data: declare it under tasks{hint}"
     if task.evaluation is None:
         yield f"{name} has no evaluation: give its task an lm-eval task under evaluate"
-    elif trains and suite.tuning and not _has_validation(task.evaluation):
+    elif trains and suite.tuning and _lacks_validation(task.evaluation):
         yield (
             f"tuning chooses on validation data, and the lm-eval task of {name} names no"
             " validation_split"
         )
 
 
-def _has_validation(evaluation: str | dict[str, Any]) -> bool:
-    return isinstance(evaluation, dict) and bool(evaluation.get("validation_split"))
+def _lacks_validation(evaluation: str | dict[str, Any]) -> bool:
+    """Of lm-eval's own tasks, which are named, the look at the data tells."""
+    return isinstance(evaluation, dict) and not evaluation.get("validation_split")

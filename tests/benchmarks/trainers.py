@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from clock import Clock
 from datasets import Dataset
-from setting import BETA, COMPLETION, GENERATIONS, LR, Setting, adapter
+from setting import BETA, COMPLETION, GENERATIONS, LR, VIRTUAL_TOKENS, Setting, adapter
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.grpo_config import GRPOConfig
@@ -43,15 +43,17 @@ def run(
 
 
 class _Passes:
-    """Counts the tokens that pass a model with gradients on."""
+    """Counts the tokens of data that pass a model with gradients on."""
 
     def __init__(self, model: Any) -> None:
         self.tokens = 0
         model.register_forward_pre_hook(self._count, with_kwargs=True)
 
     def _count(self, _: Any, args: Any, given: dict[str, Any]) -> None:
-        if torch.is_grad_enabled() and given.get("attention_mask") is not None:
-            self.tokens += int(given["attention_mask"].sum())
+        mask = given.get("attention_mask")
+        if torch.is_grad_enabled() and mask is not None:
+            virtual = VIRTUAL_TOKENS if given.get("input_ids") is None else 0
+            self.tokens += int(mask.sum()) - virtual * len(mask)
 
 
 def _trainer(
