@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import traceback
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,22 @@ def job(side: str, method: str, model: str, folder: Path) -> Any:
     suite = parse(_suite(method, model, folder, side == "grouped"))
     run = next(run for run in make_plan(suite, "cpu") if run.method)
     return Job(suite, run, "cpu", folder / side)
+
+
+def write_order(job: Any, folder: Path) -> None:
+    """Put the rows into ordered.jsonl as the harness reads them, so that all sides read the same in
+    the same steps.
+    """
+    from bench.data.order import derive, order
+    from bench.methods import registry
+
+    data = job.suite.task("rows").load(registry.usable(job.run.method).formats[0], "train")
+    lines = (folder / "rows.jsonl").read_text().splitlines()
+    known = {json.loads(line)["prompt"]: line for line in lines}
+    count = job.suite.budget.steps * job.suite.batch.size
+    numbers = islice(order(len(data), derive(job.run.seed, "data/0")), int(count))
+    text = "".join(known[data[number]["prompt"]] + "\n" for number in numbers)
+    (folder / "ordered.jsonl").write_text(text)
 
 
 def _harness(job: Any, clock: Clock) -> float:
@@ -113,7 +130,7 @@ def _other(side: str, method: str, model: str, folder: Path, clock: Clock) -> fl
     torch.set_num_threads(1)
     set_seed(0)
     spec = ModelSpec(path=model)
-    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "ordered.jsonl").read_text().splitlines()]
     libraries = _resident()
     loaded = load_model(spec, torch.float32, torch.device("cpu"))
     tokenizer = load_tokenizer(spec)

@@ -1,7 +1,7 @@
 """Tokens per second of the harness beside a plain PyTorch loop and TRL's trainers: `make bench`.
 
-All sides train the same model on the same rows with the same batch. They take turns of a few steps
-each, as the speed of a machine changes. Writes results/benchmarks/.
+All sides train the same model on the same rows, in the same batches and order. They take turns of a
+few steps each, as the speed of a machine changes. Writes results/benchmarks/.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main() -> None:
 def _compared(model: str, method: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         rows.write(model, Path(place))
+        side.write_order(side.job("harness", method, model, Path(place)), Path(place))
         sides = {side: _Side(side, method, model, Path(place)) for side in SIDES}
         try:
             rounds = [_round(sides) for _ in range(ROUNDS)]
@@ -75,7 +76,10 @@ def _round(sides: dict[str, _Side]) -> dict[str, Any]:
             if (done := sides[name].turn()) is not None:
                 seen[name].append(done)
     sums = {name: [sum(part) for part in zip(*turns, strict=True)] for name, turns in seen.items()}
-    return {n: {"tokens_per_second": s[0] / s[1]} if s else None for n, s in sums.items()}
+    return {
+        name: {"tokens": both[0], "tokens_per_second": both[0] / both[1]} if both else None
+        for name, both in sums.items()
+    }
 
 
 class _Side:

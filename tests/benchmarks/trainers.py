@@ -32,6 +32,7 @@ def run(
             "max_steps": setting.steps,
             "learning_rate": LR[method],
             "optim": "adamw_torch",
+            "train_sampling_strategy": "sequential",
             "report_to": "none",
             "save_strategy": "no",
             "use_cpu": not torch.cuda.is_available(),
@@ -67,6 +68,7 @@ def _trainer(
         args = GRPOConfig(
             **shared,
             beta=0.0,
+            shuffle_dataset=False,
             num_generations=GENERATIONS,
             max_completion_length=COMPLETION,
         )
