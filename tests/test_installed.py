@@ -37,6 +37,12 @@ def test_methods_are_listed_without_importing_them_again(
     assert "idle" not in without.stdout and "lora" in without.stdout
 
 
+def test_methods_are_listed_where_nothing_can_be_remembered(bench_process: Bench) -> None:
+    listed = bench_process("methods", XDG_CACHE_HOME=os.devnull)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "lora" in listed.stdout
+
+
 def test_a_plugin_that_cannot_be_used_is_tried_again(
     bench_process: Bench, plugin: Callable[[str, str], str], tmp_path: Path
 ) -> None:

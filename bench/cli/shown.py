@@ -14,8 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from bench.system.cache import cache_folder
-from bench.system.files import write_atomically
+from bench.system.cache import cache_folder, keep
 
 
 def digest(content: dict[str, Any]) -> str:
@@ -33,7 +32,7 @@ def shown(state: str) -> str | None:
 
 def remember(state: str, text: str) -> None:
     """Keep what was shown in a state."""
-    write_atomically(_file(state), text)
+    keep(_file(state), text)
 
 
 @contextmanager

@@ -19,9 +19,8 @@ from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
 from bench.suite.plan import drift_texts, tasks
 from bench.suite.schema import Suite
-from bench.system.cache import cache_folder
+from bench.system.cache import cache_folder, keep
 from bench.system.entry_points import PACKAGE
-from bench.system.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +65,7 @@ def remembered(
         known = json.loads(file.read_text())
         return Probe(**{**known, "seconds": Seconds(**known["seconds"])})
     found = probe(suite, device, dtype)
-    write_atomically(file, json.dumps(asdict(found)))
+    keep(file, json.dumps(asdict(found)))
     return found
 
 

@@ -5,9 +5,20 @@ start.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
+
+from bench.system.files import write_atomically
 
 
 def cache_folder() -> Path:
     """The folder for all of them, outside the results."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bench"
+
+
+def keep(file: Path, text: str) -> None:
+    """Write down what would otherwise be worked out again. Where nothing can be written, it will
+    be.
+    """
+    with suppress(OSError):
+        write_atomically(file, text)

@@ -236,18 +236,18 @@ def _reload(done: Trial, opened: Any) -> Finding:
 
 
 def _seeds(attempt: Attempt, folder: Path) -> Iterator[Finding]:
-    """Short trainings with one seed and another; longer ones where a short one changes nothing, as
-    where a reward model comes first.
+    """Short trainings with one seed and another; longer ones where another seed changes nothing in
+    a short one, as where a reward model comes first.
     """
-    same = differs = False
+    same, differs = True, False
     for tokens in (SHORT * attempt.tokens, attempt.tokens):
         short, place = replace(attempt, tokens=tokens), folder / f"seeds-{tokens:.0f}"
         first, again, other = (
             short.made(place / name, seed).said
             for name, seed in (("first", SEED), ("again", SEED), ("other", OTHER_SEED))
         )
-        same, differs = torch.equal(first, again), not torch.equal(first, other)
-        if same and (differs or not attempt.method.formats):
+        same, differs = same and torch.equal(first, again), not torch.equal(first, other)
+        if differs or not attempt.method.formats:
             break
     yield Finding("the same seed gives the same result", same)
     if attempt.method.formats:
