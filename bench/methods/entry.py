@@ -103,11 +103,11 @@ def _ranges_apart(
     if not isinstance(given, dict):
         return given, {}
     ranges: dict[str, Hyperparameter] = {}
-    for h in hyperparameters(kind):
-        limits = given.get(h.name)
-        if h.range is not None and isinstance(limits, dict):
+    limits = {name: value for name, value in given.items() if isinstance(value, dict)}
+    for h in hyperparameters(kind) if limits else ():
+        if h.range is not None and h.name in limits:
             try:
-                ranges[h.name] = narrower(h, limits)
+                ranges[h.name] = narrower(h, limits[h.name])
             except ValueError as error:
                 raise Mistakes([((h.name,), f"{name}: {h.name}: {error}")]) from None
     return {key: value for key, value in given.items() if key not in ranges}, ranges

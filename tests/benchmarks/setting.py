@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,3 +54,13 @@ def adapted(method: str, model: Any) -> Any:
 
     shape = adapter(method)
     return peft.get_peft_model(model, shape) if shape else model
+
+
+def machine() -> str:
+    """Where this is measured."""
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, with the smallest and the largest."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"

@@ -10,7 +10,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 import rows
 import side
 from rich.progress import track
-from setting import METHODS, ROUNDS, SETTINGS, TURNS
+from setting import METHODS, ROUNDS, SETTINGS, TURNS, machine, spread
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parents[1] / "results" / "benchmarks"
@@ -63,7 +62,7 @@ def _compared(model: str, method: str) -> dict[str, Any]:
         "model": model,
         "method": method,
         "rounds": found,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
     }
 
 
@@ -158,7 +157,7 @@ def _ratio(rounds: list[dict[str, Found | None]], side: str, beside: str, what: 
     ratios = [a[what] / b[what] for r in rounds if (a := r[side]) and (b := r[beside])]
     if not ratios:
         return "–"
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return spread(ratios)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from setting import machine, spread
 
 from bench.execution.executors.local import Local
 from bench.execution.executors.protocol import Finished, Running
@@ -102,16 +102,14 @@ def _table(rounds: list[dict[str, float]], steps: list[float]) -> str:
     for name in COMMANDS:
         ratios = [round[name] / round[LIBRARIES] for round in rounds]
         median = statistics.median(round[name] for round in rounds)
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        lines.append(f"| {name} | {median:.2f} | {spread} |")
-    taken = f"{statistics.median(steps):.2f} ({min(steps):.2f} to {max(steps):.2f})"
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+        lines.append(f"| {name} | {median:.2f} | {spread(ratios)} |")
     lines += [
         "",
-        f"A run of `sft` on the embedded model takes its first step {taken} seconds after its start"
-        f" on a warm fork server, its model loaded and its objective measured. {len(steps)} runs.",
+        f"A run of `sft` on the embedded model takes its first step {spread(steps)} seconds after"
+        " its start on a warm fork server, its model loaded and its objective measured."
+        f" {len(steps)} runs.",
         "",
-        f"Machine: {machine}.",
+        f"Machine: {machine()}.",
         "",
     ]
     return "\n".join(lines)

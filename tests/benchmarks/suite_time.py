@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,7 +15,7 @@ from typing import Any
 
 import rows
 import yaml
-from setting import LR, RANK, SETTINGS
+from setting import LR, RANK, SETTINGS, machine
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 METHODS = ("sft", "lora")
@@ -64,7 +62,7 @@ def _compared(model: str, place: Path) -> dict[str, Any]:
         "steps": STEPS[model],
         "harness": harness,
         "commands": others,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
     }
 
 

@@ -53,9 +53,7 @@ def learned(
         for name in start
         if any(bool(change[name].any()) for change in moved)
     }
-    first: dict[int, str] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        first.setdefault(id(tensor), name)
+    first = {id(tensor): name for name, tensor in model.named_parameters()}
     for module in list(model.modules()):
         for own, tensor in list(module.named_parameters(recurse=False)):
             if (name := first[id(tensor)]) in mixed:  # a tied tensor is mixed wherever it stands
