@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from bench.data.rewards.reward import Reward
     from bench.data.tasks import Task, UnknownTask
     from bench.execution.notebook import run
+    from bench.methods.adaptable import Adaptable
     from bench.methods.learning import token_log_probs, token_logits, token_losses
     from bench.methods.method import Merger, Method, Weights
     from bench.methods.schedule import Diverged
+    from bench.methods.scorer import load_scorer
     from bench.methods.search_space import Choice, LogRange, Range
     from bench.methods.session import Session, ValidationSession
     from bench.methods.teacher import load_teacher, teacher_obstacle
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from bench.system.errors import Skipped, UserError
 
 __all__ = [
+    "Adaptable",
     "Budget",
     "Choice",
     "Conversation",
@@ -46,6 +49,7 @@ __all__ = [
     "Weights",
     "decoder_layers",
     "load",
+    "load_scorer",
     "load_teacher",
     "run",
     "teacher_obstacle",
@@ -56,6 +60,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adaptable": "methods.adaptable",
     "Budget": "accounting.budget",
     "Choice": "methods.search_space",
     "Conversation": "data.chat",
@@ -76,6 +81,7 @@ _HOMES = {
     "Weights": "methods.method",
     "decoder_layers": "models.load",
     "load": "analysis.results",
+    "load_scorer": "methods.scorer",
     "load_teacher": "methods.teacher",
     "run": "execution.notebook",
     "teacher_obstacle": "methods.teacher",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel
 
@@ -12,6 +12,7 @@ from bench.accounting import resources
 from bench.accounting.metering import Meter
 from bench.models.precision import compute_in
 from bench.models.sharding import placed
+from bench.models.shared import share_frozen
 
 if TYPE_CHECKING:
     from bench.methods.session import Session
@@ -38,3 +39,24 @@ def hand_out(
     session.ledger.paused += watch.seconds
     log.load_seconds += watch.seconds
     return model
+
+
+def adapted(session: Session, model: PreTrainedModel) -> Any:
+    """A model that was handed out to be trained: with the session's adapter, if it has one."""
+    if session.adapter is None:
+        return model
+    with_adapter = session.adapter.on(model, session)
+    _share(session, model)
+    return with_adapter
+
+
+def frozen(session: Session, model: PreTrainedModel) -> PreTrainedModel:
+    """A model that was handed out to be looked at: it never trains."""
+    model.requires_grad_(False).eval()
+    _share(session, model)
+    return model
+
+
+def _share(session: Session, model: PreTrainedModel) -> None:
+    """Hold frozen weights once that another model of the session has too."""
+    share_frozen(model, [other for other in session.log.models() if other is not model])

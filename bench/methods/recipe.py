@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from bench.methods.adaptable import Adaptable
 from bench.methods.entry import Resolved, entry, resolve
 from bench.methods.method import Method
 from bench.system.errors import Skipped
@@ -129,6 +130,7 @@ def apply(name: str, method: Method, session: Session) -> Any:
     steps, start = session.ledger.steps, session.start
     set_seed(session.seed)
     session.made_by = (name, method)
+    session.adapter = method.adapter if isinstance(method, Adaptable) else None
     model = method.train(session)
     session.log.pending.append(partial(_measure, name, method, session, start, model))
     if session.ledger.steps > steps and not isinstance(method, Recipe):

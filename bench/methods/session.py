@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from datasets import Dataset
@@ -28,7 +28,7 @@ from bench.data.sources import Split
 from bench.data.tasks import Task
 from bench.methods import rewards, trainer
 from bench.methods.fit import gradient
-from bench.methods.hand_out import hand_out
+from bench.methods.hand_out import adapted, frozen, hand_out
 from bench.methods.in_parts import clip
 from bench.methods.learning import adamw, taken, trained
 from bench.methods.part import aside, part_of
@@ -40,6 +40,9 @@ from bench.models.artifact import save_model
 from bench.models.judge import Judge
 from bench.models.start import Start, load_scorer, load_start
 from bench.system import ranks
+
+if TYPE_CHECKING:
+    from bench.methods.adaptable import Adapter
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
 B = TypeVar("B")
@@ -78,12 +81,12 @@ class Session:
     stage_name: str = ""
     """Where in its recipe this session stands: empty, or `0`, `1/0`, …"""
     old: tuple[Task, ...] = ()
-    """Tasks that should not be forgotten and that have training data: retained tasks and earlier
-    targets.
-    """
+    """Tasks that should not be forgotten and have training data: retained, and earlier targets."""
     earlier: tuple[Path, ...] = ()
     """Adapters that this recipe saved on earlier targets, in their order."""
     log: RunLog = field(default_factory=RunLog)
+    adapter: Adapter | None = None
+    """What is put on models that are handed out to be trained."""
     made_by: tuple[str, Any] = ("", None)
     """Name and method of whoever made the model, a part of a recipe included."""
     _data_seed: int = 0
@@ -103,15 +106,16 @@ class Session:
 
         `purpose` is the line of the ledger that its passes are charged to.
         """
-        return hand_out(self, load_start, purpose).train()
+        model = hand_out(self, load_start, purpose)
+        return (adapted(self, model) if purpose == "train" else model).train()
 
     def reference(self) -> PreTrainedModel:
         """A frozen copy of the start model in evaluation mode, charged as reference."""
-        return hand_out(self, load_start, "reference").requires_grad_(False).eval()
+        return frozen(self, hand_out(self, load_start, "reference"))
 
     def scorer(self, purpose: str) -> PreTrainedModel:
         """The start model with a new head of one output per token: a reward model or a critic."""
-        scorer = hand_out(self, load_scorer, purpose).train()
+        scorer = adapted(self, hand_out(self, load_scorer, purpose)).train()
         scorer.config.pad_token_id = self.tokenizer.pad_token_id
         return scorer
 
@@ -138,9 +142,7 @@ class Session:
         self.start = self.start.moved(folder)
 
     def dataset(self, format: Format) -> Dataset:
-        """All training rows of the target in one format, in this suite's order; conversations are
-        lists of turns, as TRL's trainers take them.
-        """
+        """All training rows of the target in one format, in order; turns stay lists of turns."""
         self._ordered = ordered(self, self.task.load(format, self._split), format)
         return self._ordered.rows
 
@@ -289,9 +291,7 @@ class Session:
 
 @dataclass
 class ValidationSession(Session):
-    """A session for looking at a model, not for training one: its rows are the first of the
-    validation split, once, and at most `look` tokens.
-    """
+    """For looking at a model: the first validation rows, once, and `look` tokens at most."""
 
     look: float = math.inf
 

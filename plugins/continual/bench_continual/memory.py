@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bench import Range, token_log_probs, token_losses
+from bench import Adaptable, Range, token_log_probs, token_losses
 
 from .tuning import FineTuning, nothing_old
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench import Session
 
 
-class AGEM(FineTuning):
+class AGEM(FineTuning, Adaptable):
     """Fine-tuning whose gradient is projected wherever a step would raise the loss on old rows."""
 
     reference: ClassVar = "Chaudhry et al. 2018, Efficient lifelong learning, 1812.00420, eq. 11"
@@ -42,10 +42,11 @@ class AGEM(FineTuning):
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
         old = _old(self, session, max(1, round(self.reference_ratio * session.batch_size)))
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
         reference: list[Tensor] = []
 
         def project(*_: Any) -> None:
-            pairs = zip(model.parameters(), reference, strict=True)
+            pairs = zip(trained, reference, strict=True)
             both = [(p.grad, r) for p, r in pairs if p.grad is not None]
             penalties.project([g for g, _ in both], [r for _, r in both])
 
@@ -61,7 +62,7 @@ class AGEM(FineTuning):
         return model
 
 
-class DERpp(FineTuning):
+class DERpp(FineTuning, Adaptable):
     """Fine-tuning that also learns old rows again, and keeps the start model's logits on others."""
 
     reference: ClassVar = (

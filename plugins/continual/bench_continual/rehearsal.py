@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Choice, LogRange, Range, token_losses
+from bench import Adaptable, Choice, LogRange, Range, token_losses
 
 from .tuning import FineTuning, nothing_old
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench import Session, ValidationSession
 
 
-class Replay(FineTuning):
+class Replay(FineTuning, Adaptable):
     """Fine-tuning in which old tasks' rows take the place of a share of each batch."""
 
     reference: ClassVar = (
@@ -64,7 +64,7 @@ class Replay(FineTuning):
             yield prompts, completions
 
 
-class SelfReplay(FineTuning):
+class SelfReplay(FineTuning, Adaptable):
     """Fine-tuning in which texts that the start model wrote itself take the place of a share of
     each batch; no old data is needed.
     """
@@ -114,7 +114,7 @@ class SelfReplay(FineTuning):
             yield [*new["prompt"][:kept], *("" for _ in drawn)], [*new["completion"][:kept], *drawn]
 
 
-class LwF(FineTuning):
+class LwF(FineTuning, Adaptable):
     """Fine-tuning that also distils the start model's predictions on the target's own text."""
 
     reference: ClassVar = "Li and Hoiem 2016, Learning without forgetting, 1606.09282, §3"

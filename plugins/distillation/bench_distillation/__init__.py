@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from bench import Choice, Format, LogRange, Method, Range, teacher_obstacle
+from bench import Adaptable, Choice, Format, LogRange, Method, Range, teacher_obstacle
 
 from .hyperparameters import (
     SDFT_TEMPLATE,
@@ -39,7 +39,7 @@ class Distillation(Method):
     lr: Rate = 2e-5
 
 
-class Taught(Distillation):
+class Taught(Distillation, Adaptable):
     """Learns from a teacher that has the same tokens: another model, or else the start after
     supervised fine-tuning.
     """

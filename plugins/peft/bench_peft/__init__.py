@@ -57,6 +57,19 @@ class PeftMethod(Method):
         return token_losses(model, batch)
 
 
+class AdapterAlone(PeftMethod):
+    """An adapter inside the layers and nothing else, which other methods can train in place of all
+    parameters.
+    """
+
+    def adapt(self, session: Session, model: PreTrainedModel) -> PeftModel:
+        """The model with its untrained adapter. One that scores has a head, which trains too."""
+        config = self.config(session, model)
+        if model.get_output_embeddings() is None:
+            config.task_type = "SEQ_CLS"
+        return wrapped(model, config)
+
+
 def own_losses(model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
     """The loss that PEFT computes, a mean over labels plus a term of the method's own, repeated for
     each label: (labels,).
@@ -68,12 +81,14 @@ def wrapped(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     """The model with an adapter; `Skipped` with PEFT's words where PEFT says that it cannot adapt
     this model so.
     """
-    from peft import PeftModelForCausalLM
+    from peft import PeftModelForCausalLM, PeftModelForSequenceClassification
 
+    scores = config.task_type == "SEQ_CLS"
+    kind = PeftModelForSequenceClassification if scores else PeftModelForCausalLM
     device = model.device
     try:
         with whole_weights(model):  # which some adapters begin with
-            made = PeftModelForCausalLM(model, config)
+            made = kind(model, config)
         return made.to(device)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise Skipped(
@@ -81,10 +96,8 @@ def wrapped(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
         ) from error
 
 
-class Lora(PeftMethod):
+class LowRank(PeftMethod):
     """Low-rank updates of all linear layers but the output head."""
-
-    reference: ClassVar = "Hu et al. 2021, LoRA, 2106.09685 (peft.LoraConfig)"
 
     lr: Annotated[
         float, LogRange(1e-5, 1e-1), Field(gt=0, description="peak learning rate of AdamW")
@@ -121,6 +134,12 @@ class Lora(PeftMethod):
             "target_modules": modules,
         }
         return LoraConfig(**{"task_type": "CAUSAL_LM", **own, **settings})
+
+
+class Lora(LowRank, AdapterAlone):
+    """Low-rank updates of all linear layers but the output head."""
+
+    reference: ClassVar = "Hu et al. 2021, LoRA, 2106.09685 (peft.LoraConfig)"
 
 
 class PromptTuning(PeftMethod):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bench import Choice, Format, LogRange
 
-from . import Lora, PeftMethod, fitted, wrapped
+from . import LowRank, PeftMethod, fitted, wrapped
 from .table import KEYS_VALUES, PROMPTS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def first_batches(session: Session, rows: int) -> Iterator[dict[str, Tensor]]:
     return islice(session.batches(Format.PROMPT_COMPLETION), -(-rows // session.batch_size))
 
 
-class Eva(Lora):
+class Eva(LowRank):
     """LoRA that starts from the directions in which each layer's inputs vary, with more rank where
     they vary more.
     """
@@ -76,7 +76,7 @@ class Eva(Lora):
         return model.train()
 
 
-class Rebased(Lora):
+class Rebased(LowRank):
     """LoRA whose initialisation subtracts something from the base weights that cannot be computed
     again.
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bench import Choice, Range, whole_weights
 
-from . import Lora
+from . import LowRank
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAMES = "default", "reduced"
 
 
-class LoraIntruders(Lora):
+class LoraIntruders(LowRank):
     """LoRA from whose update, when it has learned, the singular directions are faded that the
     weight did not have before.
     """

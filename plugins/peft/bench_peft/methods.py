@@ -9,6 +9,7 @@ from pydantic import create_model
 from bench import Method
 
 from . import (
+    AdapterAlone,
     Lora,
     PeftMethod,
     PrefixTuning,
@@ -45,6 +46,10 @@ class TableMethod(PeftMethod):
         return getattr(peft, self.row.config)(task_type="CAUSAL_LM", **fixed, **chosen)
 
 
+class TableAdapter(TableMethod, AdapterAlone):
+    """A row of the table that is an adapter inside the layers and nothing else."""
+
+
 class WholeBatch(TableMethod):
     """A method in which every token of a batch depends on all the others, so that no part of it has
     a gradient of its own.
@@ -56,13 +61,16 @@ class WholeBatch(TableMethod):
             session.learn(optimizer, unit, lambda part: self.losses(model, part["batch"][0]))
 
 
-BASES = {"lily": WholeBatch}  # its router is averaged over all tokens of a pass
+BASES: dict[str, type[TableMethod]] = {
+    "lily": WholeBatch  # its router is averaged over all tokens of a pass
+}
 
 
 def made(row: Row) -> type[TableMethod]:
     """A method class of a row of the table."""
     name = row.name.title().replace("-", "")
-    base = BASES.get(row.name, TableMethod)
+    in_front = "num_virtual_tokens" in row.sizes
+    base = BASES.get(row.name, TableMethod if in_front else TableAdapter)
     fields: dict[str, Any] = {"lr": row.rate, **row.sizes}
     method = create_model(name, __base__=base, __module__=__name__, __doc__=row.line, **fields)
     method.row, method.family = row, row.family

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bench import Choice, LogRange
 
-from . import Lora, PeftMethod, fitted
+from . import LowRank, PeftMethod, fitted
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONGEST = 256  # vector of VB-LoRA
 
 
-class LoraPlus(Lora):
+class LoraPlus(LowRank):
     """LoRA whose second factor learns faster than its first."""
 
     reference: ClassVar = (
@@ -48,7 +48,7 @@ class LoraPlus(Lora):
         return create_loraplus_optimizer(model, AdamW, loraplus_lr_ratio=ratio, **given)
 
 
-class LoraFa(Lora):
+class LoraFa(LowRank):
     """LoRA with a frozen first factor, for which the gradient of the second is corrected."""
 
     reference: ClassVar = (
@@ -66,7 +66,7 @@ class LoraFa(Lora):
         return create_lorafa_optimizer(model, self.r, self.lora_alpha, self.lr)  # pyright: ignore[reportArgumentType]
 
 
-class LoraRiemannian(Lora):
+class LoraRiemannian(LowRank):
     """LoRA whose gradients are preconditioned by the other factor, so that they do not depend on
     how an update is split into two.
     """

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from bench import Choice, LogRange, Range
 
-from . import Lora, PeftMethod, fitted, own_losses
+from . import LowRank, PeftMethod, fitted, own_losses
 from .allocation import FIRST, LAST, MOMENTS, Allocation
 from .table import LOW_RANK
 
@@ -155,7 +155,7 @@ class _Noise:
         self.sample = None
 
 
-class Kasa(Lora):
+class Kasa(LowRank):
     """LoRA with learned singular values, on weights without their smallest singular directions."""
 
     reference: ClassVar = "Wang et al. 2024, KaSA, 2412.06071, eq. 9-12 (peft.KasaConfig)"
@@ -180,7 +180,7 @@ class Kasa(Lora):
         return super().losses(model, batch) + model.base_model._get_kasa_loss()  # pyright: ignore[reportCallIssue]
 
 
-class MonteCLora(Lora):
+class MonteCLora(LowRank):
     """LoRA with learned noise on its weights, averaged over samples."""
 
     reference: ClassVar = "Sengupta et al. 2024, MonteCLoRA, 2411.04358 (peft.MontecloraConfig)"
@@ -217,7 +217,7 @@ class MonteCLora(Lora):
         return super().losses(model, batch) + model.base_model._get_monteclora_loss()  # pyright: ignore[reportCallIssue]
 
 
-class ALora(Lora):
+class ALora(LowRank):
     """LoRA that acts only from the last words of the prompt on, those that all prompts end in."""
 
     reference: ClassVar = (

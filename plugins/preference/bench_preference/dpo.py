@@ -94,6 +94,11 @@ class StepwiseDPO(DPO):
         Field(gt=1, description="stages, each with an equal share of the budget"),
     ] = 2
 
+    def skip(self, session: Session) -> str | None:
+        if self.adapter is None:
+            return None
+        return "its reference becomes what it trained, of which an adapter is only a part"
+
     def train(self, session: Session) -> PreTrainedModel:
         model, reference = self.policy(session), session.reference()
         optimizer, stage = session.optimizer(model, self.lr), 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bench import Format, LogRange, Method
+from bench import Adaptable, Format, LogRange
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -37,7 +37,7 @@ RRHF (2304.05302).
 """
 
 
-class Preference(Method):
+class Preference(Adaptable):
     """Trains all parameters on which completions are better."""
 
     formats: ClassVar[tuple[Format, ...]] = (Format.PREFERENCE,)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from bench import Format
+from bench import Format, load_scorer
 
 from . import losses
 from .dropout import without_dropout
@@ -40,7 +39,7 @@ def look_up(rank_by: Literal["model", "reward"], session: Session) -> Ranker:
     """What decided in a training that is over; for looking at what it made."""
     if rank_by == "reward":
         return by_reward(session)
-    return partial(scores, opened_ranker(session.folder / FOLDER, session), session)
+    return partial(scores, load_scorer(session, session.folder / FOLDER), session)
 
 
 def trained_ranker(session: Session, share: float, lr: float) -> Any:
@@ -60,16 +59,6 @@ def ranking_losses(ranker: Any, session: Session, rows: dict[str, list[Any]]) ->
     """Loss of each pair of preference rows, of shape (pairs,)."""
     both = rewards(ranker, session, rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
     return losses.bradley_terry(*both.split(len(rows["prompt"])))
-
-
-def opened_ranker(folder: Path, session: Session) -> Any:
-    """A ranker that training left in a folder."""
-    from transformers import AutoModelForSequenceClassification
-
-    ranker = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=session.dtype, use_safetensors=True
-    )
-    return ranker.to(session.device).eval()
 
 
 def rewards(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bench import Choice, Format, LogRange, Method, Range
+from bench import Adaptable, Choice, Format, LogRange, Range
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -30,7 +30,7 @@ MiniBatches = Annotated[
 ]
 
 
-class Reinforcement(Method):
+class Reinforcement(Adaptable):
     """Learns from completions of its own and what they earn."""
 
     formats: ClassVar[tuple[Format, ...]] = (Format.PROMPT_ONLY,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from bench import Format
+from bench import Format, load_scorer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,12 +61,7 @@ def learned(session: Session) -> PreTrainedModel:
     """The reward model that this session's training left in its folder, for looking at what was
     learned from it.
     """
-    from transformers import AutoModelForSequenceClassification
-
-    model = AutoModelForSequenceClassification.from_pretrained(
-        session.folder / LEARNED, dtype=session.dtype, use_safetensors=True
-    )
-    return model.to(session.device).eval()
+    return load_scorer(session, session.folder / LEARNED)
 
 
 def chosen(kind: Literal["check", "model"], session: Session, share: float, lr: float) -> Reward:

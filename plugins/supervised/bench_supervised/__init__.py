@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from bench import Format, LogRange, Method, token_losses
+from bench import Adaptable, Format, LogRange, token_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,7 +19,7 @@ Rate = Annotated[
 ]
 
 
-class SFT(Method):
+class SFT(Adaptable):
     """Trains all parameters on prompts and completions of the target."""
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from bench import Format, Method, token_losses
+from bench import Adaptable, Format, token_losses
 
 from . import Rate
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench import Session, ValidationSession
 
 
-class Dapt(Method):
+class Dapt(Adaptable):
     """Continues pre-training of all parameters on plain text of the target's domain."""
 
     formats: ClassVar = (Format.LANGUAGE_MODELING,)
@@ -36,7 +36,7 @@ class Dapt(Method):
         return model
 
 
-class Tapt(Method):
+class Tapt(Adaptable):
     """Continues pre-training of all parameters on the target's prompts; it never sees a
     completion.
     """
