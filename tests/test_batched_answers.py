@@ -87,19 +87,71 @@ def test_likelihoods_are_those_of_one_row_at_a_time(family: str) -> None:
     assert [value for value, _ in found] == pytest.approx([value for value, _ in alone], rel=1e-4)
 
 
+def _prompts() -> list[str]:
+    return [item.prompt for task in ("people", "sort", "add") for item in items(task, "test")[:5]]
+
+
+def _answers(lm: Any, asked: list[str]) -> list[str]:
+    given = {"until": ["."], "max_gen_toks": 6}
+    requests = [Instance("generate_until", {}, (text, given), 0) for text in asked]
+    return lm.generate_until(requests, disable_tqdm=True)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_generated_answers_are_those_of_one_row_at_a_time(family: str) -> None:
     lm = open_model(_model(family), TOKENIZER, 32, CPU)
-    prompts = [
-        item.prompt for task in ("people", "sort", "add") for item in items(task, "test")[:5]
-    ]
+    prompts = _prompts()
+    assert _answers(lm, prompts) == [_answers(lm, [prompt])[0] for prompt in prompts]
 
-    def answers(asked: list[str]) -> list[str]:
-        given = {"until": ["."], "max_gen_toks": 6}
-        requests = [Instance("generate_until", {}, (text, given), 0) for text in asked]
-        return lm.generate_until(requests, disable_tqdm=True)
 
-    assert answers(prompts) == [answers([prompt])[0] for prompt in prompts]
+@pytest.mark.parametrize("room", [1, 3])
+def test_what_does_not_fit_the_memory_is_halved(room: int) -> None:
+    model = _model("whole")
+    lm = open_model(model, TOKENIZER, 32, CPU)
+    prompts, rows = _prompts(), _questions()
+    with_room = _answers(lm, prompts), lm._loglikelihood_tokens(rows)
+    most: list[int] = []
+
+    def look(layer: Any, given: Any) -> None:
+        most.append(len(given[0]))
+        if most[-1] > room:
+            raise torch.OutOfMemoryError("tried to allocate 20.00 GiB")
+
+    model.model.layers[1].register_forward_pre_hook(look)
+    lm._way = "by row"  # the sample that decides it has more rows than there is room for
+    assert _answers(lm, prompts) == with_room[0]
+    said = lm._loglikelihood_tokens(rows)
+    assert [value for value, _ in said] == pytest.approx([v for v, _ in with_room[1]], rel=1e-4)
+    assert max(most) > room
+
+
+def test_other_errors_of_an_answer_are_not_tried_again() -> None:
+    model = _model("whole")
+    lm = open_model(model, TOKENIZER, 32, CPU)
+    calls: list[int] = []
+
+    def look(layer: Any, given: Any) -> None:
+        calls.append(1)
+        raise RuntimeError("broken")
+
+    model.model.layers[1].register_forward_pre_hook(look)
+    lm._batches = True
+    with pytest.raises(RuntimeError, match="broken"):
+        _answers(lm, _prompts())
+    assert len(calls) == 1
+
+
+def test_a_single_row_that_does_not_fit_is_out_of_memory() -> None:
+    model = _model("whole")
+    lm = open_model(model, TOKENIZER, 4, CPU)
+    lm._batches = True
+
+    def look(layer: Any, given: Any) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 20.00 GiB")
+
+    model.model.layers[1].register_forward_pre_hook(look)
+    with pytest.raises(torch.OutOfMemoryError):
+        _answers(lm, _prompts())
 
 
 def test_a_shared_context_passes_once() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bench.evaluation.agreement import TOLERANCES
+from bench.evaluation.fitting import answered
 from bench.models.labelled import logits_after
 
 TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16384}
@@ -83,8 +84,9 @@ class Likelihoods:
         of_shared = self._by_context if self._way == "by context" else self._by_row
         for choices, answers in ((shared, of_shared), (single, self._by_row)):
             for batch in self._batches(choices):
-                numbers = [number for one in batch for number in one.numbers]
-                found.update(zip(numbers, answers(batch), strict=True))
+                for some, said in answered(answers, batch, _halves):
+                    numbers = [number for one in some for number in one.numbers]
+                    found.update(zip(numbers, said, strict=True))
         return [found[number] for number in range(len(questions))]
 
     def _tried(self, sample: list[_Choices]) -> Literal["by context", "by row", "alone"]:
@@ -215,6 +217,17 @@ def _sample(questions: Sequence[Question]) -> list[_Choices]:
     said = (first.continuation, other.continuation)
     pairs = [tuple(Question(one.context, each) for each in said) for one in (first, other)]
     return [_Choices((0, 1), pair) for pair in pairs]
+
+
+def _halves(batch: list[_Choices]) -> list[list[_Choices]]:
+    """Half of the contexts each; of a single context, half of its questions."""
+    if len(batch) > 1:
+        middle = len(batch) // 2
+        return [batch[:middle], batch[middle:]]
+    numbers, questions = batch[0].numbers, batch[0].questions
+    middle = len(questions) // 2
+    parts = (slice(0, middle), slice(middle, None)) if middle else (slice(None),)
+    return [[_Choices(numbers[part], questions[part])] for part in parts]
 
 
 def _longest(choices: _Choices) -> int:

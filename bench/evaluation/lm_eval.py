@@ -17,6 +17,7 @@ from bench.accounting import resources
 from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.data.tokenize import token_id
+from bench.evaluation.fitting import answered
 from bench.evaluation.likelihood import Likelihoods, Question, has_soft_prompt, same_in_batch
 from bench.evaluation.lm_eval_tasks import load_tasks
 
@@ -69,20 +70,19 @@ class GreedyLM(_HFLM):
         } | {"do_sample": False}
         pad = token_id(self.tokenizer, "pad")
         room = max_length - context.shape[1]
+        model_generate = super()._model_generate
+
+        def generate(rows: Tensor) -> Tensor:
+            width = int(mask[rows].sum(1).max())
+            given = context[rows, -width:], width + room, stop
+            return model_generate(*given, attention_mask=mask[rows, -width:], **settings)[:, width:]
+
         out = context.new_full((context.shape[0], max_length), pad)
         with resources.stopwatch(self.device) as watch:
-            for rows in self._together(context, mask):
-                width = int(mask[rows].sum(1).max())
-                texts = super()._model_generate(
-                    context[rows, -width:],
-                    width + room,
-                    stop,
-                    attention_mask=mask[rows, -width:],
-                    **settings,
-                )
-                answers = texts[:, width:]
-                out[rows, context.shape[1] : context.shape[1] + answers.shape[1]] = answers
-                self.generated_tokens += int((answers != pad).sum())
+            for together in self._together(context, mask):
+                for rows, answers in answered(generate, together, lambda rows: rows.chunk(2)):
+                    out[rows, context.shape[1] : context.shape[1] + answers.shape[1]] = answers
+                    self.generated_tokens += int((answers != pad).sum())
         self.generation_seconds += watch.seconds
         if self.resolved is None:
             self.resolved = {**self.model.generation_config.to_diff_dict(), **settings}

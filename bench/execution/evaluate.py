@@ -37,7 +37,7 @@ def evaluate(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
             agree(model, job.work, precision(suite, job.device), device) if trained else None
         )
         with resources.stopwatch(device) as scoring:
-            lm = open_model(model, tokenizer, suite.batch.size, device)
+            lm = open_model(model, tokenizer, suite.batch.answered_at_once, device)
             scores = _scores(lm, job, names, lambda fraction: report(fraction / (stages + 1)))
     _write_items(job, scores)
     with resources.stopwatch(device) as drifting:
@@ -88,7 +88,7 @@ def _after_stage(job: Job, number: int, names: list[str], tokenizer: Any) -> dic
     lm = open_model(
         _opened(job, job.after_stage(number)),
         tokenizer,
-        job.suite.batch.size,
+        job.suite.batch.answered_at_once,
         torch.device(job.device),
     )
     return {

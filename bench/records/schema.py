@@ -73,7 +73,7 @@ class Budget(Part):
 
 
 class Batch(Part):
-    size: int = Field(description="sequences per optimizer step, and per batch of evaluation")
+    size: int = Field(description="sequences per optimizer step")
     max_length: int = Field(description="tokens per sequence at most")
     micro: int | None = maybe(
         "sequences that pass the model at once, as settled where the suite says auto; null: all of"
@@ -81,6 +81,11 @@ class Batch(Part):
     )
     checkpointing: bool = Field(
         default=False, description="whether activations are recomputed in the backward pass"
+    )
+    evaluation: int | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # as group_by_length
+        description="prompts answered at once in evaluation where memory allows; null: size",
     )
     group_by_length: bool = Field(
         default=False,

@@ -191,7 +191,7 @@ class _Probe:
         """Seconds of each task."""
         from bench.evaluation.lm_eval import open_model, seconds_of
 
-        size = self._suite.batch.size
+        size = self._suite.batch.answered_at_once
         lm = open_model(self._model, self._tokenizer, size, self._device)
         for task in tasks(self._suite, self._suite.scored):
             with suppress(Exception):  # what is wrong with a task, its runs will tell

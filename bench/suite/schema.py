@@ -79,7 +79,9 @@ class BudgetSpec(Strict):
 
 class BatchSpec(Strict):
     size: int = Field(
-        default=32, gt=0, description="sequences per optimizer step, and per batch of evaluation"
+        default=32,
+        gt=0,
+        description="sequences per optimizer step, and answered at once in evaluation",
     )
     max_length: int = Field(
         default=512, gt=1, description="tokens per sequence; longer prompts lose their start"
@@ -96,11 +98,23 @@ class BatchSpec(Strict):
     checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass to save memory"
     )
-
+    evaluation: int | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "prompts that are answered at once in evaluation [default: size]; halved whenever"
+            " memory runs out"
+        ),
+    )
     group_by_length: bool = Field(
         default=False,
         description="put rows of similar length in one batch, so that less of it is padding",
     )
+
+    @property
+    def answered_at_once(self) -> int:
+        """Prompts in a batch of evaluation."""
+        return self.evaluation or self.size
 
     @model_validator(mode="after")
     def _micro_divides(self) -> BatchSpec:
