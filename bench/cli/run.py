@@ -84,12 +84,19 @@ def plan(
             help="say how long other devices train, of so many FLOPs per second, such as 400T",
         ),
     ] = None,
+    memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory",
+            help="also say what memory training takes, from shapes: some seconds for each method",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show the runs of a suite, their cost, and the suite with all defaults resolved."""
     import torch
 
-    from bench.cli import show_plan
+    from bench.cli import placing, show_plan
     from bench.execution.environment import precision, processor
     from bench.execution.executors.local import slots
     from bench.execution.run_suite import hear, known_runs, missing_runs
@@ -117,6 +124,7 @@ def plan(
     forecast = Forecast(loaded, probed.expected)
     hear(forecast, loaded, runs, store, here)
     forecast.plan(missing, to_come)
+    weighed = placing.weighed(loaded, runs, first, len(there)) if memory else None
     show_plan.show(
         show_plan.Plan(
             runs,
@@ -130,6 +138,7 @@ def plan(
             resolved(loaded),
             unequal(loaded),
             elsewhere,
+            weighed,
         ),
         as_json,
     )

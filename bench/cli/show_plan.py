@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.progress import minutes, purpose
+from bench.execution.weigh import Weighed
 from bench.suite.checks import Report
 from bench.suite.forecast import Forecast, Seconds
 from bench.suite.plan import Run
@@ -18,6 +19,10 @@ from bench.suite.probe import Probe
 HEADS = ("training", "objective", "evaluation", "drift", "loading, saving")
 MOST_LINES = 200
 """Runs and recipes that are listed."""
+MEMORY_NOTE = (
+    "Memory of weights, gradients, optimizer state and activations, on the longest rows. Libraries"
+    " take some more."
+)
 FIELDS = ("id", "recipe", "method", "seed", "purpose", "share")
 
 
@@ -42,6 +47,8 @@ class Plan:
     """Why the budget is not the same work for all recipes."""
     speed: float | None = None
     """FLOPs per second of other devices, whose time is told too."""
+    weighed: dict[str, list[Weighed] | None] | None = None
+    """Memory of training by recipe, where it was asked for."""
 
     @property
     def training_flops(self) -> float:
@@ -91,6 +98,9 @@ def show(plan: Plan, as_json: bool) -> None:
         f" tokens and {cost.flops:.2g} FLOPs per run."
     )
     console.print(_times(plan))
+    if plan.weighed is not None:
+        console.print(_memory(plan.weighed))
+        console.print(MEMORY_NOTE, soft_wrap=True)
     how = "from a few passes on this machine"
     if any(plan.forecast.knows(run) for run in plan.runs):
         how = "from finished runs where there are any, else from a few passes on this machine"
@@ -112,6 +122,17 @@ def _times(plan: Plan) -> Table:
     for label, seconds in list(plan.each().items())[:MOST_LINES]:
         shown = [minutes(s) for s in (*seconds.each(), seconds.total)]
         grid.add_row(escape(label), *shown)
+    return grid
+
+
+def _memory(weighed: dict[str, list[Weighed] | None]) -> Table:
+    """What training takes of memory, and the rows at once that fit where the suite limits it."""
+    grid = Table("training takes at most", "memory", "rows at once", header_style="bold")
+    for label, found in list(weighed.items())[:MOST_LINES]:
+        for one in found or ():
+            grid.add_row(escape(label), str(one), str(one.micro))
+        if not found:
+            grid.add_row(escape(label), "not known", "")
     return grid
 
 
@@ -137,6 +158,10 @@ def _data(plan: Plan) -> dict[str, object]:
         "to_come": plan.to_come,
         "obstacles": plan.obstacles,
         "unequal": plan.unequal,
+        "memory": {
+            label: found and [vars(one) for one in found]
+            for label, found in (plan.weighed or {}).items()
+        },
         "data": plan.data.data(),
         "estimate": estimate,
         "suite": plan.suite,

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.execution import evaluate, kept, record, train, worker
+from bench.execution import evaluate, kept, record, train, weigh, worker
 from bench.execution.process import StageProcess
 from bench.execution.worker import Job
 from bench.records.schema import Record
 
-STAGES: dict[str, worker.Stage] = {"train": train.train, "evaluate": evaluate.evaluate}
+STAGES: dict[str, worker.Stage] = {
+    "weigh": weigh.weigh,
+    "train": train.train,
+    "evaluate": evaluate.evaluate,
+}
 Report = Callable[[str, float], None]
 """Hears the name of the stage that is under way, and which share of it is done."""
 ITEMS = "items.parquet"
@@ -77,14 +81,19 @@ def run_job(
         shutil.rmtree(job.work, ignore_errors=True)
     if trained is None and job.run.method is not None:
         kept.mark(job)
-        trained = _stage("train", job, report, stop, limit)
+        if job.suite.memory:
+            found = weigh.remembered(job, lambda: run_stage("weigh", job, report, stop, limit))
+            if reason := weigh.too_large(found, job):
+                trained = {"status": "out of memory", "reason": reason}
+            job = weigh.fitting(job, found)
+        trained = trained or run_stage("train", job, report, stop, limit)
     if trained is None or trained["status"] == "ok":
-        evaluated = _stage("evaluate", job, report, stop, limit)
+        evaluated = run_stage("evaluate", job, report, stop, limit)
     made = record.assemble(job, trained, evaluated, concurrent_runs)
     return Outcome(made, job.work / ITEMS)
 
 
-def _stage(
+def run_stage(
     name: str, job: Job, report: Report, stop: threading.Event, limit: TimeLimit
 ) -> dict[str, Any]:
     """Run one stage in a process of its own, or in one for each rank. Gives what the first wrote,

@@ -24,6 +24,26 @@ Amount = Annotated[
 ]
 
 
+SIZES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def _bytes(value: Any) -> Any:
+    if isinstance(value, float) and value >= SIZES["KiB"]:
+        return value  # of a suite that is written down with all its values
+    text = str(value).strip()
+    try:
+        return float(text[:-3]) * SIZES[text[-3:]]
+    except (KeyError, ValueError):
+        raise ValueError(f"give it with its unit, such as 24GiB or 800MiB, not {value}") from None
+
+
+Bytes = Annotated[
+    float,
+    BeforeValidator(_bytes, json_schema_input_type=str),
+    Field(gt=0, allow_inf_nan=False),
+]
+
+
 def amount(text: str, name: str) -> float:
     """A number as people write it, such as 400T; `UserError` with its name where it is none."""
     try:

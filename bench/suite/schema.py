@@ -15,7 +15,7 @@ from bench.data.tasks import Task, TaskSpec, find_task
 from bench.methods.entry import Resolved, entry, label, resolve
 from bench.models.gguf import SUFFIX
 from bench.models.spec import EMBEDDED, ModelSpec
-from bench.suite.amounts import Amount
+from bench.suite.amounts import Amount, Bytes
 
 
 def _as_list(value: Any) -> Any:
@@ -215,6 +215,13 @@ class Suite(Strict):
             "seconds that one run may take [default: 20 times its forecast, one hour at least]"
         ),
     )
+    memory: Bytes | None = Field(
+        default=None,
+        description=(
+            "bytes that a training may hold, such as 24GiB; a method that needs more is a row that"
+            " says so"
+        ),
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description=(
@@ -251,6 +258,8 @@ class Suite(Strict):
 
     @model_validator(mode="after")
     def _batch_fits_gpus(self) -> Suite:
+        if self.memory is not None and self.gpus > 1:
+            raise ValueError("memory: works with one GPU: what each of several holds is not known")
         share, rest = divmod(self.batch.size, self.gpus)
         micro = self.batch.micro
         if rest:

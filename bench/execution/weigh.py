@@ -1,0 +1,188 @@
+"""How much memory a training takes, from shapes alone: the first steps of a run on its longest
+rows, with tensors that hold no numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.execution.worker import Job
+from bench.methods import registry
+from bench.system.cache import cache_folder, keep
+from bench.system.entry_points import PACKAGE
+
+STEPS = 2  # in the second, the optimizer has its state
+ROWS = 8  # batches of the longest rows
+PATIENCE = 120.0  # seconds for one method
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Memory of a training: weights, gradients, optimizer state and activations, but nothing that
+    libraries take for themselves.
+    """
+
+    bytes: int
+    micro: int
+    """Rows that pass the model at once."""
+    complete: bool
+    """False where the method takes too long to look at: it may need more."""
+
+    def __str__(self) -> str:
+        return ("" if self.complete else "more than ") + _gib(self.bytes)
+
+
+def weigh(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
+    """A stage of a run that trains nothing. Where the suite limits memory, fewer rows at once are
+    tried as long as they do not fit: `weighed` has each try.
+    """
+    limit, found = job.suite.memory, []
+    for micro in _micros(job):
+        found.append(_peak(job, micro))
+        if limit is None or found[-1].bytes <= limit:
+            break
+    return {"seconds": {}, "weighed": [asdict(one) for one in found]}
+
+
+def remembered(job: Job, look: Callable[[], Mapping[str, Any]]) -> list[Weighed] | None:
+    """What a look found, now or for an earlier such run; None where a method cannot be weighed."""
+    said = json.dumps(
+        [job.run.setting, job.run.method, job.run.parameters, job.suite.memory, job.device]
+        + [job.suite.batch.model_dump(), version(PACKAGE), version("torch")]
+    )
+    file = cache_folder() / "memory" / f"{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"
+    if not file.is_file():
+        outcome = look()
+        keep(file, json.dumps(outcome.get("weighed") if outcome["status"] == "ok" else None))
+    known = json.loads(file.read_text())
+    return known and [Weighed(**one) for one in known]
+
+
+def too_large(found: list[Weighed] | None, job: Job) -> str | None:
+    """Why a run does not fit the memory that the suite allows, or None."""
+    limit = job.suite.memory
+    if limit is None or not found:
+        return None
+    first, last = found[0], found[-1]
+    if first.bytes <= limit or (last.bytes <= limit and job.suite.batch.micro == "auto"):
+        return None
+    said = f"it needs about {first} with {first.micro} rows at once; memory allows {_gib(limit)}"
+    if last.bytes <= limit:
+        return f"{said}, {_gib(first.bytes - limit)} less. batch: {{micro: {last.micro}}} fits"
+    return f"{said}, and one row alone needs {last}, {_gib(last.bytes - limit)} too much"
+
+
+def fitting(job: Job, found: list[Weighed] | None) -> Job:
+    """The job with the rows at once that fit, where the suite leaves that to the memory."""
+    batch = job.suite.batch
+    if not found or batch.micro != "auto":
+        return job
+    settled = batch.model_copy(update={"micro": found[-1].micro})
+    return replace(job, suite=job.suite.model_copy(update={"batch": settled}))
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:,.2f} GiB"
+
+
+def _micros(job: Job) -> Iterator[int]:
+    """Rows at once as the suite says, then half as many, and so on."""
+    from bench.methods.fit import fewer
+
+    batch = job.suite.batch
+    micro = batch.micro if isinstance(batch.micro, int) else batch.size
+    yield micro
+    while micro > 1:
+        yield (micro := fewer(batch.size, micro))
+
+
+def _peak(job: Job, micro: int) -> Weighed:
+    """Of the part of the recipe that needs most."""
+    method = registry.usable(job.run.method or "").model_validate(job.run.parameters)
+    found = [_peak_of(job, name, part, micro) for name, part in _parts(job.run.method, method)]
+    complete = all(one.complete for one in found)
+    return replace(max(found, key=lambda one: one.bytes), complete=complete)
+
+
+def _parts(name: Any, method: Any) -> Iterator[tuple[str, Any]]:
+    from bench.methods.recipe import Recipe, learns
+
+    if not isinstance(method, Recipe):
+        yield name, method
+        return
+    for part in method.parts:
+        if learns(part.method):
+            yield from _parts(part.name, part.method)
+
+
+def _peak_of(job: Job, name: str, method: Any, micro: int) -> Weighed:
+    from bench.accounting.shapes import OutOfTime, without_numbers
+    from bench.methods.recipe import apply
+
+    with TemporaryDirectory() as folder, without_numbers(PATIENCE) as pretended:
+        try:
+            session = _session(job, Path(folder), micro)
+            apply(name, method, session)
+            session.close()
+            complete = True
+        except OutOfTime:
+            complete = False
+    return Weighed(pretended.peak, micro, complete)
+
+
+def _session(job: Job, folder: Path, micro: int) -> Any:
+    """As the run will have it for its first target, on a model that has a shape and no weights."""
+    import torch
+
+    from bench.accounting.budget import Budget
+    from bench.accounting.ledger import Ledger
+    from bench.execution.environment import precision
+    from bench.methods.session import Session
+    from bench.models.load import load_tokenizer
+    from bench.models.start import Start
+    from bench.suite.obstacles import shape
+    from bench.suite.plan import tasks
+
+    suite, rows = job.suite, ROWS * job.suite.batch.size
+    start = shape(suite.start())
+    old = [task for task in tasks(suite, suite.retain) if task.formats]
+    return Session(
+        task=_longest(tasks(suite, suite.target[:1])[0], rows),
+        tokenizer=load_tokenizer(start),
+        budget=Budget("steps", STEPS),
+        seed=0,
+        device=torch.device("cpu"),
+        dtype=precision(suite, job.device),
+        folder=folder,
+        memory=folder / "memory",
+        batch_size=suite.batch.size,
+        max_length=suite.batch.max_length,
+        micro=micro,
+        checkpointing=suite.batch.checkpointing,
+        ledger=Ledger(),
+        start=Start(start),
+        old=tuple(_longest(task, rows) for task in old),
+    )
+
+
+def _longest(task: Any, count: int) -> Any:
+    """The task with its longest rows alone, by their characters."""
+
+    def loader(format: Any) -> Callable[[Any], Any]:
+        def load(split: Any) -> Any:
+            rows = task.loaders[format](split)
+            sizes = [sum(len(str(value)) for value in row.values()) for row in rows]
+            order = sorted(range(len(rows)), key=sizes.__getitem__, reverse=True)
+            return rows.select(order[:count])
+
+        return load
+
+    return replace(task, loaders={format: loader(format) for format in task.loaders})
