@@ -25,12 +25,14 @@ SHAPE = {
     "random": "llama",
     "tokenizer": "tiny",
     "vocab_size": 512,
-    "hidden_size": 32,
-    "intermediate_size": 64,
+    "hidden_size": 64,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
 }
+LITTLE = {"teacher": "tiny", "max_prompts": 8, "fisher_examples": 2, "examples": 2}
+"""For methods with these parameters, so that they take no longer than others."""
 WAITING = ("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal")
 
 
@@ -48,6 +50,9 @@ class Backend:
 
     def device_count(self) -> int:
         return 1
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float32]
 
     def _is_in_bad_fork(self) -> bool:
         return False
@@ -80,6 +85,8 @@ class Watch(TorchDispatchMode):
         tensors = [a for arg in args for a in (arg if isinstance(arg, list | tuple) else [arg])]
         tensors = [a for a in tensors if isinstance(a, torch.Tensor)]
         there = any(a.device.type == "gpu" for a in tensors)
+        if name == "_pin_memory":
+            return tensors[0]
         if name == "_local_scalar_dense":
             self._wait(name, there)
             return 1.0 if tensors[0].is_floating_point() else 1
@@ -116,33 +123,31 @@ class Watch(TorchDispatchMode):
             self.waits[f"{what} in {where}"] += 1
 
 
-def _moved(module: Any, change: Any, recurse: bool = True) -> Any:
-    """`Module._apply` that puts new parameters in, as fake tensors cannot be swapped."""
-    with torch.no_grad():
-        for part in module.modules():
-            for key, value in part._parameters.items():
-                if value is not None and (new := change(value)) is not value:
-                    part._parameters[key] = torch.nn.Parameter(new.detach(), value.requires_grad)
-            for key, value in part._buffers.items():
-                part._buffers[key] = value if value is None else change(value)
-    return module
-
-
 def waits(name: str, steps: int, folder: Path) -> dict[str, int]:
     """Train a method for so many steps; gives how often it waited for the device, by place."""
     from bench.accounting.budget import Budget
+    from bench.methods.recipe import apply
     from bench.methods.registry import usable
     from bench.models.spec import ModelSpec
     from bench.testing import tiny_session
+    from bench.tiny.tasks import tiny_task
 
     start = ModelSpec.model_validate(SHAPE).with_attention("eager")
+    kind = usable(name)
+    method = kind(**{key: value for key, value in LITTLE.items() if key in kind.model_fields})
+    tasks = (tiny_task(task) for task in ("tiny/smallest", "tiny/choose"))
+    task = next(task for task in tasks if set(method.needs()) <= set(task.formats))
     session = tiny_session(
-        folder, Budget("steps", steps), device=torch.device("gpu:0"), start=start, max_length=32
+        folder,
+        Budget("steps", steps),
+        task.name,
+        device=torch.device("gpu:0"),
+        start=start,
+        max_length=32,
     )
     with Fake(allow_non_fake_inputs=True), Watch() as watch:
-        usable(name)().train(session)
+        apply(name, method, session)
         session.close()
-    assert session.ledger.steps == steps
     return dict(watch.waits)
 
 
@@ -157,8 +162,16 @@ def mixed_up() -> str:
 
 
 def main() -> None:
+    from transformers import GenerationMixin
+
+    from bench.accounting import shapes
+    from bench.execution.worker import quieten
+
+    quieten()
     _setup_privateuseone_for_python_backend("gpu", Backend())
-    torch.nn.Module._apply = _moved  # pyright: ignore[reportAttributeAccessIssue]
+    # fake tensors cannot be swapped, and sample no tokens
+    torch.nn.Module._apply = shapes.applied  # pyright: ignore[reportAttributeAccessIssue]
+    GenerationMixin.generate = shapes.generated  # pyright: ignore[reportAttributeAccessIssue]
     found: dict[str, Any] = {"mixed up": mixed_up()}
     for name in sys.argv[2:]:
         with TemporaryDirectory() as folder:

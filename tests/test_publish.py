@@ -43,6 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_in(folder, "run", "suite.yaml", "--quiet")
     assert done.returncode == 0, done.stderr
     shutil.copytree(ROOT / "results/quickstart", folder / "results/quickstart")
+    shutil.copytree(ROOT / "results/solar", folder / "results/other-model/solar")
     return folder
 
 
@@ -88,7 +89,7 @@ def test_every_link_of_the_index_leads_to_a_file_of_the_site(site: Path) -> None
     page = _Page()
     page.feed((site / "index.html").read_text())
     links = [link for link in page.links if not link.startswith("#")]
-    assert {link.partition("/")[0] for link in links} == {"kept", "quickstart"}
+    assert {link.partition("/")[0] for link in links} == {"kept", "other-model", "quickstart"}
     for link in links:
         assert not re.match(r"[a-z]+:|/", link)
         assert (site / unquote(link)).is_file(), link
@@ -96,7 +97,7 @@ def test_every_link_of_the_index_leads_to_a_file_of_the_site(site: Path) -> None
 
 
 def test_reports_and_records_are_those_of_the_results(home: Path, site: Path) -> None:
-    for suite in ("kept", "quickstart"):
+    for suite in ("kept", "quickstart", "other-model/solar"):
         results = home / "results" / suite
         assert (site / suite / "index.html").read_bytes() == (
             results / "report/report.html"
@@ -219,6 +220,7 @@ def test_the_hub_gets_records_items_and_reports_with_a_card(home: Path) -> None:
     assert [config["data_files"] for config in card.data.to_dict()["configs"]] == [
         "kept/report/table.csv",
         "quickstart/report/table.csv",
+        "other-model/solar/report/table.csv",
     ]
     assert "| lora |" in card.text
     assert there.endpoint in done.stdout

@@ -78,8 +78,8 @@ def without_numbers(seconds: float) -> Iterator[Pretended]:
 
     with ExitStack() as stack:
         stack.callback(register_module_forward_pre_hook(look).remove)
-        stack.enter_context(patch.object(nn.Module, "_apply", _apply))
-        stack.enter_context(patch.object(GenerationMixin, "generate", _generate))
+        stack.enter_context(patch.object(nn.Module, "_apply", applied))
+        stack.enter_context(patch.object(GenerationMixin, "generate", generated))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(pretended)
         yield pretended
@@ -137,7 +137,7 @@ def _numbers(indices: Any) -> list[Any]:
     return found
 
 
-def _apply(module: nn.Module, change: Any, recurse: bool = True) -> nn.Module:
+def applied(module: nn.Module, change: Any, recurse: bool = True) -> nn.Module:
     """As `nn.Module._apply`, with new parameters: those without numbers cannot be swapped."""
     with torch.no_grad():
         for part in module.modules():
@@ -150,7 +150,7 @@ def _apply(module: nn.Module, change: Any, recurse: bool = True) -> nn.Module:
 
 
 @torch.no_grad()
-def _generate(
+def generated(
     model: Any,
     input_ids: Tensor,
     attention_mask: Tensor | None = None,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.analysis import Analysis
 from bench.records.schema import Record
-from bench.records.store import Store
+from bench.records.store import AGAIN, Store
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
 
@@ -20,6 +20,7 @@ class Published:
     """One suite, with its report as it stands on disk."""
 
     name: str
+    """Of its folder, with the folders above it in the results."""
     store: Store
     analysis: Analysis
 
@@ -51,27 +52,33 @@ def gather(results: Path) -> list[Published]:
     """Every suite in a folder, its report made anew. UserError as in `suites_in`."""
     from bench import report
 
+    def name(folder: Path) -> str:
+        inside = folder.relative_to(results).as_posix()
+        return folder.resolve().name if folder == results else inside
+
     return [
-        Published(folder.resolve().name, store := Store(folder), report.write(store))
+        Published(name(folder), store := Store(folder), report.write(store))
         for folder in suites_in(results)
     ]
 
 
 def suites_in(results: Path) -> list[Path]:
-    """The folders of suites in a results folder, or the folder itself where it is one. UserError
-    where there is none.
+    """The folders of suites in a results folder, however deep, or the folder itself where it is
+    one. Runs that were done once more belong to their suite. UserError where there is none.
     """
     if not results.is_dir():
         raise UserError(
             f"there is no folder {results}; give a results folder, or the folder of one suite in it"
         )
-    inside = sorted(folder for folder in results.iterdir() if (folder / "records").is_dir())
-    folders = [results] if (results / "records").is_dir() else inside
+    if (results / "records").is_dir():
+        return [results]
+    records = (file for file in results.rglob("records") if file.is_dir())
+    folders = {file.parent for file in records if file.parent.name != AGAIN}
     if not folders:
         raise UserError(
             f"{results} holds no results: neither it nor a folder in it has a folder records/"
         )
-    return folders
+    return sorted(folders, key=lambda folder: (len(folder.parts), folder))
 
 
 def copy(file: Path, to: Path) -> None:

@@ -118,7 +118,10 @@ def dataset_card(suites: list[Published]) -> str:
     """The repository's README.md; its front matter lets the Hub show every suite's table."""
     from huggingface_hub import DatasetCardData
 
-    configs = [{"config_name": s.name, "data_files": f"{s.name}/report/table.csv"} for s in suites]
+    configs = [
+        {"config_name": s.name.replace("/", "-"), "data_files": f"{s.name}/report/table.csv"}
+        for s in suites
+    ]
     data = DatasetCardData(
         pretty_name="Fine-tuning methods compared",
         tags=["bench", "fine-tuning", "benchmark"],

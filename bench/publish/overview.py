@@ -15,13 +15,13 @@ from bench.analysis.rows import Row
 from bench.analysis.words import listed
 from bench.publish import dependence, pictures
 from bench.publish.adapters import named_start
+from bench.publish.gather import suites_in
 from bench.records.schema import BASE
-from bench.records.store import AGAIN, Store
+from bench.records.store import Store
 from bench.report import suite_file, table
 from bench.report.html import facts
 from bench.report.scatter import NAME as LEARNING_FORGETTING
 from bench.report.template import filled
-from bench.system.errors import UserError
 from bench.system.files import write_atomically
 
 SHOWN = ("target_accuracy", "forgetting", "peak_train_bytes", "train_seconds", "artifact_bytes")
@@ -59,16 +59,8 @@ def write(results: Path, to: Path) -> list[Path]:
     """Write the page, and its pictures into a folder of its name beside it; gives the files.
     UserError where there are no results.
     """
-    folders = sorted(
-        {
-            file.parent
-            for file in results.rglob("records")
-            if file.is_dir() and file.parent.name != AGAIN
-        },
-        key=lambda folder: (len(folder.relative_to(results).parts) < 2, folder),
-    )
-    if not folders:
-        raise UserError(f"{results} holds no results: no folder in it has a folder records/")
+    # those deeper down first: what stands in a folder of its own is on a model of its own
+    folders = sorted(suites_in(results), key=lambda folder: -len(folder.parts))
     drawn: dict[Path, str] = {}
     sections = [_section(folder, results, to, drawn) for folder in folders]
     text = filled(

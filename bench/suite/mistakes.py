@@ -17,8 +17,9 @@ from bench.models import gguf
 from bench.models.judge import judge_problem
 from bench.models.load import attention_obstacle
 from bench.models.spec import ModelSpec
+from bench.suite.keys import BatchSpec, BudgetSpec, TuningSpec
 from bench.suite.plan import tuned_label
-from bench.suite.schema import BatchSpec, BudgetSpec, Suite, TuningSpec
+from bench.suite.schema import Suite
 from bench.suite.search import ranges
 from bench.system.errors import UserError, nearest
 
