@@ -14,12 +14,17 @@ from bench.execution.weigh import Weighed
 from bench.execution.worker import Job
 from bench.suite.plan import Run
 from bench.suite.schema import Suite
+from bench.system.errors import UserError
 
 
 def weighed(
     suite: Suite, runs: Sequence[Run], device: str, at_once: int
 ) -> dict[str, list[Weighed] | None]:
-    """What was found for each run, by its recipe; None where its method cannot be weighed."""
+    """What was found for each run, by its recipe; None where its method cannot be weighed.
+    UserError where several GPUs share a run.
+    """
+    if suite.gpus > 1:
+        raise UserError("--memory works where a run has one GPU: the suite says gpus:")
     with TemporaryDirectory() as folder, ThreadPoolExecutor(at_once) as pool:
         jobs = [Job(suite, run, device, Path(folder) / run.id) for run in runs]
         found = pool.map(_weighed, jobs)

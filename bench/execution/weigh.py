@@ -59,11 +59,14 @@ def remembered(job: Job, look: Callable[[], Mapping[str, Any]]) -> list[Weighed]
         + [job.suite.batch.model_dump(), version(PACKAGE), version("torch")]
     )
     file = cache_folder() / "memory" / f"{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"
-    if not file.is_file():
-        outcome = look()
-        keep(file, json.dumps(outcome.get("weighed") if outcome["status"] == "ok" else None))
-    known = json.loads(file.read_text())
-    return known and [Weighed(**one) for one in known]
+    if file.is_file():
+        found = json.loads(file.read_text())
+    elif (outcome := look())["status"] == "ok":
+        found = outcome["weighed"]
+        keep(file, json.dumps(found))
+    else:
+        return None
+    return [Weighed(**one) for one in found]
 
 
 def too_large(found: list[Weighed] | None, job: Job) -> str | None:
