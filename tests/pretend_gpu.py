@@ -21,6 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
+from bench.accounting import shapes
+
 SHAPE = {
     "random": "llama",
     "tokenizer": "tiny",
@@ -31,9 +33,15 @@ SHAPE = {
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
 }
-LITTLE = {"teacher": "tiny", "max_prompts": 8, "fisher_examples": 2, "examples": 2}
-"""For methods with these parameters, so that they take no longer than others."""
-WAITING = ("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal")
+WAITING = (
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+    "equal",
+)
 
 
 class Backend:
@@ -87,34 +95,19 @@ class Watch(TorchDispatchMode):
         there = any(a.device.type == "gpu" for a in tensors)
         if name == "_pin_memory":
             return tensors[0]
-        if name == "_local_scalar_dense":
+        if name in WAITING:
             self._wait(name, there)
-            return 1.0 if tensors[0].is_floating_point() else 1
-        if there and name in WAITING:
-            self._wait(name, there)
-            if name == "equal":
-                return True
-            if name == "nonzero":
-                size = tensors[0].numel(), tensors[0].dim()
-                return tensors[0].new_empty(size, dtype=torch.int64)
-        if there and name in ("index", "index_put", "index_put_", "_unsafe_index"):
-            args = (args[0], self._numbers(args[1]), *args[2:])
-        out = func(*args, **(kwargs or {}))
+        if there and name in shapes.INDEXING:
+            for index in args[1]:
+                if isinstance(index, torch.Tensor) and index.dtype == torch.bool:
+                    self._wait("index by a mask", index.device.type == "gpu")
+        if there or name == "_local_scalar_dense":
+            out = shapes.of_unknown(func, args, kwargs or {}, tensors)
+        else:
+            out = func(*args, **(kwargs or {}))
         if name in ("_to_copy", "copy_") and there and out.device.type == "cpu":
             self._wait(name, there)
         return out
-
-    def _numbers(self, indices: Any) -> list[Any]:
-        """Masks as the numbers that they stand for: as many as they have entries."""
-        found = []
-        for index in indices:
-            if isinstance(index, torch.Tensor) and index.dtype == torch.bool:
-                self._wait("index by a mask", index.device.type == "gpu")
-                size = index.numel()
-                found += [index.new_empty(size, dtype=torch.int64) for _ in index.shape]
-            else:
-                found.append(index)
-        return found
 
     def _wait(self, what: str, there: bool) -> None:
         if there:
@@ -127,20 +120,16 @@ def waits(name: str, steps: int, folder: Path) -> dict[str, int]:
     """Train a method for so many steps; gives how often it waited for the device, by place."""
     from bench.accounting.budget import Budget
     from bench.methods.recipe import apply
-    from bench.methods.registry import usable
     from bench.models.spec import ModelSpec
     from bench.testing import tiny_session
-    from bench.tiny.tasks import tiny_task
+    from tests.little import little, task_for
 
     start = ModelSpec.model_validate(SHAPE).with_attention("eager")
-    kind = usable(name)
-    method = kind(**{key: value for key, value in LITTLE.items() if key in kind.model_fields})
-    tasks = (tiny_task(task) for task in ("tiny/smallest", "tiny/choose"))
-    task = next(task for task in tasks if set(method.needs()) <= set(task.formats))
+    method = little(name)
     session = tiny_session(
         folder,
         Budget("steps", steps),
-        task.name,
+        task_for(method),
         device=torch.device("gpu:0"),
         start=start,
         max_length=32,
@@ -164,7 +153,6 @@ def mixed_up() -> str:
 def main() -> None:
     from transformers import GenerationMixin
 
-    from bench.accounting import shapes
     from bench.execution.worker import quieten
 
     quieten()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,13 +14,12 @@ from bench.methods import registry
 from bench.methods.artifact import own_loader, save_result
 from bench.methods.recipe import apply, obstacle
 from bench.methods.scorer import load_scorer
-from bench.methods.session import Session
 from bench.models.artifact import open_artifact
 from bench.models.start import load_start
 from bench.testing import tiny_session
-from bench.tiny.tasks import tiny_task
 
 from .conftest import Bench
+from .little import little, task_for
 
 CPU = torch.device("cpu")
 ADAPTABLE = sorted(
@@ -41,27 +39,14 @@ methods:
 """
 
 
-def method(name: str, **given: Any) -> Any:
-    kind = registry.usable(name)
-    teacher = {"teacher": "tiny"} if "teacher" in kind.model_fields else {}
-    return kind.model_validate(teacher | given)
-
-
-def session_for(made: Any, folder: Path, tokens: int = 4000) -> Session:
-    """On the first task with the data that the method needs."""
-    names = ("tiny/smallest", "tiny/choose", "tiny/swap")
-    task = next(n for n in names if set(made.needs()) <= set(tiny_task(n).formats))
-    return tiny_session(folder, Budget("tokens", tokens), task)
-
-
 def bare(name: str) -> str:
     return name.removeprefix("base_model.model.").replace(".base_layer", "")
 
 
 def test_sft_in_lora_is_lora(tmp_path: Path) -> None:
     made = {
-        "lora": method("lora", lr=3e-3, r=4),
-        "sft": method("sft", lr=3e-3, adapter={"lora": {"r": 4}}),
+        "lora": little("lora", lr=3e-3, r=4),
+        "sft": little("sft", lr=3e-3, adapter={"lora": {"r": 4}}),
     }
     found = []
     for name, one in made.items():
@@ -78,8 +63,8 @@ def test_sft_in_lora_is_lora(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ADAPTABLE)
 def test_every_adaptable_method_leaves_the_base_alone(name: str, tmp_path: Path) -> None:
-    made = method(name, adapter={"lora": {"r": 2}})
-    session = session_for(made, tmp_path / "work")
+    made = little(name, adapter={"lora": {"r": 2}})
+    session = tiny_session(tmp_path / "work", Budget("tokens", 4000), task_for(made))
     if reason := obstacle(made, session):
         assert name == "stepwise-dpo", reason
         return
@@ -103,7 +88,7 @@ def test_every_adaptable_method_leaves_the_base_alone(name: str, tmp_path: Path)
 
 def test_a_policy_and_its_reference_hold_the_frozen_weights_once(tmp_path: Path) -> None:
     session = tiny_session(tmp_path)
-    session.adapter = method("ipo", adapter="lora").adapter
+    session.adapter = little("ipo", adapter="lora").adapter
     policy, reference = session.model(), session.reference()
     scorer = session.scorer("reward")
     held = {bare(name): id(weight) for name, weight in policy.named_parameters()}
@@ -124,7 +109,7 @@ def test_what_trains_is_never_shared(tmp_path: Path) -> None:
 
 def test_a_reward_model_with_an_adapter_is_opened_as_it_was_trained(tmp_path: Path) -> None:
     session = tiny_session(tmp_path / "work", Budget("tokens", 4000))
-    session.adapter = method("slic-hf", adapter="lora").adapter
+    session.adapter = little("slic-hf", adapter="lora").adapter
     scorer = session.scorer("reward")
     with torch.no_grad():
         for name, weight in scorer.named_parameters():
@@ -139,11 +124,11 @@ def test_a_reward_model_with_an_adapter_is_opened_as_it_was_trained(tmp_path: Pa
 
 
 def test_ids_of_runs_without_an_adapter_stay() -> None:
-    assert "adapter" not in method("dpo").model_dump(mode="json")
-    kept = method("dpo", adapter={"lora": {"r": 2}}).model_dump(mode="json")["adapter"]["lora"]
+    assert "adapter" not in little("dpo").model_dump(mode="json")
+    kept = little("dpo", adapter={"lora": {"r": 2}}).model_dump(mode="json")["adapter"]["lora"]
     assert kept["r"] == 2
     assert "lr" not in kept
-    assert method("dpo", adapter={"lora": kept}).model_dump()["adapter"] == {"lora": kept}
+    assert little("dpo", adapter={"lora": kept}).model_dump()["adapter"] == {"lora": kept}
 
 
 @pytest.mark.parametrize(

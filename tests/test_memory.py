@@ -12,14 +12,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from bench.accounting.budget import Budget
 from bench.accounting.shapes import OutOfTime, without_numbers
-from bench.methods import registry
 from bench.methods.recipe import apply
 from bench.models.spec import ModelSpec
 from bench.models.start import Start
 from bench.testing import tiny_session
-from bench.tiny.tasks import tiny_task
 
 from .conftest import Bench
+from .little import little, task_for
 
 SHAPE = {
     "random": "llama",
@@ -45,11 +44,9 @@ MIB = 2**20
 
 
 def trained(name: str, given: dict[str, Any], folder: Path) -> None:
-    method = registry.usable(name).model_validate(given)
-    names = ("tiny/smallest", "tiny/choose")
-    task = next(n for n in names if set(method.needs()) <= set(tiny_task(n).formats))
+    method = little(name, **given)
     start = Start(ModelSpec.model_validate(SHAPE))
-    session = tiny_session(folder, Budget("steps", 2), task, start=start, batch_size=32)
+    session = tiny_session(folder, Budget("steps", 2), task_for(method), start=start, batch_size=32)
     apply(name, method, session)
     session.close()
     assert session.ledger.steps == 2
@@ -83,8 +80,8 @@ def allocated(name: str, given: dict[str, Any], folder: Path) -> int:
         ("ipo", {"adapter": "lora"}),
         ("dpo", {}),
         ("replay", {}),
-        ("grpo", {"max_completion_length": 16}),
-        ("ppo", {"max_completion_length": 16}),
+        ("grpo", {}),
+        ("ppo", {}),
     ],
 )
 def test_shapes_tell_what_is_allocated(name: str, given: dict[str, Any], tmp_path: Path) -> None:

@@ -16,24 +16,15 @@ from bench.accounting.budget import Budget
 from bench.evaluation.lm_eval import open_model
 from bench.methods import registry
 from bench.methods.recipe import apply
-from bench.methods.registry import usable
 from bench.system.errors import Skipped
 from bench.testing import tiny_session
-from bench.tiny.tasks import tiny_task
 from tests.test_run import records, write_suite
 
 from .conftest import Bench
+from .little import little, task_for
 
 FAMILIES = ("sft", "lora", "shadow", "prefix-tuning", "pissa", "dpo", "ipo", "ewc")
 OTHERS = ("replay", "raft", "grpo", "dapt")
-LITTLE = {
-    "teacher": "tiny",
-    "max_prompts": 8,
-    "fisher_examples": 2,
-    "examples": 2,
-    "max_completion_length": 16,
-}
-"""For methods with these parameters, so that they take no longer than others."""
 STEPPING = [
     name
     for name, plugin in registry.plugins().items()
@@ -74,12 +65,10 @@ def test_every_family_trains_saves_and_reopens_in_bfloat16(
     assert held["optimizer_bytes"] == pytest.approx(8 * parameters, rel=1e-3)
 
 
-def stepped(name: str, given: dict[str, Any], folder: Path) -> tuple[Any, set[torch.dtype]]:
+def stepped(name: str, folder: Path) -> tuple[Any, set[torch.dtype]]:
     """A model after two steps of a method in bfloat16, and the types of what was stepped."""
-    method = usable(name).model_validate(given)
-    names = ("tiny/smallest", "tiny/choose")
-    task = next(n for n in names if set(method.needs()) <= set(tiny_task(n).formats))
-    session = tiny_session(folder, Budget("steps", 2), task, dtype=torch.bfloat16)
+    method = little(name)
+    session = tiny_session(folder, Budget("steps", 2), task_for(method), dtype=torch.bfloat16)
     seen: set[torch.dtype] = set()
 
     def look(optimizer: Optimizer, *_: object) -> None:
@@ -98,10 +87,8 @@ def stepped(name: str, given: dict[str, Any], folder: Path) -> tuple[Any, set[to
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STEPPING)
 def test_every_method_steps_float32_masters(name: str, tmp_path: Path) -> None:
-    fields = usable(name).model_fields
-    given = {key: value for key, value in LITTLE.items() if key in fields}
     try:
-        _, seen = stepped(name, given, tmp_path)
+        _, seen = stepped(name, tmp_path)
     except Skipped as reason:
         pytest.skip(str(reason))
     # what online-dpo samples from an untrained model is all alike, and teaches nothing
@@ -110,7 +97,7 @@ def test_every_method_steps_float32_masters(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sft", "lora", "prompt-tuning", "shadow"])
 def test_what_trains_is_float32(name: str, tmp_path: Path) -> None:
-    model, seen = stepped(name, {}, tmp_path)
+    model, seen = stepped(name, tmp_path)
     assert seen == {torch.float32}
     frozen = {p.dtype for p in model.parameters() if not p.requires_grad}
     # shadow freezes a layer of its own, which PEFT made in float32

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,8 @@ import pytest
 from bench.methods import registry
 from bench.methods.recipe import Recipe
 from bench.methods.run_log import READ_EVERY
+
+from .conftest import ROOT
 
 METHODS = ("sft", "lora", "prompt-tuning", "ipo")
 STEPS = 2 * READ_EVERY + 2
@@ -45,9 +46,8 @@ LEAST = 95
 
 def found_with(steps: int, names: Sequence[str]) -> tuple[dict[str, Any], str]:
     """What each method waited for, or how it failed; and what the program said."""
-    program = Path(__file__).parent / "pretend_gpu.py"
-    command = [sys.executable, str(program), str(steps), *names]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.pretend_gpu", str(steps), *names]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     found = json.loads(ran.stdout.splitlines()[-1])
     assert "device" in found.pop("mixed up").lower()
     assert found.keys() == set(names)

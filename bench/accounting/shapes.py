@@ -21,6 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+INDEXING = ("index", "index_put", "index_put_", "_unsafe_index")
 COMPUTED = 1 << 22
 """Entries up to which integers are computed."""
 
@@ -46,7 +47,7 @@ class Pretended(TorchDispatchMode):
             with unset_fake_temporarily():
                 found = func(*args, **kwargs)
         else:
-            found = _without_numbers(func, args, kwargs, given)
+            found = of_unknown(func, args, kwargs, given)
         for tensor in _tensors(found):
             self._take(tensor.untyped_storage())
         return found
@@ -103,7 +104,7 @@ def _gives_integers(func: Any, given: list[Tensor], kwargs: dict[str, Any]) -> b
     return not kind.is_floating_point
 
 
-def _without_numbers(func: Any, args: Any, kwargs: dict[str, Any], given: list[Tensor]) -> Any:
+def of_unknown(func: Any, args: Any, kwargs: dict[str, Any], given: list[Tensor]) -> Any:
     """What an operation gives, of which only the shape is known."""
     match func.__name__.split(".")[0]:
         case "_local_scalar_dense":
@@ -112,11 +113,10 @@ def _without_numbers(func: Any, args: Any, kwargs: dict[str, Any], given: list[T
             return True
         case "nonzero":
             return given[0].new_empty((given[0].numel(), given[0].dim()), dtype=torch.int64)
-        case "index" | "index_put" | "index_put_" | "_unsafe_index":
+        case name if name in INDEXING:
             return func(args[0], _numbers(args[1]), *args[2:], **kwargs)
         case "masked_select":
-            count = int(args[1].sum()) if _is_known(args[1]) else args[1].numel()
-            return args[0].new_empty(count)
+            return args[0].new_empty(len(_numbers([args[1]])[0]))
         case _:
             return func(*args, **kwargs)
 

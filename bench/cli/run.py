@@ -95,10 +95,12 @@ def plan(
 ) -> None:
     """Show the runs of a suite, their cost, and the suite with all defaults resolved."""
     import torch
+    from rich.console import Console
 
-    from bench.cli import placing, show_plan
+    from bench.cli import show_plan
     from bench.execution.environment import precision, processor
     from bench.execution.executors.local import slots
+    from bench.execution.memory import of_recipes
     from bench.execution.run_suite import hear, known_runs, missing_runs
     from bench.records.store import Store
     from bench.suite.amounts import amount
@@ -124,7 +126,10 @@ def plan(
     forecast = Forecast(loaded, probed.expected)
     hear(forecast, loaded, runs, store, here)
     forecast.plan(missing, to_come)
-    weighed = placing.weighed(loaded, runs, first, len(there)) if memory else None
+    weighed = None
+    if memory:
+        with Console(stderr=True).status("looking at the memory that each method takes"):
+            weighed = of_recipes(loaded, runs, first, len(there))
     show_plan.show(
         show_plan.Plan(
             runs,

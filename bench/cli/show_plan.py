@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from bench.cli.progress import minutes, purpose
-from bench.execution.weigh import Weighed
 from bench.suite.checks import Report
 from bench.suite.forecast import Forecast, Seconds
 from bench.suite.plan import Run
 from bench.suite.probe import Probe
+
+if TYPE_CHECKING:
+    from bench.execution.weigh import Weighed
 
 HEADS = ("training", "objective", "evaluation", "drift", "loading, saving")
 MOST_LINES = 200

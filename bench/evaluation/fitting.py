@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-import torch
-
-from bench.accounting.resources import ran_out_of_memory
+from bench.accounting.resources import let_go, ran_out_of_memory
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -24,17 +21,15 @@ def answered(
     waiting = [batch]
     while waiting:
         some = waiting.pop(0)
-        parts = halves(some)
         try:
             found = answer(some)
         except (RuntimeError, MemoryError) as error:
+            parts = halves(some)
             if len(parts) == 1 or not ran_out_of_memory(error):
                 raise
         else:
             yield some, found
             continue
         # only here, where the error is gone, is the memory free that its frames held
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        let_go()
         waiting = [*parts, *waiting]

@@ -17,16 +17,21 @@ from bench.suite.schema import Suite
 from bench.system.errors import UserError
 
 
-def weighed(
+def of_recipes(
     suite: Suite, runs: Sequence[Run], device: str, at_once: int
 ) -> dict[str, list[Weighed] | None]:
-    """What was found for each run, by its recipe; None where its method cannot be weighed.
+    """What was found for the first run of each recipe; None where it cannot be weighed.
+
     UserError where several GPUs share a run.
     """
     if suite.gpus > 1:
         raise UserError("--memory works where a run has one GPU: the suite says gpus:")
+    first: dict[str, Run] = {}
+    for run in runs:
+        if run.method is not None:
+            first.setdefault(run.recipe, run)
     with TemporaryDirectory() as folder, ThreadPoolExecutor(at_once) as pool:
-        jobs = [Job(suite, run, device, Path(folder) / run.id) for run in runs]
+        jobs = [Job(suite, run, device, Path(folder) / run.id) for run in first.values()]
         found = pool.map(_weighed, jobs)
         return {job.run.recipe: one for job, one in zip(jobs, found, strict=True)}
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bench.execution.worker import Job
 from bench.methods.entry import Resolved, resolve
-from bench.methods.recipe import Recipe
+from bench.methods.recipe import leaves
 from bench.methods.search_space import hyperparameters
 from bench.records.schema import (
     FAILURES,
@@ -104,19 +104,16 @@ def method_facts(recipe: Resolved) -> list[MethodFacts]:
     """What a report says of a method, or of each method in a recipe. Empty where the plugin cannot
     be used.
     """
-    method = recipe.usable
-    if method is None:
-        return []
-    if isinstance(method, Recipe):
-        return [fact for part in method.parts for fact in method_facts(part.recipe)]
     return [
         MethodFacts(
-            name=recipe.name,
+            name=leaf.name,
             family=method.family,
             reference=method.reference,
             verified=method.verified,
             tunable=any(h.range is not None for h in hyperparameters(type(method))),
         )
+        for leaf in leaves(recipe)
+        if (method := leaf.usable) is not None
     ]
 
 

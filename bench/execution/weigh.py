@@ -4,7 +4,6 @@ rows, with tensors that hold no numbers.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,8 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.execution.worker import Job
-from bench.methods import registry
-from bench.system.cache import cache_folder, keep
+from bench.methods.entry import Resolved, resolve
+from bench.methods.recipe import apply, learns, leaves
+from bench.suite.obstacles import session_of_shape
+from bench.suite.plan import tasks
+from bench.system.cache import file_for, keep
 from bench.system.entry_points import PACKAGE
 
 STEPS = 2  # in the second, the optimizer has its state
@@ -54,11 +56,11 @@ def weigh(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
 
 def remembered(job: Job, look: Callable[[], Mapping[str, Any]]) -> list[Weighed] | None:
     """What a look found, now or for an earlier such run; None where a method cannot be weighed."""
-    said = json.dumps(
+    file = file_for(
+        "memory",
         [job.run.setting, job.run.method, job.run.parameters, job.suite.memory, job.device]
-        + [job.suite.batch.model_dump(), version(PACKAGE), version("torch")]
+        + [job.suite.batch.model_dump(), version(PACKAGE), version("torch")],
     )
-    file = cache_folder() / "memory" / f"{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"
     if file.is_file():
         found = json.loads(file.read_text())
     elif (outcome := look())["status"] == "ok":
@@ -109,31 +111,19 @@ def _micros(job: Job) -> Iterator[int]:
 
 def _peak(job: Job, micro: int) -> Weighed:
     """Of the part of the recipe that needs most."""
-    method = registry.usable(job.run.method or "").model_validate(job.run.parameters)
-    found = [_peak_of(job, name, part, micro) for name, part in _parts(job.run.method, method)]
+    recipe = resolve(job.run.method or "", job.run.parameters)
+    found = [_peak_of(job, leaf, micro) for leaf in leaves(recipe) if learns(leaf.method)]
     complete = all(one.complete for one in found)
     return replace(max(found, key=lambda one: one.bytes), complete=complete)
 
 
-def _parts(name: Any, method: Any) -> Iterator[tuple[str, Any]]:
-    from bench.methods.recipe import Recipe, learns
-
-    if not isinstance(method, Recipe):
-        yield name, method
-        return
-    for part in method.parts:
-        if learns(part.method):
-            yield from _parts(part.name, part.method)
-
-
-def _peak_of(job: Job, name: str, method: Any, micro: int) -> Weighed:
+def _peak_of(job: Job, leaf: Resolved, micro: int) -> Weighed:
     from bench.accounting.shapes import OutOfTime, without_numbers
-    from bench.methods.recipe import apply
 
     with TemporaryDirectory() as folder, without_numbers(PATIENCE) as pretended:
         try:
             session = _session(job, Path(folder), micro)
-            apply(name, method, session)
+            apply(leaf.name, leaf.method, session)
             session.close()
             complete = True
         except OutOfTime:
@@ -142,37 +132,25 @@ def _peak_of(job: Job, name: str, method: Any, micro: int) -> Weighed:
 
 
 def _session(job: Job, folder: Path, micro: int) -> Any:
-    """As the run will have it for its first target, on a model that has a shape and no weights."""
+    """As the run will have it for its first target, for a few steps on the longest rows."""
     import torch
 
     from bench.accounting.budget import Budget
-    from bench.accounting.ledger import Ledger
     from bench.execution.environment import precision
-    from bench.methods.session import Session
-    from bench.models.load import load_tokenizer
-    from bench.models.start import Start
-    from bench.suite.obstacles import shape
-    from bench.suite.plan import tasks
 
     suite, rows = job.suite, ROWS * job.suite.batch.size
-    start = shape(suite.start())
-    old = [task for task in tasks(suite, suite.retain) if task.formats]
-    return Session(
-        task=_longest(tasks(suite, suite.target[:1])[0], rows),
-        tokenizer=load_tokenizer(start),
+    (target, *_), retained = tasks(suite, suite.target), tasks(suite, suite.retain)
+    return session_of_shape(
+        suite,
+        0,
+        folder,
+        task=_longest(target, rows),
+        old=tuple(_longest(task, rows) for task in retained if task.formats),
         budget=Budget("steps", STEPS),
-        seed=0,
         device=torch.device("cpu"),
         dtype=precision(suite, job.device),
-        folder=folder,
-        memory=folder / "memory",
-        batch_size=suite.batch.size,
-        max_length=suite.batch.max_length,
         micro=micro,
         checkpointing=suite.batch.checkpointing,
-        ledger=Ledger(),
-        start=Start(start),
-        old=tuple(_longest(task, rows) for task in old),
     )
 
 

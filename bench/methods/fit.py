@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,9 +62,7 @@ class _Bookmark:
 
     def go_back(self, session: Session) -> None:
         self._uncharge()
-        gc.collect()
-        if session.device.type == "cuda":
-            torch.cuda.empty_cache()
+        resources.let_go()
         resources.restart_peak(session.device)
         self._drawn.restore()
         resources.synchronize(session.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -102,6 +103,15 @@ class Recipe(Method):
         self, session: ValidationSession, model: PreTrainedModel | PeftModel
     ) -> dict[str, float]:
         return {}  # each part has its own
+
+
+def leaves(recipe: Resolved) -> Iterator[Resolved]:
+    """The methods that a recipe is made of, in their order; of a method itself."""
+    if isinstance(recipe.usable, Recipe):
+        for part in recipe.usable.parts:
+            yield from leaves(part.recipe)
+    else:
+        yield recipe
 
 
 def learns(method: Method) -> bool:

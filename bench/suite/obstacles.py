@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,8 @@ def obstacles(suite: Suite) -> dict[str, str]:
     missing, a model that does not fit the method.
     """
     with TemporaryDirectory() as folder:
-        sessions = list(_sessions(suite, Path(folder)))
+        targets = range(len(suite.target))
+        sessions = [session_of_shape(suite, number, Path(folder)) for number in targets]
         found = {m.label: _first(m.recipe, sessions) for m in suite.methods}
         for session in sessions:
             session.close()
@@ -39,9 +39,9 @@ def _first(recipe: Resolved, sessions: list[Session]) -> str | None:
         return None
 
 
-def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
-    """A session for each target as the run will have it, on a model that has a shape but no
-    weights.
+def session_of_shape(suite: Suite, number: int, folder: Path, **changes: Any) -> Session:
+    """A session for the target of that number as the run will have it, on a model that has a shape
+    but no weights; `changes` replace its fields.
     """
     import torch
 
@@ -50,27 +50,25 @@ def _sessions(suite: Suite, folder: Path) -> Iterator[Session]:
     from bench.models.load import load_tokenizer
     from bench.models.start import Start
 
-    tasks = {name: suite.task(name) for name in (*suite.retain, *suite.target)}
     start = shape(suite.start())
-    tokenizer = load_tokenizer(start)
-    for number, name in enumerate(suite.target):
-        earlier = [tasks[old] for old in (*suite.retain, *suite.target[:number])]
-        yield Session(
-            task=tasks[name],
-            tokenizer=tokenizer,
-            budget=suite.budget.budget(),
-            seed=0,
-            device=torch.device("meta"),
-            dtype=torch.float32,
-            folder=folder,
-            memory=folder / "memory",
-            batch_size=suite.batch.size,
-            max_length=suite.batch.max_length,
-            ledger=Ledger(),
-            start=Start(start),
-            gpus=suite.gpus,
-            old=tuple(task for task in earlier if task.formats),
-        )
+    earlier = (suite.task(name) for name in (*suite.retain, *suite.target[:number]))
+    given: dict[str, Any] = {
+        "task": suite.task(suite.target[number]),
+        "tokenizer": load_tokenizer(start),
+        "budget": suite.budget.budget(),
+        "seed": 0,
+        "device": torch.device("meta"),
+        "dtype": torch.float32,
+        "folder": folder,
+        "memory": folder / "memory",
+        "batch_size": suite.batch.size,
+        "max_length": suite.batch.max_length,
+        "ledger": Ledger(),
+        "start": Start(start),
+        "gpus": suite.gpus,
+        "old": tuple(task for task in earlier if task.formats),
+    }
+    return Session(**given | changes)
 
 
 def shape(spec: ModelSpec) -> ModelSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import time
@@ -19,7 +18,7 @@ from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
 from bench.suite.plan import drift_texts, tasks
 from bench.suite.schema import Suite
-from bench.system.cache import cache_folder, keep
+from bench.system.cache import file_for, keep
 from bench.system.entry_points import PACKAGE
 
 if TYPE_CHECKING:
@@ -59,8 +58,8 @@ def remembered(
     import torch
 
     batch = suite.batch.model_dump()
-    said = json.dumps([setting, processor, batch, torch.__version__, version(PACKAGE)])
-    file = cache_folder() / "probes" / f"{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"
+    decides = [setting, processor, batch, torch.__version__, version(PACKAGE)]
+    file = file_for("probes", decides)
     if file.is_file() and time.time() - file.stat().st_mtime < FRESH:
         known = json.loads(file.read_text())
         return Probe(**{**known, "seconds": Seconds(**known["seconds"])})

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.data.formats import Format
-from bench.methods.method import Method
-from bench.methods.recipe import Recipe
+from bench.methods.entry import Resolved
+from bench.methods.recipe import leaves
 from bench.suite.schema import Suite
 
 READS = {
@@ -28,7 +28,7 @@ def unequal(suite: Suite) -> str | None:
     currency = suite.budget.budget().currency
     groups: dict[str, list[str]] = {}
     for entry in suite.methods:
-        reads = dict.fromkeys(_reads(entry.recipe.usable))
+        reads = dict.fromkeys(_reads(entry.recipe))
         groups.setdefault(" and ".join(reads) or PLAIN, []).append(entry.label)
     if currency not in ("steps", "samples") or len(groups) < 2:
         return None
@@ -39,9 +39,7 @@ def unequal(suite: Suite) -> str | None:
     )
 
 
-def _reads(method: Method | None) -> Iterator[str]:
-    if isinstance(method, Recipe):
-        for part in method.parts:
-            yield from _reads(part.recipe.usable)
-    elif method is not None:
-        yield from (READS.get(format, PLAIN) for format in method.needs())
+def _reads(recipe: Resolved) -> Iterator[str]:
+    for leaf in leaves(recipe):
+        if leaf.usable is not None:
+            yield from (READS.get(format, PLAIN) for format in leaf.usable.needs())

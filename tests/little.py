@@ -1,0 +1,31 @@
+"""Methods as small as they come, and the first embedded task that has their data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.methods import registry
+from bench.methods.method import Method
+from bench.tiny.tasks import tiny_task
+
+SETTINGS = {
+    "teacher": "tiny",
+    "max_prompts": 8,
+    "fisher_examples": 2,
+    "examples": 2,
+    "max_completion_length": 16,
+}
+"""For methods with these parameters, so that they take no longer than others."""
+TASKS = ("tiny/smallest", "tiny/choose", "tiny/swap")
+
+
+def little(name: str, **given: Any) -> Any:
+    """A method with these parameters that trains in a second or two."""
+    kind = registry.usable(name)
+    small = {key: value for key, value in SETTINGS.items() if key in kind.model_fields}
+    return kind.model_validate(small | given)
+
+
+def task_for(method: Method) -> str:
+    """The first task that has all data that a method needs."""
+    return next(t for t in TASKS if set(method.needs()) <= set(tiny_task(t).formats))
