@@ -49,6 +49,7 @@ class Probe(TorchFunctionMode):
         super().__init__()
         self.rates = Rates()
         self._positions, self._rows = positions, rows
+        self._aside = False
 
     def __torch_function__(
         self,
@@ -58,9 +59,22 @@ class Probe(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in PRODUCTS and isinstance(result, Tensor):
-            self._count(func.__name__, [*args, *(kwargs or {}).values()], result)
+        name = getattr(func, "__name__", "")
+        if not self._aside and name in PRODUCTS and isinstance(result, Tensor):
+            self._count(name, [*args, *(kwargs or {}).values()], result)
         return result
+
+    def product(self, weight: int, inputs: Tensor) -> None:
+        """Count a product with a frozen weight of so many entries, which is computed out of sight:
+        nothing is counted until `resume`.
+        """
+        learning = torch.is_grad_enabled() and inputs.requires_grad
+        tokens = inputs.shape[:-1].numel() / self._positions
+        self.rates.per_token += 2.0 * weight * tokens * (1 + learning)
+        self._aside = True
+
+    def resume(self) -> None:
+        self._aside = False
 
     def _count(self, name: str, args: list[Any], result: Tensor) -> None:
         equation = args.pop(0) if name == "einsum" else None

@@ -32,6 +32,7 @@ from transformers.pytorch_utils import Conv1D
 
 from bench.accounting.flops import Probe, Rates
 from bench.accounting.ledger import Account, Spend
+from bench.models import quantized
 from bench.system.recomputation import is_computed_again
 
 NO_GRADIENTS = -1
@@ -63,6 +64,9 @@ class Meter:
         self.backbone.register_forward_pre_hook(self._enter, with_kwargs=True)
         self.backbone.register_forward_hook(self._leave, always_call=True)
         model.get_input_embeddings().register_forward_pre_hook(self._embed)
+        for layer in quantized.layers(self.backbone):
+            layer.register_forward_pre_hook(self._before_quantized)
+            layer.register_forward_hook(self._after_quantized, always_call=True)
         inside = set(self.backbone.modules())
         self._heads = [m for m in model.modules() if isinstance(m, MATRICES) and m not in inside]
         self._charged_heads: set[nn.Module] = set()
@@ -163,6 +167,16 @@ class Meter:
             spend.flops = spend.flops + sum(_linear_flops(head, output[0])) * tokens
         self._charged_heads = set(self._heads)
         self.account.ledger.charged(output[0].device)
+
+    def _before_quantized(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
+        """The library's own function multiplies, backward too: no probe sees what it does."""
+        if self._probe is not None:
+            assert isinstance(layer, nn.Linear)
+            self._probe.product(layer.in_features * layer.out_features, args[0])
+
+    def _after_quantized(self, layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self._probe is not None:
+            self._probe.resume()
 
     def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
         """A head that is called is charged for what it really gets: generation may pass it the last

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.execution.worker import Job
+from bench.models import quantized
 from bench.suite.schema import Suite
 from bench.system import ranks
 
@@ -86,5 +87,5 @@ def processor(device: str) -> str:
 def count_parameters(model: Any) -> dict[str, int]:
     return {
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "total": sum(p.numel() for p in model.parameters()),
+        "total": quantized.parameters(model),
     }

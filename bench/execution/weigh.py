@@ -56,6 +56,8 @@ def weigh(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
 
 def remembered(job: Job, look: Callable[[], Mapping[str, Any]]) -> list[Weighed] | None:
     """What a look found, now or for an earlier such run; None where a method cannot be weighed."""
+    if job.suite.model.quantize:  # shapes do not tell how weights are packed
+        return None
     file = file_for(
         "memory",
         [job.run.setting, job.run.method, job.run.parameters, job.suite.memory, job.device]

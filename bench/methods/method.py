@@ -46,6 +46,11 @@ class Method(BaseModel):
     layers may be spread over several, as `gpus:` of a suite says.
     """
 
+    full_precision: ClassVar[str] = "it trains the weights of the model itself"
+    """Why the start must not be quantized for it, such as `decomposes weight matrices`; empty where
+    what it adds is all that trains, so that `quantize:` of a suite's model works.
+    """
+
     def needs(self) -> tuple[Format, ...]:
         """The formats that the target must offer, where its hyper-parameters change that; else all
         of `formats`.

@@ -66,6 +66,7 @@ class Recipe(Method):
 
     formats: ClassVar = ()
     family: ClassVar = "recipe"
+    full_precision: ClassVar = "what its parts learn becomes part of the weights"
 
     parts: Annotated[
         tuple[Part, ...],
@@ -124,7 +125,16 @@ def obstacle(method: Method, session: Session) -> str | None:
         return f"{session.task.name} has no {', '.join(missing)} data"
     if session.gpus > 1 and method.one_gpu:
         return f"cannot train on several GPUs: {method.one_gpu}"
+    if session.start.spec.quantize and (reason := _full_precision(method)):
+        return f"cannot train on a quantized model: {reason}"
     return method.skip(session)
+
+
+def _full_precision(method: Method) -> str:
+    """Why a method, or the adapter that it trains, needs a model that is not quantized."""
+    if isinstance(method, Adaptable) and method.adapter is not None:
+        return method.adapter.recipe.method.full_precision
+    return method.full_precision
 
 
 def apply(name: str, method: Method, session: Session) -> Any:

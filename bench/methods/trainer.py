@@ -15,6 +15,7 @@ from bench.methods.fit import settle_for_trainer
 from bench.methods.in_parts import average, clip
 from bench.methods.row_order import TrainerOrder
 from bench.methods.schedule import CLIP
+from bench.models.precision import in_float32
 from bench.system import ranks
 from bench.system.errors import Skipped
 
@@ -75,11 +76,20 @@ class BudgetCallback(TrainerCallback):
         self._in_parts = ExitStack()
 
     def on_train_begin(
-        self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        model: Any = None,
+        train_dataloader: Any = None,
+        **_: Any,
     ) -> None:
         """A trainer would repeat the order of its first epoch. One that orders rows its own way, as
         those do that sample completions, goes on with it.
+
+        What trains has float32 masters: TRL's trainers make adapters of a quantized model bfloat16.
         """
+        in_float32(p for p in model.parameters() if p.requires_grad)
         batches: Any = getattr(train_dataloader, "batch_sampler", None)
         if isinstance(getattr(batches, "sampler", None), SequentialSampler):
             batches.sampler = TrainerOrder(self._session, len(batches.sampler))

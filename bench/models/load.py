@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch.nn import ModuleList
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from bench.models import quantized
 from bench.models.spec import ModelSpec
 
 
@@ -26,7 +27,8 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
             use_safetensors=True,
             trust_remote_code=spec.trust_remote_code,
             attn_implementation=spec.attention,
-            device_map=_directly(device),
+            quantization_config=quantized.configuration(spec.quantize, dtype),
+            device_map=_directly(spec, device),
         )
         return model.to(device)  # pyright: ignore[reportArgumentType]
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
@@ -57,14 +59,17 @@ def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pr
         use_safetensors=True,
         trust_remote_code=spec.trust_remote_code,
         attn_implementation=spec.attention,
-        device_map=_directly(device),
+        quantization_config=quantized.configuration(spec.quantize, dtype),
+        device_map=_directly(spec, device),
     )
     return model.to(device)  # pyright: ignore[reportArgumentType]
 
 
-def _directly(device: torch.device) -> dict[str, torch.device] | None:
-    """What makes transformers read weights straight to a GPU, not by way of the CPU's memory."""
-    return {"": device} if device.type == "cuda" else None
+def _directly(spec: ModelSpec, device: torch.device) -> dict[str, torch.device] | None:
+    """What makes transformers read weights straight to a GPU, not by way of the CPU's memory, and
+    quantized ones to where they are asked for.
+    """
+    return {"": device} if device.type == "cuda" or spec.quantize else None
 
 
 def attention_obstacle(name: str | None) -> str | None:

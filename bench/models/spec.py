@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from bench.models import gguf
+from bench.models.quantized import Bits
 from bench.system import smollm2
 from bench.system.fingerprints import of_model_folder
 
@@ -40,6 +41,11 @@ class ModelSpec(BaseModel):
         default=None, description="where the tokenizer comes from, when not with the model"
     )
     trust_remote_code: bool = Field(default=False, description="run code that came with the model")
+    quantize: Bits | None = Field(
+        default=None,
+        exclude_if=lambda bits: bits is None,
+        description="hold the linear layers in 4 or 8 bits: nf4 or int8; adapters train on top",
+    )
 
     _chat_template: str | None = PrivateAttr(default=None)
     _attention: str | None = PrivateAttr(default=None)
@@ -58,6 +64,8 @@ class ModelSpec(BaseModel):
             )
         if self.path is not None and self.model_extra:
             raise ValueError(f"{', '.join(self.model_extra)} goes only with random")
+        if self.random is not None and self.quantize:
+            raise ValueError("quantize goes only with path: random weights are made in full")
         return self
 
     @property

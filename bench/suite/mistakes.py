@@ -13,7 +13,7 @@ from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
 from bench.data.tasks import TaskSpec, prefixes
 from bench.methods.entry import Mistakes, Place
-from bench.models import gguf
+from bench.models import gguf, quantized
 from bench.models.judge import judge_problem
 from bench.models.load import attention_obstacle
 from bench.models.spec import ModelSpec
@@ -44,6 +44,8 @@ def beyond_schema(suite: Suite) -> Found:
     yield from _labels(suite)
     if reason := attention_obstacle(suite.attention):
         yield ("attention",), reason
+    if reason := quantized.missing(suite.model.quantize):
+        yield ("model",), reason
     missing = list(_missing_files(suite))
     yield from missing
     for what in _drift(suite):

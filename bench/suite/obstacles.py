@@ -82,4 +82,5 @@ def shape(spec: ModelSpec) -> ModelSpec:
     ).to_dict()
     own = {"random": config.pop("model_type"), "tokenizer": spec.tokenizer_location}
     shape = ModelSpec.model_validate({**config, **own})
+    shape = shape.model_copy(update={"quantize": spec.quantize})  # which decides what can run
     return shape.with_chat_template(spec.chat_template).with_attention(spec.attention)

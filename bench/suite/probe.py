@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.tasks import Task
 from bench.data.tokenize import collate, token_id
+from bench.models import quantized
 from bench.models.spec import ModelSpec
 from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
@@ -104,7 +105,7 @@ class _Probe:
         import torch
 
         parameters = self._parameters
-        seen = sum(p.numel() for p in self._model.parameters())
+        seen = quantized.parameters(self._model)
         per_token = 2.0 * parameters * BACKWARD
         looking = self._speed(self._forward)
         try:

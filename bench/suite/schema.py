@@ -168,6 +168,21 @@ class Suite(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _quantized_fits(self) -> Suite:
+        if not self.model.quantize:
+            return self
+        if self.gpus > 1:
+            raise ValueError("quantize works with one GPU: quantized weights cannot be spread")
+        if len(self.target) > 1:
+            raise ValueError(
+                "quantize works with one target: what is learned on the first cannot become part of"
+                " quantized weights"
+            )
+        if self.memory is not None:
+            raise ValueError("memory: works without quantize: shapes do not tell what weights need")
+        return self
+
     folder: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
     """Where the suite file lies, which no suite says itself; relative paths in it start here."""
 

@@ -24,6 +24,7 @@ class OLora(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "continual"
+    full_precision: ClassVar = ""
     reference: ClassVar = (
         "Wang et al. 2023, Orthogonal subspace learning for language model continual learning,"
         " 2310.14152, §3, with the absolute values of the authors' program"

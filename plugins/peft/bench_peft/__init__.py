@@ -26,6 +26,7 @@ class PeftMethod(Method):
 
     formats: ClassVar = (Format.PROMPT_COMPLETION,)
     family: ClassVar = "parameter-efficient"
+    full_precision: ClassVar = ""
     verified: ClassVar = "frozen base; reload"
 
     lr: float

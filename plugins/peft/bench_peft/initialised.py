@@ -77,11 +77,11 @@ class Eva(LowRank):
 
 
 class Rebased(LowRank):
-    """LoRA whose initialisation subtracts something from the base weights that cannot be computed
-    again.
-
-    The changed weights become the start, and the factors are loaded onto them.
+    """LoRA whose initialisation takes from the base weights what cannot be computed again: the
+    changed weights become the start, and the factors are loaded onto them.
     """
+
+    full_precision: ClassVar = "it changes the weights that it starts from"
 
     @abstractmethod
     def initial_config(self, session: Session, model: PreTrainedModel) -> PeftConfig:

@@ -28,6 +28,7 @@ class LoraIntruders(LowRank):
         " (peft.tuners.lora.intruders.reduce_intruder_dimension)"
     )
     verified: ClassVar = "frozen base; reload; golden; λ = 1 is lora"
+    full_precision: ClassVar = "it compares the update with weight matrices"
 
     top_k: Annotated[
         int, Choice((1, 5, 10)), Field(gt=0, description="leading directions that are looked at")

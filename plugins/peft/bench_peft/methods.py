@@ -66,6 +66,19 @@ BASES: dict[str, type[TableMethod]] = {
 }
 
 
+DECOMPOSES = "it decomposes weight matrices"
+ENTRIES = "PEFT computes with the entries of weight matrices"
+FULL_PRECISION = {
+    **dict.fromkeys("adamss frod mica osf pissa psoft tinylora".split(), DECOMPOSES),
+    **dict.fromkeys("deft delora glora hra loha lokr peanut supertuning".split(), ENTRIES),
+    "lora-orthogonal": "its factors get the type of the weights",
+    "lora-target-parameters": "it replaces the weights of layers",
+    "olora": "it changes the weights that it starts from",
+    "velora": "PEFT has no VeLoRA on quantized layers",
+}
+"""Rows of the table that cannot train on a quantized model, and why."""
+
+
 def made(row: Row) -> type[TableMethod]:
     """A method class of a row of the table."""
     name = row.name.title().replace("-", "")
@@ -74,6 +87,7 @@ def made(row: Row) -> type[TableMethod]:
     fields: dict[str, Any] = {"lr": row.rate, **row.sizes}
     method = create_model(name, __base__=base, __module__=__name__, __doc__=row.line, **fields)
     method.row, method.family = row, row.family
+    method.full_precision = FULL_PRECISION.get(row.name, "")
     method.reference = (
         row.reference
         if row.reference.startswith("peft.")

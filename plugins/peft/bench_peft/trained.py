@@ -108,6 +108,7 @@ class AdamssAsa(Allocating):
     """AdaMSS that switches the least important clusters off while it trains."""
 
     reference: ClassVar = "peft.AdamssConfig(use_asa=True)"
+    full_precision: ClassVar = "it decomposes weight matrices"
     interval: ClassVar = 50
 
     lr: LowRankRate = 2e-4

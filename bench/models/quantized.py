@@ -1,0 +1,62 @@
+"""Models whose linear layers are held in four or eight bits, as bitsandbytes does. What is held so
+cannot be trained: a method adds weights of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import BitsAndBytesConfig
+
+Bits = Literal["nf4", "int8"]
+
+
+def configuration(bits: Bits | None, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    """How transformers is to load a model. `nf4` is 4-bit NormalFloat with double quantization
+    (Dettmers et al. 2023, 2305.14314, §3), `int8` is LLM.int8() (Dettmers et al. 2022, 2208.07339).
+    """
+    if bits is None:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if bits == "int8":
+        # it says for every layer of every pass that inputs become float16, which int8 is made for
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def missing(bits: Bits | None) -> str | None:
+    """What must be installed for it; None where nothing is missing."""
+    if bits is None or find_spec("bitsandbytes"):
+        return None
+    return "quantize needs the package bitsandbytes: pip install 'finetuning-bench[quantize]'"
+
+
+def layers(model: nn.Module) -> Iterator[nn.Linear]:
+    """The linear layers that are held in fewer bits."""
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and not module.weight.is_floating_point():
+            yield module
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers a model is made of, packed ones too."""
+    packed = {
+        id(layer.weight): layer.in_features * layer.out_features - layer.weight.numel()
+        for layer in layers(model)
+    }
+    return sum(p.numel() for p in model.parameters()) + sum(packed.values())
