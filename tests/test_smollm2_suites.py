@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from datasets import Dataset
 
 from bench.data.formats import Format
+from bench.evaluation.lm_eval_tasks import load_tasks
 from bench.suite.file import load, resolved
 from bench.suite.plan import tasks
 
@@ -147,3 +149,30 @@ def test_the_hub_and_local_files_differ_in_one_line(suites: Path) -> None:
     assert suite.tasks["sst2"].prompt_completion.path == "nyu-mll/glue"
     assert set(suite.tasks) == {"sst2", "blimp", "piqa", "arc-easy", "wikitext"}
     assert "local.yaml" not in resolved(suite)
+
+
+def test_sst2_of_the_hub_can_be_tuned_on(suites: Path, tmp_path: Path) -> None:
+    """Its test split has no labels: the last tenth of the training rows chooses, the validation
+    split is the test.
+    """
+    hub = tmp_path / "hub/sst2"
+    hub.mkdir(parents=True)
+    for split, count in (("train", 100), ("validation", 20), ("test", 20)):
+        rows = [{"sentence": f"film {i} of {split}", "label": i % 2} for i in range(count)]
+        Dataset.from_list(rows).to_parquet(str(hub / f"{split}-00000-of-00001.parquet"))
+    files = [{"split": s, "path": f"sst2/{s}-*"} for s in ("train", "validation", "test")]
+    card = {"configs": [{"config_name": "sst2", "data_files": files}]}
+    (hub.parent / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n")
+    for file in (suites / "tasks").glob("*hub.yaml"):
+        file.write_text(file.read_text().replace("nyu-mll/glue", str(hub.parent)))
+    file = suites / "sentiment.yaml"
+    file.write_text(file.read_text().replace("tasks/local.yaml", "tasks/hub.yaml"))
+    (task,) = tasks(load(file), ["sst2"])
+    learned = set(task.load(Format.PROMPT_COMPLETION, "train")["prompt"])
+    chosen = task.load(Format.PROMPT_COMPLETION, "validation")["prompt"]
+    assert (len(learned), len(chosen)) == (90, 10) and not learned & set(chosen)
+    pairs = task.load(Format.PREFERENCE, "train")
+    assert set(pairs["chosen"]) == set(pairs["rejected"]) == {" negative", " positive"}
+    asked = [load_tasks(task, split)["sst2"].eval_docs for split in ("validation", "test")]
+    assert [len(docs) for docs in asked] == [10, 20]
+    assert asked[0]["sentence"] == [prompt.partition("\n")[0] for prompt in chosen]
