@@ -74,11 +74,12 @@ def held(models: Iterable[nn.Module], optimizer: Optimizer) -> Held:
     """What models, gradients and the state of an optimizer hold just after its step."""
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     weights = {id(p): p for model in models for p in [*model.parameters(), *trained]}
-    state = [value for kept in optimizer.state.values() for value in kept.values()]
+    # tensors that several parameters have in common, such as the map of 8-bit values, are one
+    state = {id(value): value for kept in optimizer.state.values() for value in kept.values()}
     return Held(
         weights=sum(here(p).nbytes for p in weights.values()),
         gradients=sum(here(p.grad).nbytes for p in weights.values() if p.grad is not None),
-        optimizer=sum(here(value).nbytes for value in state if isinstance(value, Tensor)),
+        optimizer=sum(here(value).nbytes for value in state.values() if isinstance(value, Tensor)),
     )
 
 

@@ -152,13 +152,13 @@ def _borrow(variances: Array, freedom: Array) -> tuple[Array, Array]:
     others: in the mean no variance counts for more than WILD times the median. What a recipe has
     beyond the mean has only its own degrees of freedom.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtri  # scipy.stats takes a second to import
 
     known = freedom > 0
     if not known.any():
         return np.zeros_like(variances), np.zeros_like(variances)
     d, own = freedom[known], variances[known]
-    tame = np.minimum(own, WILD * np.median(own * d / chi2.ppf(0.5, d)))
+    tame = np.minimum(own, WILD * np.median(own * d / chdtri(d, 0.5)))
     mean = float(np.average(tame, weights=d))
     mean_freedom = min(
         float((d * tame).sum() ** 2 / (d * tame**2 / (1 + 2 / d)).sum()), float(d.sum())

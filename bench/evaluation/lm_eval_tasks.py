@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import lm_eval.tasks
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._index import Entry, Kind
 from lm_eval.utils import env
 
 from bench.data.tasks import Task
+from bench.system.cache import file_for, keep
 from bench.system.errors import UserError
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -17,10 +23,34 @@ logging.getLogger("lm_eval").setLevel(logging.ERROR)
 env.from_string = cache(env.from_string)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+HERE = Path(lm_eval.tasks.__file__).parent
+Row = tuple[str, str, str | None, list[str]]
+"""What lm-eval knows of a task, a group or a tag before it is loaded: name, kind, file and tags."""
+
+
 @cache
-def _own_tasks() -> TaskManager:
-    """Everything that comes with lm-eval, which takes seconds to look through."""
-    return TaskManager(include_defaults=True)
+def own_tasks() -> TaskManager:
+    """Everything that comes with lm-eval. Its 14,000 files take many seconds to look through, in
+    every process that asks: what was found is kept for this version.
+    """
+    file = file_for("lm-eval", [version("lm_eval"), str(HERE)])
+    if file.is_file():
+        rows: list[Row] = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        rows = [_row(entry) for entry in TaskManager().task_index.values()]
+        keep(file, json.dumps(rows))
+    manager = TaskManager(include_defaults=False)
+    manager.task_index.update((row[0], _entry(*row)) for row in rows)
+    return manager
+
+
+def _row(entry: Entry) -> Row:
+    file = str(entry.yaml_path.relative_to(HERE)) if entry.yaml_path else None
+    return entry.name, entry.kind.name, file, sorted(entry.tags)
+
+
+def _entry(name: str, kind: str, file: str | None, tags: list[str]) -> Entry:
+    return Entry(name, Kind[kind], HERE / file if file else None, tags=set(tags))
 
 
 def load_tasks(task: Task, split: str) -> dict[str, Any]:
@@ -29,7 +59,7 @@ def load_tasks(task: Task, split: str) -> dict[str, Any]:
     """
     config = task.evaluation
     if isinstance(config, str):
-        found = _own_tasks().load([config])["tasks"]
+        found = own_tasks().load([config])["tasks"]
         return _on_validation(task.name, found) if split == "validation" else found
     assert config is not None
     given = dict(config)

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.execution.worker import Job
 from bench.methods.entry import Resolved, resolve
+from bench.methods.optimizer import PLAIN
 from bench.methods.recipe import apply, learns, leaves
 from bench.suite.obstacles import session_of_shape
 from bench.suite.plan import tasks
@@ -56,7 +57,7 @@ def weigh(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
 
 def remembered(job: Job, look: Callable[[], Mapping[str, Any]]) -> list[Weighed] | None:
     """What a look found, now or for an earlier such run; None where a method cannot be weighed."""
-    if job.suite.model.quantize:  # shapes do not tell how weights are packed
+    if job.suite.model.quantize or job.suite.optimizer != PLAIN:  # shapes do not tell of packing
         return None
     file = file_for(
         "memory",

@@ -7,14 +7,11 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.tokenize import IGNORED
-from bench.models.precision import in_float32
-from bench.system.ranks import by_kind
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-    from torch.nn import Module, Parameter
-    from torch.optim import AdamW, Optimizer
+    from torch.nn import Parameter
+    from torch.optim import Optimizer
 
 B = TypeVar("B")
 
@@ -101,17 +98,6 @@ def one_per_item(losses: Tensor) -> Tensor:
             f" {tuple(losses.shape)}; bench.token_losses gives one per labelled token"
         )
     return losses
-
-
-def adamw(model: Module, lr: float, device: torch.device) -> AdamW:
-    """See `Session.optimizer`."""
-    from torch.optim import AdamW
-
-    learning = [p for p in model.parameters() if p.requires_grad]
-    in_float32(learning)
-    fused = device.type == "cuda" or None
-    groups = [{"params": some} for some in by_kind(learning)]
-    return AdamW(groups or learning, lr=lr, weight_decay=0.0, fused=fused)
 
 
 def trained(optimizer: Optimizer) -> list[Parameter]:

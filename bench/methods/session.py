@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.accounting import resources
@@ -30,7 +30,8 @@ from bench.methods import rewards, trainer
 from bench.methods.fit import gradient
 from bench.methods.hand_out import adapted, frozen, hand_out
 from bench.methods.in_parts import clip
-from bench.methods.learning import adamw, taken, trained
+from bench.methods.learning import taken, trained
+from bench.methods.optimizer import PLAIN, Optim, demand, optimizer_of
 from bench.methods.part import aside, part_of
 from bench.methods.phase import Phases
 from bench.methods.row_order import Ordered, look, looked_at, old_rows, ordered, row_numbers
@@ -50,9 +51,7 @@ B = TypeVar("B")
 
 @dataclass
 class Session:
-    """One training of one method on one task. The harness makes it; a method only reads and calls
-    it.
-    """
+    """One training of one method on one task: the harness makes it, a method reads and calls it."""
 
     task: Task
     tokenizer: PreTrainedTokenizerBase
@@ -74,6 +73,8 @@ class Session:
     """Rows of a batch that pass the model at once: all where None, as many as fit where "auto"."""
     gpus: int = 1
     """Devices over which the layers of models are spread."""
+    optim: Optim = PLAIN
+    """What `optimizer()` gives, and what trainers use."""
     checkpointing: bool = False
     """Compute activations anew in the backward pass rather than keep them."""
     group_by_length: bool = False
@@ -212,11 +213,9 @@ class Session:
         """Share of the budget that is spent, 0..1."""
         return self._account.progress
 
-    def optimizer(self, model: torch.nn.Module, lr: float) -> AdamW:
-        """AdamW without weight decay over everything in the model that requires a gradient, in
-        float32; fused on a GPU.
-        """
-        return adamw(model, lr, self.device)
+    def optimizer(self, model: torch.nn.Module, lr: float) -> Optimizer:
+        """AdamW in float32, without weight decay, over all that requires a gradient."""
+        return optimizer_of(model, lr, self.device, self.optim)
 
     def learn(self, optimizer: Optimizer, batch: B, loss_of: Callable[[B], Tensor]) -> None:
         """One optimizer step on a batch.
@@ -283,6 +282,7 @@ class Session:
             self.log.speeds.append(steady)
 
     def _on_step(self, optimizer: Optimizer) -> None:
+        demand(optimizer, self.optim)
         self.log.weigh(optimizer)
         self._phases.stepped(optimizer, self.ledger.steps)
         self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))

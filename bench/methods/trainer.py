@@ -13,6 +13,7 @@ from transformers import TrainerCallback, set_seed
 from bench.data.order import derive
 from bench.methods.fit import settle_for_trainer
 from bench.methods.in_parts import average, clip
+from bench.methods.optimizer import trainers_optim
 from bench.methods.row_order import TrainerOrder
 from bench.methods.schedule import CLIP
 from bench.models.precision import in_float32
@@ -31,14 +32,13 @@ def arguments(
     """
     settle_for_trainer(session)
     micro = session.rows_at_once
-    fused = session.device.type == "cuda"  # as Session.optimizer
     args = config(
         **{
             "output_dir": str(session.folder),
             "per_device_train_batch_size": micro,
             "gradient_accumulation_steps": session.batch_size // (micro * ranks.count()),
             "max_steps": 1_000_000_000,  # the callback stops it
-            "optim": "adamw_torch_fused" if fused else "adamw_torch",
+            "optim": trainers_optim(session.optim, session.device),
             "lr_scheduler_type": "constant",
             "weight_decay": 0.0,
             "max_grad_norm": CLIP if ranks.count() == 1 else 0.0,  # the callback clips

@@ -37,11 +37,11 @@ def configuration(bits: Bits | None, dtype: torch.dtype) -> BitsAndBytesConfig |
     )
 
 
-def missing(bits: Bits | None) -> str | None:
-    """What must be installed for it; None where nothing is missing."""
-    if bits is None or find_spec("bitsandbytes"):
+def missing(what: str) -> str | None:
+    """What must be installed for that; None where nothing is missing."""
+    if find_spec("bitsandbytes"):
         return None
-    return "quantize needs the package bitsandbytes: pip install 'finetuning-bench[quantize]'"
+    return f"{what} needs the package bitsandbytes: pip install 'finetuning-bench[quantize]'"
 
 
 def layers(model: nn.Module) -> Iterator[nn.Linear]:

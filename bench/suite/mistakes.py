@@ -13,6 +13,7 @@ from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
 from bench.data.tasks import TaskSpec, prefixes
 from bench.methods.entry import Mistakes, Place
+from bench.methods.optimizer import PLAIN
 from bench.models import gguf, quantized
 from bench.models.judge import judge_problem
 from bench.models.load import attention_obstacle
@@ -44,8 +45,10 @@ def beyond_schema(suite: Suite) -> Found:
     yield from _labels(suite)
     if reason := attention_obstacle(suite.attention):
         yield ("attention",), reason
-    if reason := quantized.missing(suite.model.quantize):
+    if suite.model.quantize and (reason := quantized.missing("quantize")):
         yield ("model",), reason
+    if suite.optimizer != PLAIN and (reason := quantized.missing(suite.optimizer)):
+        yield ("optimizer",), reason
     missing = list(_missing_files(suite))
     yield from missing
     for what in _drift(suite):

@@ -14,6 +14,7 @@ from bench.data.order import evenly_spaced
 from bench.data.tasks import Task
 from bench.methods.composition import origins
 from bench.methods.entry import Resolved, resolve
+from bench.methods.optimizer import PLAIN
 from bench.models.spec import fingerprint
 from bench.records.schema import BASE, Purpose, Record
 from bench.suite.schema import Suite
@@ -237,6 +238,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         "split": suite.split,
         "device": device,
         **({"attention": suite.attention} if suite.attention else {}),
+        **({"optimizer": suite.optimizer} if suite.optimizer != PLAIN else {}),
         **({"gpus": suite.gpus} if suite.gpus > 1 else {}),
         **_chat(suite),
     }

@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from bench.data.chat import ChatSpec
 from bench.data.tasks import Task, TaskSpec, find_task
 from bench.methods.entry import Resolved, entry, label, resolve
+from bench.methods.optimizer import PLAIN, Optim
 from bench.models.gguf import SUFFIX
 from bench.models.spec import EMBEDDED, ModelSpec
 from bench.suite.amounts import Amount, Bytes
@@ -124,6 +125,13 @@ class Suite(Strict):
             " trains is float32 always"
         ),
     )
+    optimizer: Optim = Field(
+        default=PLAIN,
+        description=(
+            "adamw, or adamw_8bit (bitsandbytes), whose state needs a quarter of the memory; for"
+            " all rows alike"
+        ),
+    )
     attention: Literal["sdpa", "flash_attention_2", "eager"] | None = Field(
         default=None,
         description="how attention is computed [default: what transformers chooses for the model]",
@@ -166,6 +174,16 @@ class Suite(Strict):
                 f"batch: micro must divide what one of {self.gpus} GPUs has of a batch: {share} is"
                 f" no multiple of {micro}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _optimizer_fits(self) -> Suite:
+        if self.optimizer == PLAIN:
+            return self
+        if self.gpus > 1:
+            raise ValueError(f"optimizer: {self.optimizer} works with one GPU")
+        if self.memory is not None:
+            raise ValueError(f"memory: works with {PLAIN}: shapes do not tell what others need")
         return self
 
     @model_validator(mode="after")

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from bench import LogRange, decoder_layers, token_losses
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
-from bench.methods.method import Method
 from bench.methods.search_space import hyperparameters
 from bench.models.spec import ModelSpec
-from bench.testing import assert_conforms, tiny_session
+from bench.testing import tiny_session
 
 ONE_LAYER = ModelSpec.model_validate(
     {
@@ -283,11 +282,3 @@ def test_galores_defaults_are_one_published_recipe() -> None:
     assert (method.lr, method.rank, method.scale) == (3e-5, 4, 4.0)
     scale = next(h for h in hyperparameters(GaLore) if h.name == "scale").range
     assert isinstance(scale, LogRange) and scale.low <= 0.25 and scale.high >= 8.0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [Muon, AdamMini, BAdam, ScheduleFree], ids=lambda k: k.__name__)
-def test_it_conforms(kind: type[Method], tmp_path: Path) -> None:
-    if kind is ScheduleFree:
-        pytest.importorskip("schedulefree")
-    assert_conforms(kind, tmp_path)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from bench_supervised import SFT, Instruction
+from bench_supervised import SFT
 from bench_supervised.low_rank import Apollo, GaLore, LowRankOptimizer
 from bench_supervised.partial import BitFit, Lisa
 from bench_supervised.pretraining import Dapt, Tapt
@@ -25,7 +25,7 @@ from bench.data.formats import Format
 from bench.methods.method import Method
 from bench.methods.session import Session
 from bench.models.spec import ModelSpec
-from bench.testing import assert_conforms, tiny_session
+from bench.testing import tiny_session
 
 SMALL = {
     "vocab_size": 300,
@@ -341,11 +341,3 @@ def _first_gradients(folder: Path) -> dict[str, Tensor]:
     model(**next(session.batches(Format.PROMPT_COMPLETION))).loss.backward()
     session.close()
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", [SFT, Instruction, Dapt, Tapt, BitFit, Lisa], ids=lambda k: k.__name__
-)
-def test_it_conforms(kind: type[Method], tmp_path: Path) -> None:
-    assert_conforms(kind, tmp_path)
