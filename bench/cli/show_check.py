@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def show(name: str, as_json: bool) -> bool:
     if issubclass(plugin.method, Recipe):
         raise UserError(f"{name} is composed of other methods: check those")
     quieten()
+    gc.freeze()  # a collection, of which each training makes many, need not look through libraries
     console = Console(quiet=as_json, highlight=False)
     console.print(f"[bold]{escape(name)}[/] from {escape(plugin.origin)}, on the embedded model")
     findings: list[Finding] = []
