@@ -135,7 +135,7 @@ def test_what_one_has_decides_which_rows_are_best(tmp_path: Path) -> None:
                 has=browser.get_by_role("link", name=name, exact=True)
             )
             said = row.locator("td").first.inner_text()
-            assert said == f"memory {own['memory']:.2f} GiB", name
+            assert said == f"memory {own['memory']:.3g} GiB", name
         assert not troubles, troubles
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from bench.publish.every_eval_ever import evaluation
 from bench.publish.gather import suites_in
-from bench.records.schema import Imported, Record
+from bench.records.schema import Imported, Purpose, Record
 from bench.records.store import Store
 
 from .conftest import ROOT, Bench
@@ -101,7 +101,8 @@ def test_a_site_has_each_row_in_the_schema_of_every_eval_ever(
     assert done.returncode == 0, done.stderr
     (folder,) = suites_in(tmp_path / "site")
     made = {file.stem: json.loads(file.read_text()) for file in folder.glob("every_eval_ever/*")}
-    records = [r for r in Store(ROOT / "results" / suite).planned() if r.ok]
+    planned = Store(ROOT / "results" / suite).planned()
+    records = [r for r in planned if r.ok and r.purpose is Purpose.ROW]
     assert set(made) == {record.id for record in records}
     for record in records:
         _valid(made[record.id])
@@ -139,7 +140,7 @@ def _kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_hub: bool) -> Reco
         source |= {"path": "nyu-mll/glue", "name": "sst2"}
         del source["data_files"]
         (results / "suite.yaml").write_text(yaml.safe_dump(suite))
-    record = next(r for r in Store(results).planned() if r.recipe == "lora")
+    record = next(r for r in Store(results).planned() if r.tuned_from == "lora")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     adapter = tmp_path / "cache/bench/sentiment" / record.id / "artifact"
     adapter.mkdir(parents=True)
@@ -158,7 +159,8 @@ def test_an_adapter_brings_its_scores_on_data_of_the_hub(
     (entry,) = parse_eval_result_entries(yaml.safe_load(file.read_text()))
     assert (entry.dataset_id, entry.task_id) == ("nyu-mll/glue", "sst2")
     assert (entry.value, entry.date) == (record.scores["sst2"].value, record.finished_at)
-    assert entry.notes and entry.notes.startswith("acc of 200 items, test split; lora, seed 0")
+    said = f"acc of 200 items, test split; {record.recipe}, seed {record.seed}"
+    assert entry.notes and entry.notes.startswith(said)
 
 
 def test_scores_on_files_of_ones_own_are_no_entries(

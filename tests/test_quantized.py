@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from bench.accounting import packed
 from bench.accounting.budget import Budget
 from bench.methods import registry
 from bench.methods.artifact import own_loader, save_result
 from bench.methods.recipe import Recipe, apply, obstacle
-from bench.models import quantized
 from bench.models.artifact import open_artifact
 from bench.models.load import load_model
 from bench.models.spec import ModelSpec
@@ -59,12 +59,12 @@ def test_what_trains_on_top_leaves_the_packed_weights_alone(name: str, tmp_path:
     session, model = trained(name, tmp_path / "nf4", NF4)
     session.log.settle()
     start = load_model(NF4, torch.float32, CPU)
-    packed = [layer.weight for layer in quantized.layers(start)]
+    before = [layer.weight for layer in packed.layers(start)]
     # layers may stand twice, under the names of several adapters
-    held = {layer.weight.data_ptr(): layer.weight for layer in quantized.layers(model)}
-    assert len(held) == len(packed)
-    for weight, before in zip(held.values(), packed, strict=True):
-        assert torch.equal(weight, before)
+    held = {layer.weight.data_ptr(): layer.weight for layer in packed.layers(model)}
+    assert len(held) == len(before)
+    for weight, whole in zip(held.values(), before, strict=True):
+        assert torch.equal(weight, whole)
     save_result(session, model, tmp_path / "saved", NF4)
     again = open_artifact(tmp_path / "saved", NF4, torch.float32, CPU, own_loader)
     with session.unmetered():
@@ -100,13 +100,13 @@ def test_what_needs_the_weights_themselves_says_so(name: str, tmp_path: Path) ->
 def test_a_quantized_model_is_small_and_nearly_the_same(bits: str) -> None:
     spec = ModelSpec.model_validate({"path": "tiny", "quantize": bits})
     small, whole = (load_model(one, torch.float32, CPU) for one in (spec, ModelSpec(path="tiny")))
-    layers = list(quantized.layers(small))
-    assert layers and not list(quantized.layers(whole))
+    layers = list(packed.layers(small))
+    assert layers and not list(packed.layers(whole))
     bytes_of = {"nf4": 0.5, "int8": 1.0}[bits]
     for layer in layers:
         entries = layer.in_features * layer.out_features
         assert layer.weight.numel() * layer.weight.element_size() == bytes_of * entries
-    assert quantized.parameters(small) == whole.num_parameters()
+    assert packed.parameters(small) == whole.num_parameters()
     off = float((said(small) - said(whole)).abs().max() / said(whole).abs().max())
     assert 0 < off < {"nf4": 0.2, "int8": 0.05}[bits]
 
@@ -114,14 +114,14 @@ def test_a_quantized_model_is_small_and_nearly_the_same(bits: str) -> None:
 def test_nf4_is_the_rounding_that_the_paper_defines() -> None:
     """Golden: a layer of the model multiplies with what bitsandbytes itself makes of a weight."""
     functional = pytest.importorskip("bitsandbytes").functional
-    layer = next(iter(quantized.layers(load_model(NF4, torch.float32, CPU))))
+    layer = next(iter(packed.layers(load_model(NF4, torch.float32, CPU))))
     whole = load_model(ModelSpec(path="tiny"), torch.float32, CPU)
     weight = whole.get_submodule("model.layers.0.self_attn.q_proj").get_parameter("weight")
-    packed, state = functional.quantize_4bit(
+    fewer, state = functional.quantize_4bit(
         weight.detach(), quant_type="nf4", blocksize=64, compress_statistics=True
     )
     given = torch.eye(layer.in_features)
-    expected = given @ functional.dequantize_4bit(packed, state).T
+    expected = given @ functional.dequantize_4bit(fewer, state).T
     with torch.no_grad():
         torch.testing.assert_close(layer(given), expected, rtol=1e-5, atol=1e-6)
 

@@ -32,7 +32,7 @@ from transformers.pytorch_utils import Conv1D
 
 from bench.accounting.flops import Probe, Rates
 from bench.accounting.ledger import Account, Spend
-from bench.models import quantized
+from bench.accounting.packed import layers
 from bench.system.recomputation import is_computed_again
 
 NO_GRADIENTS = -1
@@ -64,7 +64,7 @@ class Meter:
         self.backbone.register_forward_pre_hook(self._enter, with_kwargs=True)
         self.backbone.register_forward_hook(self._leave, always_call=True)
         model.get_input_embeddings().register_forward_pre_hook(self._embed)
-        for layer in quantized.layers(self.backbone):
+        for layer in layers(self.backbone):
             layer.register_forward_pre_hook(self._before_quantized)
             layer.register_forward_hook(self._after_quantized, always_call=True)
         inside = set(self.backbone.modules())

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.execution.worker import Job
-from bench.models import quantized
 from bench.suite.schema import Suite
 from bench.system import ranks
 
@@ -85,7 +84,9 @@ def processor(device: str) -> str:
 
 
 def count_parameters(model: Any) -> dict[str, int]:
+    from bench.accounting import packed
+
     return {
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "total": quantized.parameters(model),
+        "total": packed.parameters(model),
     }

@@ -5,13 +5,11 @@ cannot be trained: a method adds weights of its own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
     from transformers import BitsAndBytesConfig
 
 Bits = Literal["nf4", "int8"]
@@ -42,21 +40,3 @@ def missing(what: str) -> str | None:
     if find_spec("bitsandbytes"):
         return None
     return f"{what} needs the package bitsandbytes: pip install 'finetuning-bench[quantize]'"
-
-
-def layers(model: nn.Module) -> Iterator[nn.Linear]:
-    """The linear layers that are held in fewer bits."""
-    from torch import nn
-
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and not module.weight.is_floating_point():
-            yield module
-
-
-def parameters(model: nn.Module) -> int:
-    """How many numbers a model is made of, packed ones too."""
-    packed = {
-        id(layer.weight): layer.in_features * layer.out_features - layer.weight.numel()
-        for layer in layers(model)
-    }
-    return sum(p.numel() for p in model.parameters()) + sum(packed.values())

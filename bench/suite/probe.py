@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.tasks import Task
 from bench.data.tokenize import collate, token_id
-from bench.models import quantized
 from bench.models.spec import ModelSpec
 from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
@@ -104,8 +103,10 @@ class _Probe:
     def measured(self) -> Probe:
         import torch
 
+        from bench.accounting import packed
+
         parameters = self._parameters
-        seen = quantized.parameters(self._model)
+        seen = packed.parameters(self._model)
         per_token = 2.0 * parameters * BACKWARD
         looking = self._speed(self._forward)
         try:
