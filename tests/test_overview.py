@@ -13,6 +13,7 @@ from statistics import fmean
 
 from bench.analysis import CurvePoint
 from bench.publish import pictures
+from bench.publish.gather import suites_in
 
 from .conftest import ROOT, Bench
 
@@ -33,7 +34,7 @@ def test_the_page_is_what_the_command_makes_of_the_records(tmp_path: Path, bench
 
 def test_every_suite_and_every_picture_of_the_page_is_there() -> None:
     text = PAGE.read_text()
-    suites = {file.parent.relative_to(PUBLISHED).as_posix() for file in PUBLISHED.rglob("records")}
+    suites = {folder.relative_to(PUBLISHED).as_posix() for folder in suites_in(PUBLISHED)}
     assert set(re.findall(r"^## (.+)$", text, re.M)) == suites
     links = re.findall(r"\]\(([^)#]+)\)", text)
     assert len(links) > 2 * len(suites)

@@ -10,6 +10,7 @@ import yaml
 
 from bench.analysis import analyze
 from bench.methods import registry
+from bench.publish.gather import suites_in
 from bench.records.store import Store
 from bench.report.table import summary
 from bench.suite.plan import tuned_label
@@ -18,7 +19,7 @@ from .conftest import ROOT, Bench
 from .test_gpu_suites import SPEED
 
 ON_A_GPU = ("metamath", "alignment", *SPEED)
-PUBLISHED = sorted(path.parent for path in (ROOT / "results").rglob("plan.json"))
+PUBLISHED = suites_in(ROOT / "results")
 
 
 def test_the_readme_table_is_that_of_the_published_records() -> None:
