@@ -17,15 +17,14 @@ import pytest
 from bench.analysis import analyze
 from bench.analysis.rows import frame
 from bench.methods import registry
+from bench.publish.gather import suites_in
 from bench.records.schema import SCHEMA_VERSION
 from bench.records.store import Store
 from bench.system.errors import UserError
 
 from .conftest import ROOT, Bench
 
-PUBLISHED = sorted(
-    str(plan.parent.relative_to(ROOT / "results")) for plan in (ROOT / "results").rglob("plan.json")
-)
+PUBLISHED = [str(folder.relative_to(ROOT / "results")) for folder in suites_in(ROOT / "results")]
 STAGE: dict[str, Any] = {
     "status": "ok",
     "seconds": {"load": 1.0, "evaluate": 2.0, "drift": 0.0},
