@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.methods.in_parts import by_kind
 from bench.models.precision import in_float32
 from bench.system.errors import Skipped
+from bench.system.ranks import by_kind
 
 if TYPE_CHECKING:
     import torch

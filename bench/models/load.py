@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.system.errors import Skipped
 
@@ -20,16 +20,7 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if spec.random is None:
-        model = AutoModelForCausalLM.from_pretrained(
-            spec.location,
-            revision=spec.revision or "main",
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=spec.trust_remote_code,
-            attn_implementation=spec.attention,
-            quantization_config=quantized.configuration(spec.quantize, dtype),
-            device_map=_directly(spec, device),
-        )
+        model = AutoModelForCausalLM.from_pretrained(spec.location, **_given(spec, dtype, device))
         return model.to(device)  # pyright: ignore[reportArgumentType]
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
     torch.manual_seed(0)
@@ -52,17 +43,22 @@ def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pr
                 config, dtype=dtype, attn_implementation=spec.attention
             )
     model = AutoModelForSequenceClassification.from_pretrained(
-        spec.location,
-        revision=spec.revision or "main",
-        dtype=dtype,
-        num_labels=1,
-        use_safetensors=True,
-        trust_remote_code=spec.trust_remote_code,
-        attn_implementation=spec.attention,
-        quantization_config=quantized.configuration(spec.quantize, dtype),
-        device_map=_directly(spec, device),
+        spec.location, num_labels=1, **_given(spec, dtype, device)
     )
     return model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def _given(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """How weights are read, whatever head is put on them."""
+    return {
+        "revision": spec.revision or "main",
+        "dtype": dtype,
+        "use_safetensors": True,
+        "trust_remote_code": spec.trust_remote_code,
+        "attn_implementation": spec.attention,
+        "quantization_config": quantized.configuration(spec.quantize, dtype),
+        "device_map": _directly(spec, device),
+    }
 
 
 def _directly(spec: ModelSpec, device: torch.device) -> dict[str, torch.device] | None:
