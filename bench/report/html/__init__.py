@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from bench.report.cut import MOST_ROWS, cut, told
 from bench.report.html import choose, facts, tables, tuning
 from bench.report.html.charts import Chart, bars, lines, points
 from bench.report.html.families import colour_of
+from bench.report.html.vega import vega
 from bench.report.table import reach_of, spent_share
 from bench.report.template import filled
 
@@ -52,7 +52,7 @@ def page(analysis: Analysis, suite_file: str = "suite.yaml") -> str:
     """
     given, most = facts.suite(analysis), min(MOST_ROWS, max(1, len(analysis.rows)))
     about = facts.facts(analysis, given)
-    before = (0, len(_vega()))  # rows and bytes: the script that draws is nearly half of a page
+    before = (0, len(vega()))  # rows and bytes: the script that draws is nearly half of a page
     while True:
         text = _page(cut(analysis, most), suite_file, given, about).encode()
         if len(text) <= MOST_BYTES or most == 1:
@@ -87,7 +87,7 @@ def _page(analysis: Analysis, suite_file: str, given: dict[str, Any], about: dic
         "choose": {str(part["number"]): part["choose"].numbers for part in parts if part["choose"]},
     }
     scripts = [
-        *([_vega()] if charts else []),
+        *([vega()] if charts else []),
         *((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
     ]
     return filled(
@@ -161,15 +161,3 @@ def _policy(scripts: list[str]) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:;"
         " base-uri 'none'; form-action 'none'"
     )
-
-
-@cache
-def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, from the package that also draws the
-    picture for Markdown.
-    """
-    import vl_convert
-
-    version = vl_convert.get_vegalite_versions()[-1]
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
-    return "(()=>{" + bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--") + "\n})()"
