@@ -1,8 +1,7 @@
-"""What tests share: no network, one thread, and the command line as a user calls it."""
+"""The command line as a user calls it, for all tests."""
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -11,29 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
 import pytest
-import torch
-import transformers
 
 from bench.cli import main
 
 from .warm import warm_bench
 
-torch.set_num_threads(1)
-transformers.logging.disable_progress_bar()
 ROOT = Path(__file__).parent.parent
 Bench = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def pytest_collection_finish() -> None:
-    """What is imported by now stays for good: a collection, of which a session makes many, need not
-    look through all of it.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture

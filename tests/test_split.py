@@ -74,7 +74,7 @@ def test_a_batch_split_has_the_gradient_of_the_whole(
     whole, passes = gradients(name, tmp_path / "whole", None, monkeypatch)
     assert max(float(gradient.norm()) for gradient in whole) > 1e-6
     more = passes
-    for parts in (2, 4, 8):
+    for parts in (2, 8):
         split, more = gradients(name, tmp_path / str(parts), BATCH // parts, monkeypatch)
         assert len(split) == len(whole)
         for one, other in zip(whole, split, strict=True):

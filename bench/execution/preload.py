@@ -24,6 +24,7 @@ import bench.evaluation.lm_eval
 import bench.execution.evaluate
 import bench.execution.train
 import bench.methods.session
+import bench.methods.trainer
 
 for module in entry_points(group="bench.preload"):
     with suppress(Exception):  # the run that needs it will tell what is wrong

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from transformers import set_seed
-
 from bench.accounting import resources
 from bench.data.order import derive
 
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 @contextmanager
 def part_of(session: Session, name: str, until: float, start: Start | None) -> Iterator[Session]:
     """See `Session.stage`."""
+    from transformers import set_seed  # it imports what trainers need, seconds long
+
     folder = session.folder / f"stage-{name}"
     folder.mkdir(parents=True)
     account = session._account

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerState
 
 from bench.data.chat import Conversation
 from bench.data.rewards import functions
@@ -93,6 +92,8 @@ def _arguments(
     completion_ids: Sequence[Sequence[int]] | None,
 ) -> dict[str, Any]:
     """What a reward function is called with, as `trl.GRPOTrainer` calls it."""
+    from transformers import TrainerState  # it imports what trainers need, seconds long
+
     prompts, said = in_trls_shape(rows["prompt"], completions)
     ids = completion_ids or session.tokenizer(list(completions))["input_ids"]
     return {key: _plain(values) for key, values in rows.items() if key != "prompt"} | {

@@ -26,7 +26,7 @@ from bench.data.chat import Content, opened
 from bench.data.formats import Format
 from bench.data.sources import Split
 from bench.data.tasks import Task
-from bench.methods import rewards, trainer
+from bench.methods import rewards
 from bench.methods.fit import gradient
 from bench.methods.hand_out import adapted, frozen, hand_out
 from bench.methods.in_parts import clip
@@ -188,10 +188,8 @@ class Session:
         return tokenize.prompt_ids(prompts, self.tokenizer)
 
     def pack(self, texts: Sequence[Content]) -> dict[str, Tensor]:
-        """Whole texts side by side in as few rows of `max_length` as they need: input_ids,
-        position_ids and labels on the device.
-
-        Texts in one row do not attend to one another.
+        """Whole texts side by side in as few rows of `max_length` as they need, none of which
+        attends to another: input_ids, position_ids and labels on the device.
         """
         return self._on_device(tokenize.pack(texts, self.tokenizer, self.max_length))
 
@@ -251,6 +249,8 @@ class Session:
         """Arguments for a Hugging Face or TRL trainer, whose own class of arguments is `config`:
         everybody's precision, batch, schedule and stop rule, and the method's `settings`.
         """
+        from bench.methods import trainer
+
         return trainer.arguments(self, config, settings)
 
     def stage(

@@ -1,10 +1,9 @@
-"""Parameter-efficient methods: each trains only what it should and comes back from disk as it was;
-and what each adds of its own.
+"""Parameter-efficient methods: what each adds of its own. That each trains its own part alone and
+comes back as it was is what every method must show: see the conformance kit.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,6 @@ from bench_peft.table import ROWS
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import PeftModel
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -39,8 +37,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "monteclora": {"num_samples": 2},
 }
 """Where the defaults do not fit the tiny model, or take seconds on it."""
-# of reloaded logits, which reach 20 in float32; all but a recurrent network's come back to the bit
-TOLERANCE = 1e-4
 NO_CHANGE_AT_START = (
     "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save"
     " lora-target-parameters lora-plus lora-fa lora-riemannian lora-intruders eva pissa-niter corda"
@@ -82,38 +78,13 @@ def test_pyproject_lists_every_method() -> None:
     assert {row.name for row in ROWS} < set(listed)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_trains_its_own_part_alone_and_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
-    before: dict[str, tuple[bool, Tensor]] = {}
-    session = tiny_session(tmp_path / "session", STEPS)
-    true_start = start_of(session)
-
-    base: Any = METHODS[name]
-
-    class Watched(base):
-        def fit(self, session: Any, model: Any, optimizer: Any) -> None:
-            before.update(
-                {n: (p.requires_grad, p.detach().clone()) for n, p in model.named_parameters()}
-            )
-            if name in NO_CHANGE_AT_START:
-                difference = logits(session, model.eval()) - logits(session, true_start)
-                assert difference.abs().max() < 2e-4  # logits reach 20 in float32
-            model.train()
-            super().fit(session, model, optimizer)
-
+@pytest.mark.parametrize("name", NO_CHANGE_AT_START)
+def test_an_untrained_adapter_says_what_the_model_says(name: str, tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, STEPS)
+    said = logits(session, start_of(session))
     torch.manual_seed(0)
-    model: Any = Watched(**SMALL.get(name, {})).train(session).eval()
-
-    assert len(session.log.losses) == 3
-    assert all(map(math.isfinite, session.log.losses))
-    changed = {n: not torch.equal(p, before[n][1]) for n, p in model.named_parameters()}
-    assert any(changed[n] for n, (learns, _) in before.items() if learns)
-    assert not any(changed[n] for n, (learns, _) in before.items() if not learns)
-
-    model.save_pretrained(str(tmp_path / "adapter"))
-    torch.manual_seed(99)
-    again = PeftModel.from_pretrained(start_of(session), str(tmp_path / "adapter")).eval()
-    assert (logits(session, again) - logits(session, model)).abs().max() <= TOLERANCE
+    model = made(name).adapted(session).eval()
+    assert (logits(session, model) - said).abs().max() < 2e-4  # logits reach 20 in float32
 
 
 @pytest.mark.parametrize("name", METHODS)
