@@ -39,11 +39,12 @@ class WarmBench:
 
     def __init__(self) -> None:
         self._door, theirs = socket.socketpair()
-        cached = tempfile.mkdtemp(prefix="warm-")  # of libraries that look for theirs on import
+        # of libraries that look for their cache on import
+        self._cached = tempfile.TemporaryDirectory(prefix="warm-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
             cwd=ROOT,
-            env={**os.environ, "XDG_CACHE_HOME": cached, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "XDG_CACHE_HOME": self._cached.name},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
