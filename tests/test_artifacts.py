@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import ROOT, Bench
+from .conftest import ROOT, Bench, run_in
 
 pytestmark = pytest.mark.slow
 
@@ -109,14 +109,7 @@ def test_the_adapter_of_the_docs_has_a_form_of_its_own(tmp_path: Path) -> None:
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     install += ["--no-build-isolation", "--target", str(site), str(package)]
     subprocess.run(install, check=True, capture_output=True)
-    given = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(site)}
-
-    def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).parent / "bench"), *arguments]
-        return subprocess.run(
-            command, check=False, cwd=tmp_path, env=given, capture_output=True, text=True
-        )
-
+    bench = partial(run_in, tmp_path, PYTHONPATH=str(site))
     checked = bench("check", "bottleneck")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     methods = (

@@ -21,7 +21,7 @@ from bench.models.spec import ModelSpec, fingerprint
 from bench.system import smollm2
 from bench.system.errors import UserError
 
-from .conftest import Bench, command, environment
+from .conftest import Bench, command, environment, run_in
 
 
 def _real_file() -> Path | None:
@@ -307,15 +307,7 @@ def test_methods_train_on_the_real_model_and_adapters_name_it(tmp_path: Path, ca
     _suite(tmp_path, "smollm2")
 
     def call(*arguments: object) -> None:
-        done = subprocess.run(
-            command(*arguments),
-            check=False,
-            cwd=tmp_path,
-            env=environment(tmp_path, XDG_CACHE_HOME=str(cache)),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
+        done = run_in(tmp_path, *arguments, XDG_CACHE_HOME=str(cache))
         assert done.returncode == 0, done.stdout + done.stderr
 
     call("run", "suite.yaml", "--jobs", 1, "--quiet")
