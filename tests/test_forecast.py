@@ -163,14 +163,14 @@ SUITE = """\
 suite: long
 model: tiny
 target: tiny/smallest
-retain: [tiny/last, tiny/sort]
+retain: [tiny/last]
 drift: tiny/text
-budget: {tokens: 8k}
+budget: {tokens: 6k}
 batch: {size: 16, max_length: 64}
-seeds: 3
+seeds: 2
 methods: [sft, lora, prompt-tuning, prefix-tuning]
 """
-LEFT = re.compile(r"(\d+)/13 .* about (\d+) (s|min) left")
+LEFT = re.compile(r"(\d+)/9 .* about (\d+) (s|min) left")
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_forecasts_hold(bench_process: Bench, tmp_path: Path) -> None:
         if found := LEFT.search(line):
             unit = 60 if found[3] == "min" else 1
             told.append((int(found[1]), time.monotonic() - started, unit * int(found[2])))
-        if "13/13" in line:
+        if "9/9" in line:
             ended = time.monotonic() - started
             break
     process.communicate(timeout=600)
@@ -200,14 +200,14 @@ def test_forecasts_hold(bench_process: Bench, tmp_path: Path) -> None:
     ratios = {done: round(left / (ended - at), 2) for done, at, left in told}
     print("left, forecast over truth, by finished runs:", ratios)
     print("plan over truth:", plan["estimate"]["total_seconds"] / ended)
-    for done in (2, 5):  # a seventh and a third of the suite
+    for done in (2, 4):  # less than a quarter, and less than half of the suite
         assert 1 / 3 < ratios[done] < 3, ratios
     assert 1 / 4 < plan["estimate"]["total_seconds"] / ended < 4
 
     again = json.loads(bench_process("plan", "suite.yaml", "--jobs", 1, "--json").stdout)
     assert again["estimate"]["total_seconds"] == 0
     seconds = sum(again["estimate"]["by_recipe"]["sft"].values())
-    assert 13 * seconds == pytest.approx(ended, rel=1.0), "from the records"
+    assert 9 * seconds == pytest.approx(ended, rel=1.0), "from the records"
 
 
 def test_a_plan_measures_the_machine_once_a_day(

@@ -21,10 +21,8 @@ from .conftest import Bench, command, environment, run_in
 
 METHODS = """\
   - sft: {lr: 1.0e-3}
-  - lora: {lr: 5.0e-3}
   - dora: {lr: 5.0e-3}
   - prompt-tuning
-  - dpo: {lr: 1.0e-4}
   - chain: [{lora: {lr: 5.0e-3}}, {dpo: {lr: 1.0e-4}}]
   - chain: [{sft: {lr: 1.0e-3}}, {grpo: {reward: check, lr: 1.0e-4}}]
 """
@@ -33,7 +31,7 @@ suite: {name}
 model: tiny
 target: tiny/smallest
 drift: tiny/text
-budget: {{tokens: 3k}}
+budget: {{tokens: 2k}}
 batch: {{size: 16, max_length: 64, micro: 4}}
 gpus: {gpus}
 seeds: 1

@@ -63,7 +63,7 @@ def test_results_grow_with_their_records(tmp_path: Path, monkeypatch: pytest.Mon
     made_up, reads, times = growth(), [], []
     read = records._read
     monkeypatch.setattr(records, "_read", lambda *given: reads.append(given[0]) or read(*given))
-    for count in (300, 300 * TIMES):
+    for count in (200, 200 * TIMES):
         file = made_up.write_suite(tmp_path / f"{count}.yaml", count // 3, 3)
         made: Store = made_up.finish(file, tmp_path / str(count))
         suite = load(file)
