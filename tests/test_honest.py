@@ -117,7 +117,7 @@ def test_nobody_trains_for_free(
     honest = "  - sft: {lr: 1.0e-3}\n  - lora: {lr: 5.0e-3}\n"
     head = (
         "suite: honest\nmodel: tiny\ntarget: tiny/smallest\nretain: [tiny/last]\n"
-        "budget: {tokens: 4k}\nbatch: {size: 16, max_length: 64}\nseeds: 1\ntime_limit: 100\n"
+        "budget: {tokens: 4k}\nbatch: {size: 16, max_length: 64}\nseeds: 1\ntime_limit: 60\n"
         "methods:\n"
     )
     (tmp_path / "alone.yaml").write_text(head.replace("honest", "alone") + honest)

@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_a_row_that_says_by_how_much(
     assert by_recipe["ipo"]["train"] is None
     assert "batch: {micro: 32} fits" in by_recipe["ipo"]["reason"]
     # with what it says, the row is there
-    changed = SUITE | {"memory": limit, "methods": methods}
+    changed = SUITE | {"memory": limit, "methods": ["ipo"]}
     for micro in (32, "auto"):
         changed["batch"] = {"size": 64, "max_length": 64, "micro": micro}
         (tmp_path / "suite.yaml").write_text(yaml.safe_dump(changed))

@@ -43,7 +43,7 @@ from bench.testing.trials import (
 __all__ = ["Finding", "assert_conforms", "check", "check_merger", "tiny_session"]
 
 TOKENS = 6000.0
-SHORT = 0.1  # of these, where only seeds are compared
+SHORT = 0.25  # of these, where only seeds are compared
 SLACK = 1.25  # one batch may overrun a budget as small as this
 # of the largest logit: a hundred roundings of float32, as where what a network makes is saved in
 # place of the network
