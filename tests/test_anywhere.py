@@ -1,7 +1,8 @@
-"""Results at s3://…, kept by a real server that speaks S3."""
+"""Results and artifacts at s3://…, kept by a real server that speaks S3."""
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import uuid
@@ -14,6 +15,7 @@ from bench.records.store import Store
 from bench.system.location import location
 
 from .conftest import ROOT, Bench
+from .test_executors import installed
 
 SUITE = """
 suite: away
@@ -24,6 +26,39 @@ batch: {size: 4, max_length: 64}
 seeds: 1
 methods: [sft]
 """
+NODE = """
+import threading
+from dataclasses import replace
+
+from bench.execution.executors import remote
+from bench.execution.executors.protocol import Finished
+
+
+class Node:
+    slots, kind, processor, jobs = 1, "cpu", "", ()
+
+    def __init__(self, place):
+        pass
+
+    def room(self):
+        return 1 - len(self.jobs)
+
+    def submit(self, jobs):
+        self.jobs = jobs
+
+    def hear(self, seconds):
+        jobs, self.jobs = self.jobs, ()
+        for job in jobs:
+            there = remote.placed(replace(job, work=job.work / "there"), "cpu")
+            parcel = remote.work(there, lambda *_: None, threading.Event(), shared_disk=False)
+            assert not there.work.exists()
+            print("sent", parcel.work is not None)
+            yield Finished(job.run.id, remote.unpacked(parcel, job), "n1")
+
+    def close(self):
+        pass
+"""
+"""A machine that shares no disk with the driver."""
 
 
 @pytest.fixture
@@ -70,6 +105,67 @@ def test_a_suite_is_run_resumed_and_reported_in_a_bucket(
     assert again.returncode == 0, again.stderr
     assert Store(location(bucket) / "away").planned() == records
     assert not (tmp_path / "s3:").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on", ["local", "node"])
+def test_artifacts_lie_where_the_suite_says(
+    on: str, tmp_path: Path, bench_process: Bench, bucket: str
+) -> None:
+    kept = bucket.replace("/results", "/kept")
+    suite = SUITE.replace("[sft]", "[lora]")
+    (tmp_path / "suite.yaml").write_text(suite + f"artifacts: {kept}\n")
+    path = installed(tmp_path / "site", "node", NODE)
+    ran = bench_process("run", "suite.yaml", "--on", on, PYTHONPATH=path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "sent True" not in ran.stdout, "a node puts its artifact there itself"
+    (run,) = (r.id for r in Store(tmp_path / "results/away").planned() if r.recipe == "lora")
+    there = location(kept) / "away"
+    assert "artifacts: s3://" in (there / "suite.yaml").read_text()
+    before = (there / run).versions()
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= before.keys()
+    assert not list(tmp_path.glob("cache/bench/away/*/artifact"))
+    published = bench_process("publish", "results", "--to", "site-out", "--adapters")
+    assert published.returncode == 0, published.stderr
+    (weights,) = (tmp_path / "site-out").rglob("adapter_model.safetensors")
+    assert weights.read_bytes() == (there / run / weights.name).read_bytes()
+    again = bench_process("confirm", "suite.yaml", "lora")
+    assert again.returncode == 0, again.stderr
+    assert (there / run).versions() == before, "what is run once more is not put there"
+
+
+@pytest.mark.slow
+def test_an_artifact_that_cannot_be_put_away_stays(tmp_path: Path, bench_process: Bench) -> None:
+    """A node cannot put it there, and neither can the driver, to whom the node sends it."""
+    kept = tmp_path / "kept"
+    (tmp_path / "suite.yaml").write_text(SUITE + f"artifacts: file://{kept}\n")
+    (kept / "away").mkdir(parents=True)
+    plan = json.loads(bench_process("plan", "suite.yaml", "--json").stdout)
+    (run,) = (one["id"] for one in plan["runs"] if one["recipe"] == "sft")
+    (kept / "away" / run).write_text("a file where a folder belongs")
+    path = installed(tmp_path / "site", "node", NODE)
+    ran = bench_process("run", "suite.yaml", "--on", "node", PYTHONPATH=path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "its artifact stays in" in " ".join(ran.stdout.split())
+    assert list(tmp_path.glob(f"cache/bench/away/{run}/artifact/*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "told"),
+    [
+        ("keap", "is drop, keep, or an address such as s3://bucket/folder, not keap"),
+        ("s3://nowhere/kept", "s3://nowhere/kept/away/suite.yaml cannot be written"),
+        ("file:///dev/null/kept", "/dev/null/kept/away cannot be written"),
+    ],
+)
+def test_where_artifacts_cannot_lie_is_told_before_training(
+    artifacts: str, told: str, tmp_path: Path, bench: Bench, bucket: str
+) -> None:
+    (tmp_path / "suite.yaml").write_text(SUITE + f"artifacts: {artifacts}\n")
+    result = bench("run", "suite.yaml")
+    assert result.returncode == 2
+    assert told in " ".join(result.stderr.split())
+    assert not (tmp_path / "results").exists() or not Store(tmp_path / "results/away").all()
 
 
 def test_records_in_a_bucket_are_those_of_a_folder(

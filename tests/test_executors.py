@@ -144,7 +144,7 @@ def test_a_missing_package_is_one_line(
 
 @pytest.mark.slow
 def test_a_package_brings_an_executor(bench_process: Bench, suite: Path) -> None:
-    path = _installed(suite / "site", "mine", MINE)
+    path = installed(suite / "site", "mine", MINE)
     _only(suite, "sft")
     result = bench_process("run", "suite.yaml", "--on", "mine://here?fast=yes", PYTHONPATH=path)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -156,7 +156,7 @@ def test_a_package_brings_an_executor(bench_process: Bench, suite: Path) -> None
 def test_a_run_that_takes_its_nodes_down_is_placed_only_so_often(
     bench_process: Bench, suite: Path
 ) -> None:
-    path = _installed(suite / "site", "poisoned", POISONED)
+    path = installed(suite / "site", "poisoned", POISONED)
     _only(suite, "sft")
     result = bench_process("run", "suite.yaml", "--on", "poisoned", PYTHONPATH=path)
     assert result.returncode == 1, result.stdout + result.stderr
@@ -262,7 +262,7 @@ def _only(suite: Path, method: str) -> None:
     (suite / "suite.yaml").write_text("\n".join(kept) + "\n")
 
 
-def _installed(site: Path, name: str, source: str) -> str:
+def installed(site: Path, name: str, source: str) -> str:
     """Installs a package with one executor, and gives the PYTHONPATH."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)

@@ -83,6 +83,10 @@ class Watcher:
         told = f"[yellow]lost[/]: {escape(reason)}; it is placed again"
         self._console.print(f"  {_named(job.run)}{_on(node)}: {told}", highlight=False)
 
+    def stays(self, job: Job, reason: str) -> None:
+        told = f"[yellow]its artifact stays in {escape(str(job.artifact))}[/]: {escape(reason)}"
+        self._console.print(f"  {_named(job.run)}: {told}", highlight=False)
+
     def finished(self, job: Job, result: Record, node: str) -> None:
         if self._live is not None and self._all is not None:
             self._live.advance(self._all)

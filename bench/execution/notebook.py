@@ -46,13 +46,16 @@ def _quietly(total: int, done: int, forecast: Forecast) -> Iterator[_Silent]:
 
 
 class _Silent:
-    """A watcher that prints nothing."""
+    """A watcher that prints nothing but warnings."""
 
     def running(self, job: Job, stage: str, fraction: float, node: str) -> None:
         pass
 
     def again(self, job: Job, reason: str, node: str) -> None:
         pass
+
+    def stays(self, job: Job, reason: str) -> None:
+        warnings.warn(f"{reason}; the artifact stays in {job.artifact}", stacklevel=2)
 
     def finished(self, job: Job, result: Record, node: str) -> None:
         pass

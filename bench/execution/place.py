@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -10,12 +9,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from bench.execution import kept, record
+from bench.execution.artifacts import put_away
 from bench.execution.executors.protocol import Executor, Finished, Lost, Running
 from bench.execution.run_job import ITEMS, Outcome
 from bench.execution.worker import Job
 from bench.records.schema import Record, Status
 from bench.records.store import Store
 from bench.suite.forecast import Forecast
+from bench.system.errors import UserError
 
 MOST = 3  # times that a run is placed again: it may be what takes its machine down
 
@@ -26,6 +27,8 @@ class Watcher(Protocol):
     def running(self, job: Job, stage: str, fraction: float, node: str) -> None: ...
 
     def again(self, job: Job, reason: str, node: str) -> None: ...
+
+    def stays(self, job: Job, reason: str) -> None: ...
 
     def finished(self, job: Job, result: Record, node: str) -> None: ...
 
@@ -58,7 +61,7 @@ def place_all(
                 waiting.appendleft(job)
                 continue
             outcome = news.outcome if isinstance(news, Finished) else _crashed(job, news)
-            _keep(job, outcome, store)
+            _keep(job, outcome, store, watcher)
             forecast.finished(outcome.record)
             watcher.finished(job, outcome.record, news.node)
 
@@ -74,10 +77,12 @@ def _crashed(job: Job, lost: Lost) -> Outcome:
     return Outcome(record.assemble(job, trained, evaluated, None), job.work / ITEMS)
 
 
-def _keep(job: Job, outcome: Outcome, store: Store) -> None:
+def _keep(job: Job, outcome: Outcome, store: Store, watcher: Watcher) -> None:
     store.put(outcome.record, outcome.items)
     if kept.evaluation_is_open(outcome.record):
         return
     kept.forget(job)
-    if job.suite.artifacts == "drop":
-        shutil.rmtree(job.work, ignore_errors=True)
+    try:
+        put_away(job)
+    except UserError as error:
+        watcher.stays(job, str(error))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from bench.execution import artifacts
 from bench.execution.executors.protocol import Executor
 from bench.execution.place import Watcher, place_all
 from bench.execution.worker import Job
@@ -17,7 +18,7 @@ from bench.suite import file as suite_file
 from bench.suite.checks import check
 from bench.suite.forecast import Forecast, alike
 from bench.suite.plan import Run, make_plan, runs_to_come, work_folder
-from bench.suite.schema import Suite
+from bench.suite.schema import DROP, KEEP, Suite
 from bench.suite.shard import WHOLE, Shard
 from bench.suite.yaml_file import Document
 from bench.system.cache import cache_folder
@@ -38,6 +39,7 @@ def run_suite(
         runs = [run for run in planned if shard.has(run)]
         total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
         if left:
+            artifacts.begin(suite)
             suite.start().prepare()
         forecast = Forecast(suite)
         hear(forecast, suite, runs, store, executor.processor)
@@ -73,7 +75,9 @@ def run_again(
         hear(forecast, suite, runs, store, executor.processor)
         with watch(len(runs), len(done), forecast) as watcher:
             forecast.plan(left, 0)
-            apart = cache_folder() / AGAIN  # a kept artifact stays as it was
+            apart = cache_folder() / AGAIN  # the artifact of the finished run stays as it was
+            if suite.artifacts != KEEP:
+                suite = suite.model_copy(update={"artifacts": DROP})
             jobs = [_job(suite, run, apart) for run in left]
             place_all(jobs, executor, again, watcher, forecast)
 

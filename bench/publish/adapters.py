@@ -1,5 +1,5 @@
-"""Adapters that runs left in the cache, copied to where results are published, each with its model
-card.
+"""Adapters that runs left in the cache or where their suite puts them, copied to where results are
+published, each with its model card.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from typing import Any
 
 from bench.publish import eval_results
 from bench.publish.card import card, is_place, without_places
-from bench.publish.gather import Published, copy_folder
+from bench.publish.gather import Published
 from bench.records.schema import BASE, Purpose, Record
 from bench.report.html import facts
 from bench.system import smollm2
 from bench.system.files import write_atomically
+from bench.system.location import Location, get_folder, location
 
 CONFIG, MANIFEST = "adapter_config.json", "artifact.json"
 
 
 def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
-    """Copy every adapter of a suite's rows that is still in the cache into `to/<run>/`; gives the
-    runs whose adapters went along.
+    """Copy every adapter of a suite's rows that can still be found into `to/<run>/`; gives the runs
+    whose adapters went along.
 
     Those of trials and of failed runs stay where they are, and so do models trained in full.
     """
@@ -29,14 +30,22 @@ def publish_adapters(suite: Published, cache: Path, to: Path) -> list[str]:
     given = facts.suite(suite.analysis)
     gone_along = []
     for record in suite.records:
-        artifact = cache / record.suite / record.id / "artifact"
+        artifact = _place(record, cache, given.get("artifacts", ""))
         if record.ok and record.purpose is Purpose.ROW and _is_adapter(artifact):
             _copy(record, base, artifact, to / record.id, given)
             gone_along.append(record.id)
     return gone_along
 
 
-def _is_adapter(artifact: Path) -> bool:
+def _place(record: Record, cache: Path, artifacts: str) -> Location:
+    """Where a run's artifact lies, if it has one: in the cache, or at the suite's address."""
+    here = cache / record.suite / record.id / "artifact"
+    if here.is_dir() or "://" not in artifacts:
+        return here
+    return location(artifacts) / record.suite / record.id
+
+
+def _is_adapter(artifact: Location) -> bool:
     """Whether it goes onto a start model: one of PEFT's, or a form of its method's own."""
     if (artifact / CONFIG).is_file():
         return True
@@ -45,10 +54,10 @@ def _is_adapter(artifact: Path) -> bool:
 
 
 def _copy(
-    record: Record, base: Record | None, artifact: Path, to: Path, suite: dict[str, Any]
+    record: Record, base: Record | None, artifact: Location, to: Path, suite: dict[str, Any]
 ) -> None:
     model, hub_id = named_start(suite.get("model", {}))
-    copy_folder(artifact, to)
+    get_folder(artifact, to)
     if (artifact / CONFIG).is_file():
         config = without_places(json.loads((artifact / CONFIG).read_text(encoding="utf-8")))
         named = {**config, "base_model_name_or_path": hub_id or model}

@@ -31,6 +31,16 @@ def _as_seeds(value: Any) -> Any:
     return list(range(value)) if isinstance(value, int) and value > 0 else value
 
 
+DROP, KEEP = "drop", "keep"
+
+
+def _kept(value: Any) -> Any:
+    if value in (DROP, KEEP) or "://" in str(value):
+        return value
+    raise ValueError(f"is drop, keep, or an address such as s3://bucket/folder, not {value}")
+
+
+Kept = Annotated[str, BeforeValidator(_kept, json_schema_input_type=str)]
 Names = Annotated[
     list[str],
     BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
@@ -140,8 +150,12 @@ class Suite(Strict):
     split: Literal["test", "validation"] = Field(
         default="test", description="the split that scores are taken on"
     )
-    artifacts: Literal["drop", "keep"] = Field(
-        default="drop", description="what becomes of trained weights after evaluation"
+    artifacts: Kept = Field(
+        default=DROP,
+        description=(
+            "what becomes of trained weights after evaluation: drop, keep (in the cache), or an"
+            " address such as s3://bucket/folder where they are put"
+        ),
     )
     tuning: TuningSpec | None = Field(
         default=None, description="a search that gives each recipe a second row, tuned"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,24 @@ def read_each(folder: Location, names: Iterable[str]) -> dict[str, bytes]:
     if isinstance(folder, Remote):
         return folder.read_each(names)
     return {name: (folder / name).read_bytes() for name in names}
+
+
+def put_folder(folder: Path, to: Location) -> None:
+    """Copy a folder with all that is in it. UserError where it cannot be written."""
+    with _told(str(to), "written"):
+        if isinstance(to, Remote):
+            to.fs.put(f"{folder}/", f"{to.url}/", recursive=True)
+        else:
+            shutil.copytree(folder, to, dirs_exist_ok=True)
+
+
+def get_folder(folder: Location, to: Path) -> None:
+    """Copy a folder to this machine; nothing where there is none."""
+    if isinstance(folder, Remote):
+        with _told(folder.url, "read"), suppress(FileNotFoundError):
+            folder.fs.get(f"{folder.url}/", f"{to}/", recursive=True)
+    elif folder.is_dir():
+        shutil.copytree(folder, to, dirs_exist_ok=True)
 
 
 @contextmanager

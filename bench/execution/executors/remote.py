@@ -13,9 +13,12 @@ import time
 from dataclasses import dataclass
 
 from bench.execution import kept
+from bench.execution.artifacts import put_away
 from bench.execution.run_job import ITEMS, Outcome, Report, run_job
 from bench.execution.worker import Job
 from bench.records.schema import Record
+from bench.suite.schema import KEEP
+from bench.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Parcel:
     items: bytes | None
     """The file with the outcome of every item."""
     work: bytes | None
-    """A tar file of its work folder, where the suite keeps artifacts and no disk is shared."""
+    """A tar file of its work folder, where the driver keeps artifacts and no disk is shared."""
     node: str
 
 
@@ -47,7 +50,7 @@ def work(job: Job, report: Report, stop: threading.Event, shared_disk: bool) -> 
     packed = None
     if not shared_disk and not kept.evaluation_is_open(outcome.record):
         kept.forget(job)
-        packed = _packed(job) if job.suite.artifacts == "keep" else None
+        packed = _left_over(job)
         shutil.rmtree(job.work, ignore_errors=True)
     return Parcel(outcome.record, items, packed, node())
 
@@ -82,6 +85,19 @@ def unpacked(parcel: Parcel, job: Job) -> Outcome:
     if parcel.items is not None:
         items.write_bytes(parcel.items)
     return Outcome(parcel.record, items)
+
+
+def _left_over(job: Job) -> bytes | None:
+    """What the driver is sent of the work folder: all of it where the suite keeps it, or where this
+    machine cannot put it where it belongs.
+    """
+    if job.suite.artifacts == KEEP:
+        return _packed(job)
+    try:
+        put_away(job)
+    except UserError:
+        return _packed(job)
+    return None
 
 
 def _packed(job: Job) -> bytes:
