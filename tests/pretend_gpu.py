@@ -122,7 +122,7 @@ def waits(name: str, steps: int, folder: Path) -> dict[str, int]:
     from bench.methods.recipe import apply
     from bench.models.spec import ModelSpec
     from bench.testing import tiny_session
-    from tests.little import little, task_for
+    from tests.little import first_rows, little, task_for
 
     start = ModelSpec.model_validate(SHAPE).with_attention("eager")
     method = little(name)
@@ -134,6 +134,7 @@ def waits(name: str, steps: int, folder: Path) -> dict[str, int]:
         start=start,
         max_length=32,
     )
+    session.task = first_rows(session.task)
     with Fake(allow_non_fake_inputs=True), Watch() as watch:
         apply(name, method, session)
         session.close()

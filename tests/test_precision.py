@@ -21,10 +21,9 @@ from bench.testing import tiny_session
 from tests.test_run import records, write_suite
 
 from .conftest import Bench
-from .little import little, task_for
+from .little import first_rows, little, task_for
 
-FAMILIES = ("sft", "lora", "shadow", "prefix-tuning", "pissa", "dpo", "ipo", "ewc")
-OTHERS = ("replay", "raft", "grpo", "dapt")
+FAMILIES = ("sft", "lora", "prefix-tuning", "pissa", "dpo", "ewc", "grpo")
 STEPPING = [
     name
     for name, plugin in registry.plugins().items()
@@ -37,9 +36,9 @@ EXTRA = "dtype: bfloat16\nattention: eager\n"
 def test_every_family_trains_saves_and_reopens_in_bfloat16(
     bench_process: Bench, tmp_path: Path
 ) -> None:
-    lines = "\n".join(f"  - {name}" for name in (*FAMILIES, *OTHERS))
+    lines = "\n".join(f"  - {name}" for name in FAMILIES)
     lines += "\n  - merge: [sft, lora]\n    as: merged"
-    write_suite(tmp_path, lines, "tokens: 3k", "1", EXTRA)
+    write_suite(tmp_path, lines, "tokens: 2k", "1", EXTRA)
     suite = tmp_path / "suite.yaml"
     suite.write_text(suite.read_text().replace("max_length: 64", "max_length: 64, micro: auto"))
     result = bench_process("run", "suite.yaml")
@@ -69,6 +68,7 @@ def stepped(name: str, folder: Path) -> tuple[Any, set[torch.dtype]]:
     """A model after two steps of a method in bfloat16, and the types of what was stepped."""
     method = little(name)
     session = tiny_session(folder, Budget("steps", 2), task_for(method), dtype=torch.bfloat16)
+    session.task = first_rows(session.task)
     seen: set[torch.dtype] = set()
 
     def look(optimizer: Optimizer, *_: object) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,16 @@ from torch import Tensor
 from transformers import set_seed
 
 from bench.accounting.budget import Budget
-from bench.data.formats import Format
-from bench.data.tasks import Task
 from bench.methods.method import Method
 from bench.methods.registry import plugins, usable
 from bench.models.spec import ModelSpec
 from bench.testing import tiny_session
 
+from .little import first_rows
+
 NAMES = [name for name, plugin in plugins().items() if plugin.method and plugin.method.formats]
 KNOWN = "tiny/largest"  # the base answers it: samples earn something
-ROWS, BATCH = 64, 16
+BATCH = 16
 SETTINGS: dict[str, dict[str, Any]] = {
     "adamss": {"r": 16, "num_subspaces": 2},
     "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 100},
@@ -116,16 +114,3 @@ def still(kind: type[Method], settings: dict[str, Any]) -> Method:
     rates = {field: STILL for field in fields if field == "lr" or field.endswith("_lr")}
     short = {"max_completion_length": 6} if "max_completion_length" in fields else {}
     return kind.model_validate({**rates, **short, **settings})
-
-
-def first_rows(task: Task) -> Task:
-    """The same task with less training data: some trainers tokenise all of it before they begin."""
-
-    def first(format: Format) -> Callable[[Any], Any]:
-        def load(split: Any) -> Any:
-            rows = task.load(format, split)
-            return rows.select(range(min(ROWS, len(rows))))
-
-        return load
-
-    return replace(task, loaders={format: first(format) for format in task.formats})
