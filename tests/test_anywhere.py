@@ -153,7 +153,7 @@ def test_an_artifact_that_cannot_be_put_away_stays(tmp_path: Path, bench_process
 @pytest.mark.parametrize(
     ("artifacts", "told"),
     [
-        ("keap", "is drop, keep, or an address such as s3://bucket/folder, not keap"),
+        ("keap", "give drop, keep, or an address such as s3://bucket/folder, not keap"),
         ("s3://nowhere/kept", "s3://nowhere/kept/away/suite.yaml cannot be written"),
         ("file:///dev/null/kept", "/dev/null/kept/away cannot be written"),
     ],

@@ -37,7 +37,7 @@ DROP, KEEP = "drop", "keep"
 def _kept(value: Any) -> Any:
     if value in (DROP, KEEP) or "://" in str(value):
         return value
-    raise ValueError(f"is drop, keep, or an address such as s3://bucket/folder, not {value}")
+    raise ValueError(f"give drop, keep, or an address such as s3://bucket/folder, not {value}")
 
 
 Kept = Annotated[str, BeforeValidator(_kept, json_schema_input_type=str)]
