@@ -31,7 +31,7 @@ suite: {name}
 model: tiny
 target: tiny/smallest
 drift: tiny/text
-budget: {{tokens: 2k}}
+budget: {{tokens: 3k}}
 batch: {{size: 16, max_length: 64, micro: 4}}
 gpus: {gpus}
 seeds: 1
