@@ -15,7 +15,7 @@ from bench.records.store import Store
 from bench.system.location import location
 
 from .conftest import ROOT, Bench
-from .test_executors import installed
+from .test_executors import ONE_SLOT, installed
 
 SUITE = """
 suite: away
@@ -26,7 +26,9 @@ batch: {size: 4, max_length: 64}
 seeds: 1
 methods: [sft]
 """
-NODE = """
+NODE = (
+    ONE_SLOT
+    + """\
 import threading
 from dataclasses import replace
 
@@ -34,30 +36,15 @@ from bench.execution.executors import remote
 from bench.execution.executors.protocol import Finished
 
 
-class Node:
-    slots, kind, processor, jobs = 1, "cpu", "", ()
-
-    def __init__(self, place):
-        pass
-
-    def room(self):
-        return 1 - len(self.jobs)
-
-    def submit(self, jobs):
-        self.jobs = jobs
-
-    def hear(self, seconds):
-        jobs, self.jobs = self.jobs, ()
-        for job in jobs:
-            there = remote.placed(replace(job, work=job.work / "there"), "cpu")
-            parcel = remote.work(there, lambda *_: None, threading.Event(), shared_disk=False)
-            assert not there.work.exists()
-            print("sent", parcel.work is not None)
-            yield Finished(job.run.id, remote.unpacked(parcel, job), "n1")
-
-    def close(self):
-        pass
+class Node(OneSlot):
+    def done(self, job):
+        there = remote.placed(replace(job, work=job.work / "there"), "cpu")
+        parcel = remote.work(there, lambda *_: None, threading.Event(), shared_disk=False)
+        assert not there.work.exists()
+        print("sent", parcel.work is not None)
+        return Finished(job.run.id, remote.unpacked(parcel, job), "n1")
 """
+)
 """A machine that shares no disk with the driver."""
 
 

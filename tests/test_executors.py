@@ -41,10 +41,8 @@ class Mine:
         return getattr(self._inner, name)
 """
 
-POISONED = """\
-from bench.execution.executors.protocol import Lost
-
-class Poisoned:
+ONE_SLOT = """\
+class OneSlot:
     slots, kind, processor, jobs = 1, "cpu", "", ()
 
     def __init__(self, place):
@@ -58,11 +56,24 @@ class Poisoned:
 
     def hear(self, seconds):
         jobs, self.jobs = self.jobs, ()
-        return [Lost(job.run.id, "its node went up in smoke", "n7") for job in jobs]
+        return map(self.done, jobs)
 
     def close(self):
         print("closed")
+
+
 """
+"""Of an executor that knows what becomes of a job: `done`."""
+POISONED = (
+    ONE_SLOT
+    + """\
+from bench.execution.executors.protocol import Lost
+
+class Poisoned(OneSlot):
+    def done(self, job):
+        return Lost(job.run.id, "its node went up in smoke", "n7")
+"""
+)
 
 
 @pytest.fixture
