@@ -55,7 +55,7 @@ def run_in(folder: Path, *arguments: object, **extra: str) -> subprocess.Complet
     """Runs `bench …` as a process of its own in a folder, with a cache there. It has imported
     everything already, which is most of what a small run costs.
     """
-    return warm_bench().run(command(*arguments), folder, environment(folder, **extra), seconds=900)
+    return warm_bench().run(command(*arguments), folder, environment(folder, **extra), seconds=400)
 
 
 def command(*arguments: object) -> list[str]:

@@ -76,7 +76,7 @@ def test_a_batch_split_has_the_gradient_of_the_whole(
         split, more = gradients(name, tmp_path / str(parts), BATCH // parts, monkeypatch)
         assert len(split) == len(whole)
         for one, other in zip(whole, split, strict=True):
-            assert float((one - other).norm()) <= 1e-5 * float(one.norm()), parts
+            assert float((one - other).norm()) <= 1e-4 * float(one.norm()), parts
     assert more > passes or name in NEVER_SPLIT
 
 

@@ -10,6 +10,7 @@ start, or install it start a cold one.
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import fcntl
 import gc
 import importlib
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from multiprocessing import util
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ ROOT = Path(__file__).parent.parent
 NUMBER = struct.Struct("i")
 ASIDE = 200
 """Above any descriptor that is open."""
+LATE = 60.0
+"""Seconds after which a command that should have ended itself will not."""
+STUCK = 300.0
+"""Seconds after which a stage of a run tells where it is: none takes so long on tiny models."""
 
 
 class WarmBench:
@@ -54,19 +59,18 @@ class WarmBench:
     def run(
         self, command: list[str], folder: Path, environment: dict[str, str], seconds: float
     ) -> subprocess.CompletedProcess[str]:
-        """What `subprocess.run` gives for a command in a folder.
-
-        Raises:
-            TimeoutError: it takes longer; it goes on, and no other can be run.
+        """What `subprocess.run` gives for a command in a folder. One that takes longer ends and
+        tells where it was.
         """
         with (
             tempfile.TemporaryFile("w+") as asked,
             tempfile.TemporaryFile("w+") as out,
             tempfile.TemporaryFile("w+") as err,
         ):
-            json.dump({"argv": command, "folder": str(folder), "environment": environment}, asked)
+            given = {"argv": command, "folder": str(folder), "environment": environment}
+            json.dump({**given, "seconds": seconds}, asked)
             asked.seek(0)
-            self._door.settimeout(seconds)
+            self._door.settimeout(seconds + LATE)
             socket.send_fds(self._door, [b"!"], [asked.fileno(), out.fileno(), err.fileno()])
             (code,) = NUMBER.unpack(self._door.recv(NUMBER.size))
             out.seek(0)
@@ -113,6 +117,7 @@ def become(asked: int, out: int, err: int) -> None:
     sys.argv = given["argv"]
     put_on(given["environment"])
     fork_a_fork_server()
+    faulthandler.dump_traceback_later(given["seconds"], exit=True, file=2)
 
 
 def put_on(environment: dict[str, str]) -> None:
@@ -161,6 +166,8 @@ def become_a_fork_server(door: socket.socket) -> None:
         os.dup2(fd, number)
         os.close(fd)
     put_on(environment)
+    told = partial(faulthandler.dump_traceback_later, STUCK, file=os.dup(2))
+    os.register_at_fork(after_in_child=told)
     try:
         exec(program)
     finally:

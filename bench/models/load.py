@@ -21,7 +21,8 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
 
     if spec.random is None:
         model = AutoModelForCausalLM.from_pretrained(spec.location, **_given(spec, dtype, device))
-        return model.to(device)  # pyright: ignore[reportArgumentType]
+        model = model.to(device)  # pyright: ignore[reportArgumentType]
+        return quantized.with_one_arithmetic(model)
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
     torch.manual_seed(0)
     with device:
@@ -45,7 +46,8 @@ def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pr
     model = AutoModelForSequenceClassification.from_pretrained(
         spec.location, num_labels=1, **_given(spec, dtype, device)
     )
-    return model.to(device)  # pyright: ignore[reportArgumentType]
+    model = model.to(device)  # pyright: ignore[reportArgumentType]
+    return quantized.with_one_arithmetic(model)
 
 
 def _given(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
-    from transformers import BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig, PreTrainedModel
 
 Bits = Literal["nf4", "int8"]
+
+# on import it says that a kernel could be fetched from the Hub, which would compute in bfloat16
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def configuration(bits: Bits | None, dtype: torch.dtype) -> BitsAndBytesConfig | None:
@@ -33,6 +36,17 @@ def configuration(bits: Bits | None, dtype: torch.dtype) -> BitsAndBytesConfig |
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def with_one_arithmetic(model: PreTrainedModel) -> PreTrainedModel:
+    """A model that computes alike on all CPUs, and alike with gradients and without. Where a CPU
+    multiplies in bfloat16, bitsandbytes else packs weights anew in the first pass without gradients
+    and rounds all that goes through them.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def missing(what: str) -> str | None:
