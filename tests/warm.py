@@ -201,7 +201,12 @@ if __name__ == "__main__":
     from bench.report.html.vega import vega
 
     import_everything(bench)
-    vega()  # the same for every page
+    # Pages share one script. What bundles it has threads, so another process does: a fork of one
+    # that has used it may wait for ever when it draws a picture.
+    subprocess.run(
+        [sys.executable, "-c", "from bench.report.html.vega import vega; vega()"], check=True
+    )
+    vega()
     gc.collect()
     gc.freeze()
     wait_for_a_command(ours)
