@@ -45,7 +45,7 @@ def with_one_arithmetic(model: PreTrainedModel) -> PreTrainedModel:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # pyright: ignore[reportArgumentType]
     return model
 
 
