@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.data.formats import Format
 from bench.methods.entry import Place
 from bench.suite.yaml_file import Document, read
 from bench.system.errors import UserError
@@ -72,8 +73,16 @@ class Source:
             rows += (
                 f" of {self.lengths.median:,} tokens (median; longest {self.lengths.longest:,});"
                 f" max_length {self.lengths.max_length:,} cuts {_share(self.lengths.share_cut)}"
+                f"{self.but_packed()}"
             )
         return [*told, f"{self.task}, {self.format}: {rows}"]
+
+    def but_packed(self) -> str:
+        """Whether some methods lose nothing of a long row."""
+        cut = self.lengths and self.lengths.share_cut
+        if not cut or self.format != Format.LANGUAGE_MODELING:
+            return ""
+        return ", but not for a method that packs texts: there the rest fills another row"
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ class Report:
         """What will not make a run fail, but may make its result worthless."""
         cut = [
             f"{_share(s.lengths.share_cut)} of the rows of {s.task} ({s.format}) are longer than"
-            f" max_length {s.lengths.max_length:,}"
+            f" max_length {s.lengths.max_length:,}{s.but_packed()}"
             for s in self.sources
             if s.lengths and s.lengths.share_cut >= MUCH
         ]
