@@ -22,18 +22,21 @@ needs.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, PreTrainedModel
+from transformers import Cache
 from transformers.pytorch_utils import Conv1D
 
 from bench.accounting.flops import Probe, Rates
 from bench.accounting.ledger import Account, Spend
 from bench.accounting.packed import layers
 from bench.system.recomputation import is_computed_again
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NO_GRADIENTS = -1
 MATRICES = (nn.Linear, Conv1D)  # GPT-2 and its kin have the second

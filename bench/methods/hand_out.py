@@ -6,8 +6,6 @@ import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedModel
-
 from bench.accounting import resources
 from bench.accounting.metering import Meter
 from bench.models.precision import compute_in
@@ -15,6 +13,8 @@ from bench.models.sharding import placed
 from bench.models.shared import share_frozen
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from bench.methods.session import Session
 
 

@@ -1,6 +1,4 @@
-"""What a method is handed while it trains: start model, data, budget, and one way of stepping for
-everybody.
-"""
+"""What a method is handed while it trains: start model, data, budget, one way of stepping."""
 
 from __future__ import annotations
 
@@ -16,7 +14,6 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.optim import Optimizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.accounting import resources
 from bench.accounting.budget import Budget
@@ -43,6 +40,8 @@ from bench.models.start import Start, load_scorer, load_start
 from bench.system import ranks
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from bench.methods.adaptable import Adapter
 
 BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
