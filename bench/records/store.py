@@ -149,7 +149,10 @@ class Store:
         import pyarrow.parquet as pq
 
         file = self.items_file(run)
-        return pq.ParquetFile(io.BytesIO(file.read_bytes())).read() if file.is_file() else None
+        if not file.is_file():
+            return None
+        # threads cost more than a file so small takes
+        return pq.ParquetFile(io.BytesIO(file.read_bytes())).read(use_threads=False)
 
     def _record_file(self, run: str) -> Location:
         return self.folder / "records" / f"{run}.json"
