@@ -374,8 +374,8 @@ def held_out(task: Task) -> tuple[list[str], list[str]]:
 def test_a_long_text_is_cut_but_not_where_it_is_packed(bench: Bench, own: Path) -> None:
     (own / "own.yaml").write_text(WITHOUT.replace("max_length: 64", "max_length: 8"))
     edit(own / "own.yaml", "methods: [sft]", "methods: [sft, dapt]")
-    texts = [{"text": row["text"] * 9, "label": row["label"]} for row in rows("train", 20)]
-    jsonl(own, "train", rows("train", 20)[:19] + texts)
+    short = rows("train", 20)
+    jsonl(own, "train", short + [{**row, "text": row["text"] * 9} for row in short])
     lines = " ".join(bench("plan", "own.yaml").stdout.split())
     told = "of the rows of reviews (language-modeling) are longer than max_length 8, but not for a"
     assert told in lines

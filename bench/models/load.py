@@ -21,8 +21,7 @@ def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pre
 
     if spec.random is None:
         model = AutoModelForCausalLM.from_pretrained(spec.location, **_given(spec, dtype, device))
-        model = model.to(device)  # pyright: ignore[reportArgumentType]
-        return quantized.with_one_arithmetic(model)
+        return _placed(model, device)
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
     torch.manual_seed(0)
     with device:
@@ -46,8 +45,7 @@ def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> Pr
     model = AutoModelForSequenceClassification.from_pretrained(
         spec.location, num_labels=1, **_given(spec, dtype, device)
     )
-    model = model.to(device)  # pyright: ignore[reportArgumentType]
-    return quantized.with_one_arithmetic(model)
+    return _placed(model, device)
 
 
 def _given(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
@@ -61,6 +59,11 @@ def _given(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> dict[st
         "quantization_config": quantized.configuration(spec.quantize, dtype),
         "device_map": _directly(spec, device),
     }
+
+
+def _placed(model: Any, device: torch.device) -> Any:
+    """The same model there, computing as it does anywhere."""
+    return quantized.with_one_arithmetic(model.to(device))
 
 
 def _directly(spec: ModelSpec, device: torch.device) -> dict[str, torch.device] | None:
