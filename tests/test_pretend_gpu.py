@@ -38,6 +38,7 @@ CANNOT_BE_PRETENDED = (
     "contained shared tensors",
     "Found infinity values",
     "optimizer got an empty parameter list",  # a shape without biases
+    "implement `getNewGenerator`",  # random numbers of a device that has none
 )
 """What is said where a method asks for the numbers themselves."""
 LEAST = 95
