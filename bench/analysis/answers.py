@@ -64,10 +64,10 @@ class Answers:
         """
         if (old := self._of(before, task)) is None or (new := self._of(after, task)) is None:
             return None
-        if any(not np.isin(scores, (RIGHT, WRONG)).all() for _, scores in (old, new)):
+        if any(((scores != RIGHT) & (scores != WRONG)).any() for _, scores in (old, new)):
             return None
         was, now = _shared(old, new)
-        return flips(was.tolist(), now.tolist()) if len(was) else None
+        return flips(was, now) if len(was) else None
 
     def asked(self, records: Sequence[Record], tasks: Sequence[str]) -> int:
         """Changes when other items were asked, so that only answers to the same are paired."""

@@ -6,6 +6,7 @@ before it is needed.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -14,6 +15,11 @@ import typer
 from bench.cli import confirm, importing, methods, results, run, schema, tiny
 from bench.cli.options import USER_ERROR, Version
 from bench.system.errors import UserError
+
+RARELY = (50_000, 50, 50)
+"""When Python looks for garbage. Imports make many objects and hardly any: as often as Python does
+it by itself, it takes a sixth of a plan's time.
+"""
 
 app = typer.Typer(
     help="Compare fine-tuning methods on equal budgets.",
@@ -43,6 +49,7 @@ def main() -> None:
     for name in ("HF_HUB_DISABLE_TELEMETRY", "TRL_EXPERIMENTAL_SILENCE"):
         os.environ[name] = "1"  # no library reports home or prints a notice
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    gc.set_threshold(*RARELY)
     try:
         app()
     except UserError as error:
