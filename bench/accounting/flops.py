@@ -5,12 +5,13 @@ that no module tree tells.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 PRODUCTS = (
@@ -112,6 +113,15 @@ class Probe(TorchFunctionMode):
             and one.shape[:2] == other.shape[:2]
             and one.shape[0] == self._rows
         )
+
+
+def uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+    """In here each operation of a model can be seen, even if its layers are compiled."""
+    if all(module._compiled_call_impl is None for module in model.modules()):
+        return nullcontext()  # the other way imports torch's compiler
+    import torch.compiler
+
+    return torch.compiler.set_stance("force_eager")
 
 
 def _inner(equation: str, one: Tensor, other: Tensor) -> int:

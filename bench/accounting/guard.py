@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._guards import TracingContext
 
 from bench.accounting.ledger import Ledger
 from bench.system.errors import Uncharged
@@ -25,7 +26,9 @@ def no_free_training(ledger: Ledger) -> Iterator[None]:
     def watched(door: Callable[..., Any]) -> Callable[..., Any]:
         def through(*args: Any, **kwargs: Any) -> Any:
             nonlocal inside
-            if inside:  # activation checkpointing goes back within a backward pass
+            # activation checkpointing goes back within a backward pass; a compiler goes back to
+            # see what it would compute
+            if inside or TracingContext.try_get() is not None:
                 return door(*args, **kwargs)
             # with create_graph it is a gradient that is itself a part of a loss
             if not (kwargs.get("create_graph") or ledger.suspended):

@@ -21,6 +21,7 @@ needs.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.pytorch_utils import Conv1D
 
-from bench.accounting.flops import Probe, Rates
+from bench.accounting.flops import Probe, Rates, uncompiled
 from bench.accounting.ledger import Account, Spend
 from bench.accounting.packed import layers
 from bench.system.recomputation import is_computed_again
@@ -125,7 +126,9 @@ class Meter:
         self._state = self._gradients()
         if self._state not in self._rates:
             self._probe = Probe(self._positions, rows)
-            self._probe.__enter__()
+            self._watching = ExitStack()
+            self._watching.enter_context(uncompiled(self.backbone))
+            self._watching.enter_context(self._probe)
 
     def _texts(self, rows: int, kwargs: dict[str, Any]) -> Tensor | int:
         """How many texts a pass begins to read: none where it goes on with the cache of the last
@@ -156,7 +159,7 @@ class Meter:
         """
         probe, self._probe = self._probe, None
         if probe is not None:
-            probe.__exit__(None, None, None)
+            self._watching.close()
         if output is None or self.account.ledger.suspended:  # None: the forward pass raised
             return
         cache = getattr(output, "past_key_values", None)

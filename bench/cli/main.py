@@ -16,7 +16,7 @@ from bench.cli import confirm, importing, methods, results, run, schema, tiny
 from bench.cli.options import USER_ERROR, Version
 from bench.system.errors import UserError
 
-RARELY = (50_000, 50, 50)
+RARELY = (50_000, 10, 10)
 """When Python looks for garbage. Imports make many objects and hardly any: as often as Python does
 it by itself, it takes a sixth of a plan's time.
 """

@@ -46,6 +46,7 @@ def environment(job: Job) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "ranks": ranks.count(),
         "attention": job.suite.attention,
+        "compiled": job.suite.compile,
         **(_arithmetic() if on_gpu else {}),
     }
 

@@ -152,6 +152,7 @@ class _Training:
             micro=suite.batch.micro,
             gpus=suite.gpus,
             checkpointing=suite.batch.checkpointing,
+            compiled=suite.compile,
             optim=suite.optimizer,
             group_by_length=suite.batch.group_by_length,
             ledger=self.ledger,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.accounting import resources
 from bench.accounting.metering import Meter
+from bench.models.compiled import compile_layers
 from bench.models.precision import compute_in
 from bench.models.sharding import placed
 from bench.models.shared import share_frozen
@@ -34,6 +35,8 @@ def hand_out(
         compute_in(model, session.dtype)
         if session.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+        if session.compiled:
+            compile_layers(model)
     if not session.ledger.steps:
         log.memory.restart(session.device)
     session.ledger.paused += watch.seconds

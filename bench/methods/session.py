@@ -76,6 +76,8 @@ class Session:
     """What `optimizer()` gives, and what trainers use."""
     checkpointing: bool = False
     """Compute activations anew in the backward pass rather than keep them."""
+    compiled: bool = False
+    """Compile the layers of models that are handed out."""
     group_by_length: bool = False
     """Put rows of similar length in one batch."""
     stage_name: str = ""
@@ -134,9 +136,7 @@ class Session:
         return rewards.earned(self, rows, completions, completion_ids)
 
     def rebase(self, model: PreTrainedModel) -> None:
-        """Make a model's present weights the start from here on, as an adapter needs it whose
-        set-up changes its base. They are saved with the adapter.
-        """
+        """Make a model's present weights the start, and save them with the adapter to come."""
         folder = self.folder / "rebased"
         save_model(model, folder, self.dtype, self.start)
         self.start = self.start.moved(folder)
@@ -262,10 +262,10 @@ class Session:
 
     def validation(self, start: Start) -> ValidationSession:
         """A session on a start and on validation rows, with a ledger that nobody reads."""
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         given |= {"ledger": Ledger(), "budget": Budget("steps", math.inf), "log": RunLog()}
-        given |= {"look": look(self.budget), "start": start, "_split": "validation"}
-        made = ValidationSession(**given)
+        given |= {"look": look(self.budget), "start": start, "compiled": False}
+        made = ValidationSession(**given | {"_split": "validation"})
         made.judges = self.judges  # nobody is charged while the harness looks
         return made
 

@@ -57,7 +57,9 @@ class Parameters(Part):
 class Environment(Grown):
     """Where a stage ran, as far as its numbers may depend on it."""
 
-    later = frozenset({"attention", "tf32", "matmul_precision", "deterministic", "ranks"})
+    later = frozenset(
+        {"attention", "compiled", "tf32", "matmul_precision", "deterministic", "ranks"}
+    )
 
     python: str | None = maybe("version of Python")
     libraries: dict[str, str | None] = Field(default={}, description="version of each library")
@@ -70,6 +72,7 @@ class Environment(Grown):
     threads: int | None = maybe("CPU threads of the process")
     ranks: int | None = maybe("processes that computed it together, one on each device")
     attention: str | None = maybe("how attention was computed, where the suite says it")
+    compiled: bool | None = maybe("whether the suite compiles layers in training")
     tf32: bool | None = maybe("whether float32 products may be TF32; on a GPU only")
     matmul_precision: str | None = maybe("torch's float32 matmul precision; on a GPU only")
     deterministic: bool | None = maybe("whether only deterministic kernels ran; on a GPU only")

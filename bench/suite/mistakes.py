@@ -14,7 +14,7 @@ from bench.data.sources import SourceSpec
 from bench.data.tasks import TaskSpec, prefixes
 from bench.methods.entry import Mistakes, Place
 from bench.methods.optimizer import PLAIN
-from bench.models import gguf, quantized
+from bench.models import compiled, gguf, quantized
 from bench.models.judge import judge_problem
 from bench.models.load import attention_obstacle
 from bench.models.spec import ModelSpec
@@ -45,6 +45,8 @@ def beyond_schema(suite: Suite) -> Found:
     yield from _labels(suite)
     if reason := attention_obstacle(suite.attention):
         yield ("attention",), reason
+    if suite.compile and (reason := compiled.obstacle()):
+        yield ("compile",), reason
     if suite.model.quantize and (reason := quantized.missing("quantize")):
         yield ("model",), reason
     if suite.optimizer != PLAIN and (reason := quantized.missing(suite.optimizer)):

@@ -238,6 +238,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         "split": suite.split,
         "device": device,
         **({"attention": suite.attention} if suite.attention else {}),
+        **({"compile": True} if suite.compile else {}),
         **({"optimizer": suite.optimizer} if suite.optimizer != PLAIN else {}),
         **({"gpus": suite.gpus} if suite.gpus > 1 else {}),
         **_chat(suite),

@@ -146,6 +146,12 @@ class Suite(Strict):
         default=None,
         description="how attention is computed [default: what transformers chooses for the model]",
     )
+    compile: bool = Field(
+        default=False,
+        description=(
+            "compile the layers of models that are trained (torch.compile); for all rows alike"
+        ),
+    )
     seeds: Seeds = Field(default=[0, 1, 2], description="how many, or which")
     split: Literal["test", "validation"] = Field(
         default="test", description="the split that scores are taken on"
@@ -175,6 +181,8 @@ class Suite(Strict):
 
     @model_validator(mode="after")
     def _batch_fits_gpus(self) -> Suite:
+        if self.compile and self.gpus > 1:
+            raise ValueError("compile works with one GPU: sharded layers were not tried")
         if self.memory is not None and self.gpus > 1:
             raise ValueError("memory: works with one GPU: what each of several holds is not known")
         share, rest = divmod(self.batch.size, self.gpus)
