@@ -262,10 +262,11 @@ class Session:
 
     def validation(self, start: Start) -> ValidationSession:
         """A session on a start and on validation rows, with a ledger that nobody reads."""
-        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
         given |= {"ledger": Ledger(), "budget": Budget("steps", math.inf), "log": RunLog()}
         given |= {"look": look(self.budget), "start": start, "compiled": False}
-        made = ValidationSession(**given | {"_split": "validation"})
+        given |= {"_split": "validation"}
+        made = ValidationSession(**given)
         made.judges = self.judges  # nobody is charged while the harness looks
         return made
 
