@@ -17,6 +17,7 @@ from bench.accounting import gpu
 from bench.accounting.budget import Budget
 from bench.accounting.flops import Probe
 from bench.accounting.resources import Held, Memory, ran_out_of_memory
+from bench.execution.executors.local import slots
 from bench.execution.worker import Job, on_its_own_gpu
 from bench.models.load import load_model, load_scorer
 from bench.models.spec import ModelSpec
@@ -96,6 +97,30 @@ assert not calls, calls
 )
 def test_the_peak_of_known_gpus(name: str, teraflops: float) -> None:
     assert gpu.peak_flops(name) == teraflops * 1e12
+
+
+@pytest.mark.parametrize(
+    ("jobs", "memory", "expected"),
+    [
+        (None, 10e9, [0, 1]),
+        (1, 10e9, [0]),
+        (5, None, [0, 1]),
+        (5, 10e9, [0, 1, 0, 1, 0]),  # 5 fit on one of them: 3 and 2 are fewer
+        (9, 24e9, [0, 1, 0, 1]),  # the smaller one holds 2
+        (9, 70e9, [0, 1]),
+    ],
+)
+def test_small_runs_share_a_gpu_as_far_as_they_fit(
+    jobs: int | None, memory: float | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"cuda:0": 80e9, "cuda:1": 60e9}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(sizes))
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda name: SimpleNamespace(total_memory=sizes[name]),
+    )
+    assert slots(jobs, memory=memory) == [[f"cuda:{number}"] for number in expected]
 
 
 @pytest.mark.parametrize("name", ["Tesla V100-SXM2-16GB", "NVIDIA A10G", "some CPU"])

@@ -17,7 +17,7 @@ def confirm(
         typer.Argument(metavar="ROW...", help='rows of its table, such as sft or "lora (tuned)"'),
     ],
     results: Results = Path("results"),
-    on: On = None,
+    on: On = "local",
     jobs: Jobs = None,
 ) -> None:
     """Run finished rows once more and say whether they come out the same. Exit code 1 if not."""
@@ -29,7 +29,7 @@ def confirm(
 
     loaded = load(suite)
     store = Store(results / loaded.suite)
-    with placing.opened(on, jobs, loaded.gpus) as executor:
+    with placing.opened(on, jobs, loaded) as executor:
         watch = placing.shown("full", f"{loaded.suite}, again", executor.slots)
         run_again(loaded, store, rows, executor, watch)
     analysis = report.write(store)

@@ -29,12 +29,11 @@ Jobs = Annotated[
     typer.Option("--jobs", min=1, help="concurrent runs [default: one per GPU, or per core]"),
 ]
 On = Annotated[
-    str | None,
+    str,
     typer.Option(
         "--on",
         metavar="PLACE",
-        help="what places the runs: local, slurm, slurm://PARTITION, ray, ray://HOST:PORT"
-        " [default: local]",
+        help="what places the runs: local, slurm, slurm://PARTITION, ray, ray://HOST:PORT",
     ),
 ]
 ShardOf = Annotated[

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from bench.execution.executors.protocol import Executor
     from bench.execution.run_suite import Watch
     from bench.suite.forecast import Forecast
+    from bench.suite.schema import Suite
 
     Display = AbstractContextManager[Watcher]
 
 
 @contextmanager
-def opened(on: str | None, jobs: int | None, gpus: int) -> Iterator[Executor]:
+def opened(on: str, jobs: int | None, suite: Suite) -> Iterator[Executor]:
     """The executor that `--on` names, closed in the end; Ctrl-C ends the command with its own exit
     code.
     """
-    from bench.execution.executors.local import Local
     from bench.execution.executors.protocol import open_executor
 
     try:
-        with closing(open_executor(on, jobs, gpus) if on else Local(jobs, gpus)) as executor:
+        with closing(open_executor(on, jobs, suite)) as executor:
             yield executor
     except KeyboardInterrupt:
         typer.echo(

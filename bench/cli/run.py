@@ -22,7 +22,7 @@ from bench.cli.options import (
 def run(
     suite: SuiteFile,
     results: Results = Path("results"),
-    on: On = None,
+    on: On = "local",
     jobs: Jobs = None,
     only: Annotated[
         list[str] | None,
@@ -48,7 +48,7 @@ def run(
     part = Shard.parse(shard) if shard else WHOLE
     loaded = load(suite)
     store = Store(results / loaded.suite)
-    with placing.opened(on, jobs, loaded.gpus) as executor:
+    with placing.opened(on, jobs, loaded) as executor:
         if only:
             loaded = only_some(loaded, only)
             refuse_to_shrink(loaded, executor.kind, store)
@@ -117,7 +117,7 @@ def plan(
     loaded = load(suite)
     data = check(loaded)
     data.refuse(read(suite), to_run=False)
-    there = slots(jobs, loaded.gpus)
+    there = slots(jobs, loaded.gpus, loaded.memory)
     (first, *_), store = there[0], Store(results / loaded.suite)
     runs = known_runs(loaded, first.partition(":")[0], store)
     missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)

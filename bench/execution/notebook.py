@@ -32,7 +32,7 @@ def run(
     """
     given = suite_file.parse(suite) if isinstance(suite, dict) else suite_file.load(Path(suite))
     store = Store(location(results) / given.suite)
-    with closing(Local(jobs, given.gpus)) as executor:
+    with closing(Local(jobs, given.gpus, given.memory)) as executor:
         for warning in checked(given, executor.kind, store):
             warnings.warn(warning, stacklevel=2)
         run_suite(given, store, executor, _quietly)

@@ -18,9 +18,16 @@ Slot = list[str]
 """The devices of one run."""
 
 
-def slots(jobs: int | None, gpus: int = 1) -> list[Slot]:
+CONTEXT = 1 << 30
+"""Bytes of a GPU that a process takes beside what PyTorch allocates."""
+
+
+def slots(jobs: int | None, gpus: int = 1, memory: float | None = None) -> list[Slot]:
     """The devices of each concurrent run: every so many GPUs, or cores of the CPU. `UserError`
     where there are too few GPUs for one run.
+
+    Where `jobs` asks for more runs than there are GPUs, and a run holds at most so many bytes of
+    `memory`, a GPU has as many as fit.
     """
     import torch
 
@@ -29,14 +36,18 @@ def slots(jobs: int | None, gpus: int = 1) -> list[Slot]:
     if there < gpus:
         raise UserError(f"gpus: {gpus} asks for more GPUs than the {there} of this machine")
     devices = [f"cuda:{i}" for i in range(there)]
-    return [devices[i : i + gpus] for i in range(0, there - gpus + 1, gpus)][:jobs]
+    apart = [devices[i : i + gpus] for i in range(0, there - gpus + 1, gpus)]
+    if jobs is None or jobs <= len(apart) or memory is None:
+        return apart[:jobs]
+    least = min(torch.cuda.get_device_properties(name).total_memory for name in devices)
+    return (apart * max(1, int(least / (memory + CONTEXT))))[:jobs]
 
 
 class Local:
     """Places runs on the CPUs or GPUs of this machine, each on so many `gpus`."""
 
-    def __init__(self, jobs: int | None = None, gpus: int = 1) -> None:
-        self._free = slots(jobs, gpus)
+    def __init__(self, jobs: int | None = None, gpus: int = 1, memory: float | None = None) -> None:
+        self._free = slots(jobs, gpus, memory)
         self._first = self._free[0][0]
         self.slots, self.kind = len(self._free), self._first.partition(":")[0]
         self._pool = ThreadPoolExecutor(self.slots)
@@ -92,4 +103,4 @@ def open_local(placement: Placement) -> Local:
     placement.refuse_other_options(())
     if placement.address:
         raise UserError(f"--on local is this machine and takes no address ({placement.address})")
-    return Local(placement.jobs, placement.gpus)
+    return Local(placement.jobs, placement.gpus, placement.memory)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from bench.execution.run_job import Outcome
 from bench.execution.worker import Job
+from bench.suite.schema import Suite
 from bench.system.entry_points import PACKAGE, offers
 from bench.system.errors import UserError, nearest
 
@@ -98,14 +99,15 @@ class Placement:
     """Runs at once, as the user asked; None where the executor decides."""
     gpus: int = 1
     """Devices that one run needs, as its suite says."""
+    memory: float | None = None
+    """Bytes that the training of a run may hold, as its suite says."""
 
     @staticmethod
-    def parse(text: str, jobs: int | None, gpus: int) -> Placement:
+    def parse(text: str, jobs: int | None, suite: Suite) -> Placement:
         whole, _, options = text.partition("?")
         name, _, address = whole.partition("://")
-        return Placement(
-            name, address, tuple(parse_qsl(options, keep_blank_values=True)), jobs, gpus
-        )
+        given = tuple(parse_qsl(options, keep_blank_values=True))
+        return Placement(name, address, given, jobs, suite.gpus, suite.memory)
 
     def number(self, key: str, kind: Callable[[str], Number], default: Number) -> Number:
         """An option that is a number, no less than 0."""
@@ -128,11 +130,11 @@ class Placement:
                 raise UserError(f"--on {self.name} has no option {key}{hint}")
 
 
-def open_executor(text: str, jobs: int | None, gpus: int) -> Executor:
-    """The executor that `--on` names, for runs on so many devices each; `UserError` with the list
-    where there is none.
+def open_executor(text: str, jobs: int | None, suite: Suite) -> Executor:
+    """The executor that `--on` names, for runs of a suite; `UserError` with the list where there is
+    none.
     """
-    placement, found = Placement.parse(text, jobs, gpus), offers(GROUP)
+    placement, found = Placement.parse(text, jobs, suite), offers(GROUP)
     if placement.name not in found:
         raise UserError(
             f"there is no executor {placement.name}{nearest(placement.name, found)}"
