@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from bench.data.lm_eval_yaml import read_lm_eval_yaml
 from bench.data.tasks import Task
-from bench.data.tokenize import encode_pairs, token_id
+from bench.data.tokenize import encode_pairs
 from bench.evaluation.drift import drift, drift_of_rows
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
@@ -68,7 +68,7 @@ PAIRS = [("add 20 and 10 ?", " 30"), ("copy a b c ?", " a b c"), ("largest of 7 
 
 def _target_kl(base: Any, tuned: Any, pairs: list[tuple[str, str]], folder: Path | None) -> Any:
     rows = encode_pairs([p for p, _ in pairs], [c for _, c in pairs], TOKENIZER, 64)
-    return drift_of_rows(base, tuned, rows, token_id(TOKENIZER, "pad"), _told, folder)
+    return drift_of_rows(base, tuned, rows, TOKENIZER, _told, folder)
 
 
 def test_target_kl_equals_torch_and_scipy_at_the_completions_alone(tmp_path: Path) -> None:

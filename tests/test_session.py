@@ -46,8 +46,8 @@ def test_every_method_sees_the_same_rows_in_the_same_order(tmp_path: Path) -> No
     assert len(rows_of_one) == 4
     assert all(torch.equal(a, b) for a, b in zip(rows_of_one, rows_of_other, strict=True))
     whole = first.dataset(Format.PROMPT_COMPLETION)
-    expected = collate(encode(whole[:8], Format.PROMPT_COMPLETION, TOKENIZER, 64), 0)["input_ids"]
-    assert torch.equal(rows_of_one[0], expected), (
+    expected = collate(encode(whole[:8], Format.PROMPT_COMPLETION, TOKENIZER, 64), TOKENIZER)
+    assert torch.equal(rows_of_one[0], expected["input_ids"]), (
         "a trainer's dataset is in the order of the batches"
     )
 
@@ -113,9 +113,7 @@ def test_a_long_prompt_loses_its_start_and_the_completion_stays() -> None:
 
 def test_padding_and_prompts_are_not_learned() -> None:
     rows = {"prompt": ["add 20 and 10 ?", "copy a ?"], "completion": [" 30", " a"]}
-    batch = collate(
-        encode(rows, Format.PROMPT_COMPLETION, TOKENIZER, 64), token_id(TOKENIZER, "pad")
-    )
+    batch = collate(encode(rows, Format.PROMPT_COMPLETION, TOKENIZER, 64), TOKENIZER)
     learned = batch["labels"] != -100
     assert learned.sum(1).tolist() == [3, 2]
     assert not (learned & (batch["attention_mask"] == 0)).any()
@@ -127,9 +125,7 @@ def test_packed_texts_are_read_as_if_each_stood_alone(tmp_path: Path) -> None:
     model = session.model().eval()
     texts = session.dataset(Format.LANGUAGE_MODELING)[:12]["text"]
     packed = session.pack(texts)
-    alone = collate(
-        encode({"text": texts}, Format.LANGUAGE_MODELING, TOKENIZER, 64), token_id(TOKENIZER, "pad")
-    )
+    alone = collate(encode({"text": texts}, Format.LANGUAGE_MODELING, TOKENIZER, 64), TOKENIZER)
     assert packed["input_ids"].shape[0] < len(texts) / 2
     with torch.no_grad():
         together = _nll(

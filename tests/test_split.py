@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import set_seed
 
 from bench.accounting.budget import Budget
+from bench.accounting.ledger import Ledger
 from bench.methods.method import Method
 from bench.methods.registry import plugins, usable
 from bench.models.spec import ModelSpec
@@ -69,11 +70,13 @@ def test_a_batch_split_has_the_gradient_of_the_whole(
     monkeypatch.setattr(torch.nn.Dropout, "forward", lambda dropout, inputs: inputs)
     if name == "pvera":  # its noise is drawn for each token, as dropout is
         monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
-    whole, passes = gradients(name, tmp_path / "whole", None, monkeypatch)
+    whole, ledger = gradients(name, tmp_path / "whole", monkeypatch)
     assert max(float(gradient.norm()) for gradient in whole) > 1e-6
-    more = passes
+    more = passes = ledger.learning_passes
     for parts in (2, 8):
-        split, more = gradients(name, tmp_path / str(parts), BATCH // parts, monkeypatch)
+        micro = BATCH // parts
+        split, ledger = gradients(name, tmp_path / str(parts), monkeypatch, micro=micro)
+        more = ledger.learning_passes
         assert len(split) == len(whole)
         for one, other in zip(whole, split, strict=True):
             assert float((one - other).norm()) <= 1e-4 * float(one.norm()), parts
@@ -81,15 +84,15 @@ def test_a_batch_split_has_the_gradient_of_the_whole(
 
 
 def gradients(
-    name: str, folder: Path, micro: int | None, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[Tensor], int]:
-    """The gradient of each step as one vector, before it is clipped, and the number of forward
-    passes with gradients.
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **given: Any
+) -> tuple[list[Tensor], Ledger]:
+    """The gradient of each step as one vector, before it is clipped, and what was spent. The
+    session has what is `given`.
     """
     method = still(usable(name), SETTINGS.get(name, {}))
     start = WITH_BIASES if name == "bitfit" else TINY
     session = tiny_session(
-        folder, Budget("steps", 3), KNOWN, batch_size=BATCH, micro=micro, start=start
+        folder, Budget("steps", 3), KNOWN, batch_size=BATCH, start=start, **given
     )
     session.task = first_rows(session.task)
     if reason := method.skip(session):
@@ -105,7 +108,7 @@ def gradients(
     set_seed(session.seed)
     method.train(session)
     session.close()
-    return seen, session.ledger.learning_passes
+    return seen, session.ledger
 
 
 def still(kind: type[Method], settings: dict[str, Any]) -> Method:

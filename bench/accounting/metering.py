@@ -34,6 +34,7 @@ from transformers.pytorch_utils import Conv1D
 from bench.accounting.flops import Probe, Rates, uncompiled
 from bench.accounting.ledger import Account, Spend
 from bench.accounting.packed import layers
+from bench.accounting.side_by_side import lengths_side_by_side
 from bench.system.recomputation import is_computed_again
 
 if TYPE_CHECKING:
@@ -105,7 +106,10 @@ class Meter:
         )
         self._embedded = None
         mask = kwargs.get("attention_mask")
-        if mask is not None and mask.dim() == 2:
+        if (lengths := lengths_side_by_side()) is not None:
+            tokens, pairs = lengths.sum(), lengths.double().square().sum()
+            self._padding = (self._positions - tokens).double()
+        elif mask is not None and mask.dim() == 2:
             real, keys = mask[:, -queries:].sum(1), mask.sum(1)
             tokens, pairs = real.sum(), (real * keys).sum().double()
             self._padding = (self._positions - tokens).double()

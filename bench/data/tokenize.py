@@ -96,11 +96,11 @@ def token_id(tokenizer: PreTrainedTokenizerBase, name: Literal["pad", "bos", "eo
     return found
 
 
-def collate(encoded: list[Encoded], pad: int) -> dict[str, Any]:
+def collate(encoded: list[Encoded], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Right-padded tensors of shape (rows, longest row): input_ids, attention_mask, labels."""
     import torch
 
-    width = max(len(ids) for ids, _ in encoded)
+    pad, width = token_id(tokenizer, "pad"), max(len(ids) for ids, _ in encoded)
     return {
         "input_ids": torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in encoded]),
         "attention_mask": torch.tensor(

@@ -12,7 +12,7 @@ from bench.data.chat import opened
 from bench.data.formats import Format
 from bench.data.render import Encoded
 from bench.data.sources import Split
-from bench.data.tokenize import collate, encode, encode_pairs, token_id
+from bench.data.tokenize import collate, encode, encode_pairs
 from bench.system.errors import BrokenArtifact
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ COLUMNS = {
 def remember(model: Any, session: Any, folder: Path) -> None:
     """Keep the trained model's logits on a few validation rows of the last target."""
     rows = first_rows(session.task, "validation", ROWS, session.tokenizer, session.max_length)
-    given = collate(rows, token_id(session.tokenizer, "pad"))
+    given = collate(rows, session.tokenizer)
     del given["labels"]
     save_file({**given, "logits": logits(model, given, session.device)}, folder / FILE)
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
-from bench.data.tokenize import collate, encode, token_id
+from bench.data.tokenize import collate, encode
 from bench.evaluation.lm_eval import Model
 from bench.system.files import write_atomically
 
@@ -56,21 +56,21 @@ def drift(
     """
     rows = {"text": list(texts[:DRIFT_ROWS])}
     encoded = encode(rows, Format.LANGUAGE_MODELING, tokenizer, max_length)
-    return drift_of_rows(base, tuned, encoded, token_id(tokenizer, "pad"), tell, folder)
+    return drift_of_rows(base, tuned, encoded, tokenizer, tell, folder)
 
 
 def drift_of_rows(
     base: Model,
     tuned: Model,
     encoded: Sequence[Encoded],
-    pad: int,
+    tokenizer: PreTrainedTokenizerBase,
     tell: Callable[[float], None],
     folder: Path | None = None,
 ) -> Drift:
     """As `drift`, averaged over the labelled tokens of rows: of a prompt with a completion those of
     the completion and its end, each predicted from all that stands before it.
     """
-    batches = list(_batches(sorted(encoded, key=lambda e: len(e[0])), pad, base))
+    batches = list(_batches(sorted(encoded, key=lambda e: len(e[0])), tokenizer, base))
     totals, count = torch.zeros(3, dtype=torch.float64), 0
     with torch.no_grad():
         known = _base_logits(base, batches, folder)
@@ -84,14 +84,16 @@ def drift_of_rows(
     return Drift(nll, base_nll, kl, count)
 
 
-def _batches(encoded: list[Encoded], pad: int, model: Model) -> Iterator[Batch]:
+def _batches(
+    encoded: list[Encoded], tokenizer: PreTrainedTokenizerBase, model: Model
+) -> Iterator[Batch]:
     """Rows of similar length, as many at once as their logits leave room for."""
     vocabulary = model.config.get_text_config().vocab_size
     start = 0
     while start < len(encoded):
         longest = len(encoded[min(start + 63, len(encoded) - 1)][0])
         size = max(1, min(64, LOGITS_AT_ONCE // (vocabulary * longest)))
-        batch = collate(encoded[start : start + size], pad)
+        batch = collate(encoded[start : start + size], tokenizer)
         start += size
         yield {name: tensor.to(model.device) for name, tensor in batch.items()}
 

@@ -146,7 +146,6 @@ def _drift(
     """Change of the predictions on the suite's plain text, and the divergence on its targets."""
     import torch
 
-    from bench.data.tokenize import token_id
     from bench.evaluation.drift import drift, drift_of_rows
     from bench.models.load import load_model
     from bench.models.sharding import placed
@@ -157,8 +156,8 @@ def _drift(
     known = folder_of_start(suite.start(), dtype, device)
     length = suite.batch.max_length
     found = drift(base, model, drift_texts(suite), tokenizer, length, report, known)
-    rows, pad = _target_rows(job, tokenizer), token_id(tokenizer, "pad")
-    on_target = drift_of_rows(base, model, rows, pad, lambda _: None, known) if rows else None
+    rows = _target_rows(job, tokenizer)
+    on_target = drift_of_rows(base, model, rows, tokenizer, lambda _: None, known) if rows else None
     return asdict(found) | {
         "target_kl": on_target and on_target.kl,
         "target_tokens": on_target and on_target.tokens,

@@ -153,6 +153,7 @@ class _Training:
             gpus=suite.gpus,
             checkpointing=suite.batch.checkpointing,
             compiled=suite.compile,
+            padding_free=suite.batch.padding_free,
             optim=suite.optimizer,
             group_by_length=suite.batch.group_by_length,
             ledger=self.ledger,

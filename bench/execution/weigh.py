@@ -154,6 +154,7 @@ def _session(job: Job, folder: Path, micro: int) -> Any:
         dtype=precision(suite, job.device),
         micro=micro,
         checkpointing=suite.batch.checkpointing,
+        padding_free=suite.batch.padding_free,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.accounting import resources
 from bench.accounting.metering import Meter
+from bench.models import padding_free
 from bench.models.compiled import compile_layers
 from bench.models.precision import compute_in
 from bench.models.sharding import placed
@@ -35,6 +36,8 @@ def hand_out(
         compute_in(model, session.dtype)
         if session.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+        if session.padding_free:
+            padding_free.turn_on(model)
         if session.compiled:
             compile_layers(model)
     if not session.ledger.steps:

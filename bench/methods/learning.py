@@ -44,11 +44,11 @@ def token_logits(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
     `batch` is as for `token_losses`. All logits are there at once: a batch that is too large for
     the memory is one for `micro`.
     """
-    from bench.models.labelled import logits_after  # plugins import this when listed
+    from bench.models.labelled import logits_at  # plugins import this when listed
 
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     # the token in a column is predicted by the column before it
-    return logits_after(model, inputs, _labelled(batch).roll(-1, 1))[0].float()
+    return logits_at(model, inputs, _labelled(batch).roll(-1, 1)).float()
 
 
 def _labelled(batch: Mapping[str, Tensor]) -> Tensor:

@@ -46,6 +46,11 @@ class Method(BaseModel):
     layers may be spread over several, as `gpus:` of a suite says.
     """
 
+    padded: ClassVar[str] = ""
+    """Why its batches stay padded, such as `its trainer pads them`; empty where its likelihoods
+    come from `bench.token_losses` and its kin, so that `padding_free:` of a suite's batch works.
+    """
+
     full_precision: ClassVar[str] = "it trains the weights of the model itself"
     """Why the start must not be quantized for it, such as `decomposes weight matrices`; empty where
     what it adds is all that trains, so that `quantize:` of a suite's model works.

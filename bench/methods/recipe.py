@@ -125,9 +125,18 @@ def obstacle(method: Method, session: Session) -> str | None:
         return f"{session.task.name} has no {', '.join(missing)} data"
     if session.gpus > 1 and method.one_gpu:
         return f"cannot train on several GPUs: {method.one_gpu}"
+    if session.padding_free and (reason := _padded(method)):
+        return f"cannot train without padding: {reason}"
     if session.start.spec.quantize and (reason := _full_precision(method)):
         return f"cannot train on a quantized model: {reason}"
     return method.skip(session)
+
+
+def _padded(method: Method) -> str:
+    """Why batches of a method, or of the adapter that it trains, stay padded."""
+    if not method.padded and isinstance(method, Adaptable) and method.adapter is not None:
+        return method.adapter.recipe.method.padded
+    return method.padded
 
 
 def _full_precision(method: Method) -> str:

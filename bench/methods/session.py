@@ -76,6 +76,8 @@ class Session:
     """What `optimizer()` gives, and what trainers use."""
     checkpointing: bool = False
     """Compute activations anew in the backward pass rather than keep them."""
+    padding_free: bool = False
+    """Let texts stand side by side in a row, where a likelihood is computed."""
     compiled: bool = False
     """Compile the layers of models that are handed out."""
     group_by_length: bool = False
@@ -163,7 +165,7 @@ class Session:
             raise ValueError(f"batches() gives {', '.join(BATCHED)}; take {format} as rows()")
         for rows in self.rows(format):
             encoded = tokenize.encode(rows, format, self.tokenizer, self.max_length)
-            yield self._on_device(tokenize.collate(encoded, self._pad))
+            yield self._on_device(tokenize.collate(encoded, self.tokenizer))
 
     def old_rows(
         self, format: Format, size: int, of: Sequence[Task] | None = None
@@ -180,7 +182,7 @@ class Session:
         labels cover the completions alone, and of a conversation the assistant's turns in them.
         """
         encoded = tokenize.encode_pairs(prompts, completions, self.tokenizer, self.max_length)
-        return self._on_device(tokenize.collate(encoded, self._pad))
+        return self._on_device(tokenize.collate(encoded, self.tokenizer))
 
     def prompt_ids(self, prompts: Sequence[Content]) -> list[list[int]]:
         """Token ids of each prompt, ready for a completion; any may be longer than `max_length`."""
@@ -191,10 +193,6 @@ class Session:
         attends to another: input_ids, position_ids and labels on the device.
         """
         return self._on_device(tokenize.pack(texts, self.tokenizer, self.max_length))
-
-    @property
-    def _pad(self) -> int:
-        return tokenize.token_id(self.tokenizer, "pad")
 
     def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers.utils.generic import ModelOutput
 
+from bench.models.padding_free import arranged
 from bench.system.recomputation import computed_again
 
 LOGITS_AT_ONCE = 1 << 25
@@ -35,6 +36,17 @@ def negative_log_likelihoods(
     """
     # after which tokens a label follows, and which: none follows the last
     learned, labels = learned.roll(-1, 1), labels.roll(-1, 1)
+    if (apart := arranged(model, inputs)) is None:
+        return _after(model, inputs, labels, learned, temperature)
+    with apart.charged:
+        moved = apart.moved(labels), apart.moved(learned)
+        return apart.as_before(_after(model, apart.inputs, *moved, temperature), learned)
+
+
+def _after(
+    model: Any, inputs: dict[str, Any], labels: Tensor, learned: Tensor, temperature: float
+) -> Tensor:
+    """The same of `labels` that follow the tokens at which `learned` is true."""
     targets = labels[learned]
     behind = _BehindBackbone(model, learned, len(targets))
     with behind.narrowed():
@@ -45,6 +57,14 @@ def negative_log_likelihoods(
         return _nll(logits[0], targets, temperature)
     pieces = zip(behind.hidden.split(behind.pieces), targets.split(behind.pieces), strict=True)
     return torch.cat([behind.piece(hidden, some, temperature) for hidden, some in pieces])
+
+
+def logits_at(model: Any, inputs: dict[str, Any], at: Tensor) -> Tensor:
+    """Logits after each token at which `at`, of (rows, length), is true: (tokens, vocabulary)."""
+    if (apart := arranged(model, inputs)) is None:
+        return logits_after(model, inputs, at)[0]
+    with apart.charged:
+        return apart.as_before(logits_after(model, apart.inputs, apart.moved(at))[0], at)
 
 
 def logits_after(model: Any, inputs: dict[str, Any], at: Tensor) -> tuple[Tensor, Any]:

@@ -92,6 +92,11 @@ class Batch(Part):
         exclude_if=lambda value: not value,  # records from before are written as they were read
         description="whether rows of similar length shared a batch",
     )
+    padding_free: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,  # as group_by_length
+        description="whether likelihoods passed texts side by side in one row",
+    )
 
 
 class Git(Part):

@@ -78,6 +78,11 @@ class BatchSpec(Strict):
         default=False,
         description="put rows of similar length in one batch, so that less of it is padding",
     )
+    padding_free: bool = Field(
+        default=False,
+        description="likelihoods pass texts side by side in one row, none seeing another, without"
+        " padding",
+    )
 
     @property
     def answered_at_once(self) -> int:

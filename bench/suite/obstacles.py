@@ -66,6 +66,7 @@ def session_of_shape(suite: Suite, number: int, folder: Path, **changes: Any) ->
         "ledger": Ledger(),
         "start": Start(start),
         "gpus": suite.gpus,
+        "padding_free": suite.batch.padding_free,
         "old": tuple(task for task in earlier if task.formats),
     }
     return Session(**given | changes)

@@ -247,7 +247,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
 
 def _batch(suite: Suite) -> dict[str, Any]:
     """What of the batch decides an outcome."""
-    said = {"group_by_length"} if suite.batch.group_by_length else set()
+    said = {k for k in ("group_by_length", "padding_free") if getattr(suite.batch, k)}
     return suite.batch.model_dump(include={"size", "max_length"} | said)
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from bench.data.tasks import Task
-from bench.data.tokenize import collate, token_id
+from bench.data.tokenize import collate
 from bench.models.spec import ModelSpec
 from bench.suite.forecast import Expected, Seconds
 from bench.suite.obstacles import shape
@@ -146,7 +146,7 @@ class _Probe:
         speed, rows = 0.0, self._rows
         for count in _growing(self._most):
             given = (rows * (count // len(rows) + 1))[:count]
-            batch = collate(given, token_id(self._tokenizer, "pad"))
+            batch = collate(given, self._tokenizer)
             batch = {name: tensor.to(self._device) for name, tensor in batch.items()}
             if count == 1:
                 passes(batch)  # the first pass of all reads the weights

@@ -84,7 +84,7 @@ def pretrain(
         optimizer, shape.lr, total_steps=shape.steps, pct_start=0.1
     )
     for step in range(1, shape.steps + 1):
-        batch = collate(list(itertools.islice(examples, shape.batch)), token_id(tokenizer, "pad"))
+        batch = collate(list(itertools.islice(examples, shape.batch)), tokenizer)
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bench import Adaptable, Range, token_log_probs, token_losses
+from bench import Adaptable, Range, token_log_probs, token_logits, token_losses
 
 from .tuning import FineTuning, nothing_old
 
@@ -123,12 +123,10 @@ def distances(model: PreTrainedModel, start: PreTrainedModel, batch: dict[str, T
     """
     import torch
 
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     labelled = _labels(batch)
     with torch.no_grad():
-        wanted = start(**inputs).logits[:, :-1][labelled].float()
-    given = model(**inputs).logits[:, :-1][labelled].float()
-    by_token = (given - wanted).square().mean(-1)
+        wanted = token_logits(start, batch)
+    by_token = (token_logits(model, batch) - wanted).square().mean(-1)
     return torch.zeros(labelled.shape, device=labelled.device).masked_scatter(labelled, by_token)
 
 

@@ -119,6 +119,7 @@ class LwF(FineTuning, Adaptable):
 
     reference: ClassVar = "Li and Hoiem 2016, Learning without forgetting, 1606.09282, §3"
     verified: ClassVar = "golden, gradients; 0 at first; the teacher is the start; λ = 0 is sft"
+    padded: ClassVar = "it distils prompts and completions of a padded batch"
 
     lambda_o: Annotated[
         float, LogRange(0.01, 100), Field(ge=0, description="weight of the distillation")

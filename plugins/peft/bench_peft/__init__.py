@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from bench import Session
 
 
+IN_FRONT = "what it learns stands in front of each row"
+OWN_LOSS = "PEFT computes its loss"
+"""Why batches of some methods stay padded."""
+
+
 class PeftMethod(Method):
     """Trains what a PEFT configuration adds to a frozen model, on prompts and completions of the
     target.
@@ -146,6 +151,7 @@ class Lora(LowRank, AdapterAlone):
 class PromptTuning(PeftMethod):
     """Learned embeddings in front of the text; the model itself stays frozen."""
 
+    padded: ClassVar = IN_FRONT
     reference: ClassVar = (
         "Lester et al. 2021, The power of scale for parameter-efficient prompt tuning, 2104.08691"
         " (peft.PromptTuningConfig)"
@@ -178,6 +184,7 @@ class PromptTuning(PeftMethod):
 class PrefixTuning(PeftMethod):
     """Learned keys and values in front of the text in every layer; the model stays frozen."""
 
+    padded: ClassVar = IN_FRONT
     reference: ClassVar = (
         "Li and Liang 2021, Prefix-tuning, 2101.00190, without the network of §4.3 by default, as"
         " Liu et al. 2021, P-tuning v2, 2110.07602 (peft.PrefixTuningConfig)"

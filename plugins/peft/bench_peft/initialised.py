@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bench import Choice, Format, LogRange
 
-from . import LowRank, PeftMethod, fitted, wrapped
+from . import IN_FRONT, LowRank, PeftMethod, fitted, wrapped
 from .table import KEYS_VALUES, PROMPTS
 
 if TYPE_CHECKING:
@@ -26,16 +26,9 @@ if TYPE_CHECKING:
 Rows = Annotated[
     int, Choice((64, 256)), Field(gt=0, description="training rows that the start is computed from")
 ]
-PromptRate = Annotated[
-    float,
-    LogRange(PROMPTS.low, PROMPTS.high),
-    Field(gt=0, description="peak learning rate of AdamW"),
-]
-KeysValuesRate = Annotated[
-    float,
-    LogRange(KEYS_VALUES.low, KEYS_VALUES.high),
-    Field(gt=0, description="peak learning rate of AdamW"),
-]
+RATE = Field(gt=0, description="peak learning rate of AdamW")
+PromptRate = Annotated[float, LogRange(PROMPTS.low, PROMPTS.high), RATE]
+KeysValuesRate = Annotated[float, LogRange(KEYS_VALUES.low, KEYS_VALUES.high), RATE]
 
 SET_UP = "set-up"  # purpose of passes that a start is computed from
 
@@ -213,6 +206,7 @@ class Cartridge(PeftMethod):
         "Eyuboglu et al. 2025, Cartridges, 2506.06266, without its self-study data"
         " (peft.CartridgeConfig)"
     )
+    padded: ClassVar = IN_FRONT
 
     lr: KeysValuesRate = 1e-2
     num_virtual_tokens: Annotated[
@@ -246,6 +240,7 @@ class Cpt(PeftMethod):
     reference: ClassVar = (
         "Blau et al. 2024, Context-aware prompt tuning, 2410.17222, §4 (peft.CPTConfig)"
     )
+    padded: ClassVar = IN_FRONT
     # its loss is on the examples in front, too: no number of a start without them compares with it
     goal: ClassVar = ("loss", "lower")
 

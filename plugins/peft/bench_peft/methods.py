@@ -9,6 +9,7 @@ from pydantic import create_model
 from bench import Method
 
 from . import (
+    IN_FRONT,
     AdapterAlone,
     Lora,
     PeftMethod,
@@ -77,6 +78,8 @@ FULL_PRECISION = {
     "velora": "PEFT has no VeLoRA on quantized layers",
 }
 """Rows of the table that cannot train on a quantized model, and why."""
+PADDED = {"lily": "its router is averaged over a row"}
+"""Rows of the table whose batches stay padded, and why."""
 
 
 def made(row: Row) -> type[TableMethod]:
@@ -88,6 +91,7 @@ def made(row: Row) -> type[TableMethod]:
     method = create_model(name, __base__=base, __module__=__name__, __doc__=row.line, **fields)
     method.row, method.family = row, row.family
     method.full_precision = FULL_PRECISION.get(row.name, "")
+    method.padded = IN_FRONT if in_front else PADDED.get(row.name, "")
     method.reference = (
         row.reference
         if row.reference.startswith("peft.")

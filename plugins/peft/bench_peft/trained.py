@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from bench import Choice, LogRange, Range
 
-from . import LowRank, PeftMethod, fitted, own_losses
+from . import OWN_LOSS, LowRank, PeftMethod, fitted, own_losses
 from .allocation import FIRST, LAST, MOMENTS, Allocation
 from .table import LOW_RANK
 
@@ -56,6 +56,7 @@ class AdaLora(Allocating):
         "Zhang et al. 2023, AdaLoRA, 2303.10512, eq. 4, 9 and 12 (peft.AdaLoraConfig)"
     )
     verified: ClassVar = "frozen base; reload; rank is allocated; the regulariser is not dropped"
+    padded: ClassVar = OWN_LOSS
     interval: ClassVar = LAST  # PEFT makes its last cut at this one step only
 
     # 5e-4 (MNLI) and 8e-4 (SST-2) in the authors' scripts: singular values start at zero
@@ -225,6 +226,7 @@ class ALora(LowRank):
         "Greenewald et al. 2025, Activated LoRA, 2504.12397"
         " (peft.LoraConfig(alora_invocation_tokens=…))"
     )
+    padded: ClassVar = "it begins once in each row"
 
     def skip(self, session: Session) -> str | None:
         return (
@@ -241,6 +243,7 @@ class Shadow(PeftMethod):
     """A small network beside the model whose state is fed into every layer."""
 
     reference: ClassVar = "peft.ShadowConfig"
+    padded: ClassVar = OWN_LOSS
 
     lr: LowRankRate = 2e-4
     r: Annotated[int, Choice((4, 8, 16, 32, 64)), Field(gt=0, description="rank of the update")] = 8

@@ -35,6 +35,7 @@ class DPO(ReferenceMethod):
         "golden; tokens as everybody's; first loss ln 2; steps equal a plain loop; the reference is"
         " charged"
     )
+    padded: ClassVar = "its trainer pads them"
 
     beta: Beta = 0.1
 

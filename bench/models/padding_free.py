@@ -1,0 +1,111 @@
+"""The texts of a padded batch side by side in fewer rows, so that hardly any padding passes.
+
+None of them attends to another: positions start anew with each, from which transformers sees that.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.accounting.side_by_side import side_by_side
+from bench.system.errors import Skipped
+
+MARK = "_padding_free"
+
+
+def turn_on(model: Any) -> None:
+    """From here on, likelihoods of this model are computed without padding. Raises `Skipped` where
+    the model would see the texts of a row as one.
+    """
+    by_position = "position_ids" in signature(model.forward).parameters
+    if model._is_stateful or not by_position:
+        raise Skipped(
+            f"padding_free does not work with {type(model).__name__}, which cannot tell texts in"
+            " one row apart by their positions"
+        )
+    setattr(model, MARK, True)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """A batch of (rows, length) as (fewer rows, length)."""
+
+    inputs: dict[str, Any]
+    """What the model takes."""
+    lengths: Tensor
+    """Tokens of each text, (texts,)."""
+    _places: Tensor
+    """Where each token stood, of rows · length, or -1 for what is left of a row."""
+
+    @property
+    def charged(self) -> AbstractContextManager[None]:
+        """Passes of these inputs belong in here."""
+        return side_by_side(self.lengths)
+
+    def moved(self, values: Tensor) -> Tensor:
+        """Something of each token, (rows, length), where the tokens are now; 0 beside them."""
+        found = values.flatten()[self._places.clamp(min=0)]
+        return found.masked_fill(self._places < 0, 0)
+
+    def as_before(self, values: Tensor, of: Tensor) -> Tensor:
+        """Something of each token at which `of`, (rows, length), is true: given in the order of the
+        tokens now, returned in their order in the batch.
+        """
+        return values[self._places[self.moved(of)].argsort()]
+
+
+def arranged(model: Any, inputs: dict[str, Any]) -> SideBySide | None:
+    """A padded batch without its padding; None where it is not asked for, or already so."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not getattr(base, MARK, False) or inputs.keys() != {"input_ids", "attention_mask"}:
+        return None
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    begins, counts = (t.tolist() for t in (mask.long().argmax(1), mask.sum(1)))
+    places, positions = _laid_out(begins, counts, ids.shape[1])
+    there = torch.from_numpy(places).to(ids.device)
+    return SideBySide(
+        {
+            "input_ids": ids.flatten()[there.clamp(min=0)],
+            "position_ids": torch.from_numpy(positions).to(ids.device),
+            "use_cache": False,  # with a cache, transformers takes a row for one text
+        },
+        mask.sum(1),
+        there,
+    )
+
+
+def _laid_out(
+    begins: list[int], counts: list[int], length: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Places and positions of texts in as few rows as first-fit-decreasing finds, (rows, length).
+
+    Positions of what is left of a row count from 1: no text begins there.
+    """
+    rows: list[list[int]] = []
+    free: list[int] = []
+    for text in sorted(range(len(counts)), key=lambda text: -counts[text]):
+        fitting = (row for row, left in enumerate(free) if left >= counts[text])
+        if (row := next(fitting, None)) is None:
+            row = len(rows)
+            rows.append([])
+            free.append(length)
+        rows[row].append(text)
+        free[row] -= counts[text]
+    places = np.full((len(rows), length), -1)
+    positions = np.empty((len(rows), length), dtype=places.dtype)
+    for row, texts in enumerate(rows):
+        end = 0
+        for text in texts:
+            own = np.arange(counts[text])
+            positions[row, end + own] = own
+            places[row, end + own] = text * length + begins[text] + own
+            end += counts[text]
+        positions[row, end:] = np.arange(1, length - end + 1)
+    return places, positions
