@@ -18,8 +18,10 @@ def state(*asked: str | bool | None) -> str:
     """A hash of all that decides what the plugins are: each entry point, and each Python file of
     the packages behind them and of bench itself by time and size.
     """
-    entries = [entry for group in GROUPS for entry in entry_points(group=group)]
+    offered = entry_points()  # reads what every installed package offers, so once
+    entries = [entry for group in GROUPS for entry in offered.select(group=group)]
     sources = {id(entry.dist): entry.dist for entry in entries if entry.dist}.values()
+    described = [source.metadata for source in sources]  # is parsed at each look
     packages = {entry.module.partition(".")[0] for entry in entries} | {"bench"}
     return digest(
         {
@@ -27,7 +29,7 @@ def state(*asked: str | bool | None) -> str:
             "python": sys.version,
             "bench": version(PACKAGE),
             "missing": missing_families(),
-            "from": sorted((source.name, source.version) for source in sources),
+            "from": sorted((one["Name"], one["Version"]) for one in described),
             "entries": sorted((entry.group, entry.name, entry.value) for entry in entries),
             "files": [list(_files(package)) for package in sorted(packages)],
         }
