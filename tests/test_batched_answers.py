@@ -10,7 +10,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM
 
 from bench.evaluation import likelihood
 from bench.evaluation.lm_eval import open_model
@@ -25,6 +25,7 @@ ALL = ["q_proj", "v_proj", "down_proj"]
 FAMILIES: dict[str, Any] = {
     "whole": None,
     "gpt2": None,
+    "mamba": None,
     "lora": lambda: peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=ALL),
     "dora": lambda: peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=ALL, use_dora=True),
     "alora": lambda: peft.LoraConfig(
@@ -52,6 +53,11 @@ def _model(family: str) -> Any:
             vocab_size=len(TOKENIZER), n_embd=32, n_layer=2, n_head=2, n_positions=64
         )
         model: Any = GPT2LMHeadModel(shape)
+    elif family == "mamba":  # a state, and no attention
+        state = MambaConfig(
+            vocab_size=len(TOKENIZER), hidden_size=32, state_size=4, num_hidden_layers=2
+        )
+        model = MambaForCausalLM(state)
     else:
         model = load_model(SPEC, torch.float32, CPU)
     if FAMILIES[family]:

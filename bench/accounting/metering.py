@@ -53,11 +53,11 @@ class Meter:
         self.account, self.purpose = account, purpose
         self.backbone: nn.Module = model.base_model
         config = model.config.get_text_config()
-        heads = config.num_attention_heads
+        heads = getattr(config, "num_attention_heads", 0)  # none in a recurrent model
         self._attention_width = (
             config.num_hidden_layers
             * heads
-            * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+            * (getattr(config, "head_dim", None) or config.hidden_size // max(heads, 1))
         )
         self._rates: dict[int, Rates] = {}
         self._state = NO_GRADIENTS

@@ -146,16 +146,17 @@ class Likelihoods:
         last = torch.zeros_like(mask, dtype=torch.bool)
         last[:, -1] = True
         first, output = logits_after(self._model, {**given, "use_cache": True}, last)
+        cache = output.past_key_values  # a model that keeps something else is asked by row
         logits = list(first[owner][:, None])  # one after each context, for each question
         tails = [question.continuation[:-1] for question in questions]
         if any(tails):
-            output.past_key_values.batch_select_indices(torch.tensor(owner, device=self._device))
+            cache.batch_select_indices(torch.tensor(owner, device=self._device))
             ids, more = self._padded(tails)
             given = {
                 "input_ids": ids,
                 "attention_mask": torch.cat([mask[owner], more], 1),
                 "position_ids": mask.sum(1)[owner][:, None] + more.cumsum(1) - 1,
-                "past_key_values": output.past_key_values,
+                "past_key_values": cache,
                 "use_cache": True,
             }
             behind, _ = logits_after(self._model, given, more.bool())
