@@ -21,7 +21,13 @@ from peft import (
     ShiraConfig,
 )
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 from bench import token_losses
 from bench.accounting.budget import Budget
@@ -161,9 +167,36 @@ def test_the_head_is_charged_for_labelled_tokens_alone(
     assert ledger.spent("flops") - before == said, "what is computed anew is charged once"
 
 
-def test_layers_of_gpt2_are_charged_though_they_are_no_linear_layers() -> None:
+SIZES = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+}
+GROUPED = SIZES | {"num_key_value_heads": 2}
+KINDS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 128, "n_layer": 4, "n_head": 4},  # its layers are no linear layers
+    "opt": {  # its head calls the decoder within the backbone
+        "hidden_size": 128,
+        "ffn_dim": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "word_embed_proj_dim": 128,
+    },
+    "gpt_neox": SIZES,
+    "qwen3": GROUPED | {"head_dim": 48},
+    "gemma3_text": GROUPED | {"head_dim": 48},
+    "phi3": GROUPED | {"pad_token_id": 0},
+    "mistral": GROUPED,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_flops_of_a_step_of_any_model_are_those_that_torch_counts(kind: str) -> None:
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=320, n_embd=128, n_layer=4, n_head=4))
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(kind, vocab_size=320, **KINDS[kind])
+    )
     ledger = _metered(model)
     ids = torch.randint(3, 320, (4, 64))
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:

@@ -51,7 +51,7 @@ class Meter:
 
     def __init__(self, model: PreTrainedModel, account: Account, purpose: str) -> None:
         self.account, self.purpose = account, purpose
-        self.backbone: nn.Module = model.base_model
+        self.backbone: nn.Module = model.get_decoder()  # OPT passes by its base_model
         config = model.config.get_text_config()
         heads = getattr(config, "num_attention_heads", 0)  # none in a recurrent model
         self._attention_width = (

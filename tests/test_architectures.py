@@ -1,0 +1,45 @@
+"""Models of other architectures than ours are trained, charged and saved like it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.accounting.budget import Budget
+from bench.accounting.guard import no_free_training
+from bench.methods.recipe import apply
+from bench.models.spec import ModelSpec
+from bench.testing import tiny_session
+
+from .little import little
+from .test_ledger import KINDS
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 2},
+    "falcon": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "mamba": {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2},
+    "mixtral": KINDS["mistral"] | {"num_local_experts": 2},
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *OTHERS])
+@pytest.mark.parametrize("name", ["sft", "grpo", "dpo"])
+def test_a_model_of_another_architecture_learns_and_is_charged(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    shape = (KINDS | OTHERS)[kind]
+    start = ModelSpec.model_validate(
+        {"random": kind, "tokenizer": "tiny", "vocab_size": 512} | shape
+    )
+    session = tiny_session(tmp_path, Budget("steps", 2), start=start)
+    with no_free_training(session.ledger):
+        model = apply(name, little(name), session)
+        session.close()
+    purposes = session.ledger.purposes
+    assert session.ledger.steps == 2
+    assert float(purposes["train"].tokens) > 0 and float(purposes["train"].flops) > 0
+    assert ("rollout" in purposes) == (name == "grpo")
+    assert all(torch.isfinite(weight).all() for weight in model.parameters())
