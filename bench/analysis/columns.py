@@ -6,10 +6,12 @@ written from this list alone, so a new measurement is one new entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import yaml
@@ -139,11 +141,13 @@ SPENT = tuple(
 )
 
 
-def every() -> dict[str, Column]:
+@cache
+def every() -> Mapping[str, Column]:
     """All columns by name, in the order in which they are shown."""
-    return {column.name: column for column in (*COLUMNS, *SPENT, *DERIVED)}
+    return MappingProxyType({column.name: column for column in (*COLUMNS, *SPENT, *DERIVED)})
 
 
+@cache
 def named(name: str) -> Column:
     """What is known of a column in `Row.means`; an unknown one keeps its own name."""
     plain, _, task = name.removesuffix("]").partition("[")
