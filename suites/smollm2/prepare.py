@@ -1,8 +1,9 @@
-"""Makes the two files of data/ that no template can make: run `python suites/smollm2/prepare.py`
+"""Makes the files of data/ that no template can make: run `python suites/smollm2/prepare.py`
 once, at the root of the repository.
 
-words/mawps-train-unseen.jsonl
-    MAWPS without the questions that a test file has too. Most of MultiArith is part of MAWPS.
+words/mawps-train-unseen.jsonl, words/mawps-valid.jsonl
+    MAWPS without the questions that a test file has too. Most of MultiArith is part of MAWPS. No
+    question of the second file, which is for choosing, is in the first.
 hh-rlhf-harmless-train.jsonl, hh-rlhf-harmless-unpaired.jsonl, hh-rlhf-harmless-judge.jsonl,
 hh-rlhf-harmless-test.jsonl
     Dialogues of HH-RLHF as lists of turns, in the shape of TRL. The test holds pairs of answers to
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 TEST_PAIRS = 300
+FOR_CHOOSING = 0.12  # of the word problems that no test asks
 FOR_THE_JUDGE = 0.5  # of the other questions
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 
@@ -38,7 +40,9 @@ def main(data: Path) -> None:
 
 
 def words(data: Path) -> None:
-    """MAWPS without what the tests ask, compared by letters and digits alone."""
+    """MAWPS without what the tests ask, compared by letters and digits alone. What is for choosing
+    is drawn by the hash of the question, so that it stays the same when rows are added.
+    """
     asked = {
         _plain(row["question"])
         for name in ("mawps-test", "multiarith-test")
@@ -46,8 +50,14 @@ def words(data: Path) -> None:
     }
     rows = list(_read(data / "words/mawps-train.jsonl"))
     kept = [row for row in rows if _plain(row["question"]) not in asked]
-    _write(data / "words/mawps-train-unseen.jsonl", kept)
-    print(f"MAWPS: {len(kept)} of {len(rows)} training rows are in no test")
+    valid = [row for row in kept if _share(_plain(row["question"])) < FOR_CHOOSING]
+    train = [row for row in kept if _share(_plain(row["question"])) >= FOR_CHOOSING]
+    _write(data / "words/mawps-valid.jsonl", valid)
+    _write(data / "words/mawps-train-unseen.jsonl", train)
+    print(
+        f"MAWPS: {len(kept)} of {len(rows)} training rows are in no test;"
+        f" {len(train)} to train on, {len(valid)} for choosing"
+    )
 
 
 def dialogues(data: Path) -> None:
