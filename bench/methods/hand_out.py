@@ -31,13 +31,13 @@ def hand_out(
         gc.collect()
         model = placed(lambda on: load(session.start, session.dtype, on), session.device)
         model.config.use_cache = False
+        if session.padding_free:
+            padding_free.turn_on(model)  # looks at the model, for which nobody is charged
         Meter(model, session._account, purpose)
         log.handed_out(model)
         compute_in(model, session.dtype)
         if session.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        if session.padding_free:
-            padding_free.turn_on(model)
         if session.compiled:
             compile_layers(model)
     if not session.ledger.steps:

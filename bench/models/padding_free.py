@@ -13,24 +13,51 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from bench.accounting.side_by_side import side_by_side
 from bench.system.errors import Skipped
 
 MARK = "_padding_free"
+BEFORE, BEHIND = 5, 6
+"""Tokens of two texts that a model must tell apart."""
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Largest difference as a share of the largest entry: a hundred roundings, or ten of bfloat16."""
 
 
 def turn_on(model: Any) -> None:
     """From here on, likelihoods of this model are computed without padding. Raises `Skipped` where
     the model would see the texts of a row as one.
     """
-    by_position = "position_ids" in signature(model.forward).parameters
-    if model._is_stateful or not by_position:
+    if not ("position_ids" in signature(model.forward).parameters and _tells_apart(model)):
         raise Skipped(
             f"padding_free does not work with {type(model).__name__}, which cannot tell texts in"
             " one row apart by their positions"
         )
     setattr(model, MARK, True)
+
+
+@torch.no_grad()
+def _tells_apart(model: Any) -> bool:
+    """Whether a text has the hidden states behind another one that it has alone, but for rounding.
+    Where weights hold no numbers, nobody knows, and it is taken to.
+    """
+    weight = next(model.parameters())
+    if weight.is_meta or isinstance(weight, FakeTensor):
+        return True
+    decoder, training = model.get_decoder(), model.training
+    ids = torch.arange(1, 1 + BEFORE + BEHIND, device=model.device)[None]
+    places = torch.cat([torch.arange(BEFORE), torch.arange(BEHIND)]).to(model.device)[None]
+    model.eval()
+    try:
+        behind = decoder(input_ids=ids, position_ids=places, use_cache=False)[0][0, BEFORE:]
+        alone = decoder(input_ids=ids[:, BEFORE:], use_cache=False)[0][0]
+    except TypeError:  # it takes no positions
+        return False
+    finally:
+        model.train(training)
+    tolerance = TOLERANCES[weight.dtype] * float(alone.abs().max())
+    return float((behind - alone).abs().max()) <= tolerance
 
 
 @dataclass(frozen=True)
