@@ -52,6 +52,20 @@ def test_a_model_of_another_architecture_learns_and_is_charged(
 
 
 @pytest.mark.parametrize("kind", ALL)
+def test_packed_texts_do_not_see_each_other(kind: str, tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, start=start_of(kind))
+    model = session.model().eval()
+    texts = ["a b c", "b c d e f g h i", "b c", "x a"]
+    packed = session.pack(texts)
+    assert ("position_ids" in packed) == (kind not in WITHOUT_POSITIONS)
+    assert not session.ledger.by_purpose(), "nobody is charged for a look at the model"
+    with torch.no_grad():
+        together = token_losses(model, packed).sum()
+        alone = sum(token_losses(model, session.pack([text])).sum() for text in texts)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ALL)
 def test_texts_side_by_side_do_not_see_each_other(kind: str, tmp_path: Path) -> None:
     session = tiny_session(tmp_path, start=start_of(kind), padding_free=True)
     if kind in WITHOUT_POSITIONS:

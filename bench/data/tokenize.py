@@ -112,6 +112,17 @@ def collate(encoded: list[Encoded], tokenizer: PreTrainedTokenizerBase) -> dict[
     }
 
 
+def pieces(
+    texts: Sequence[Content], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[list[int]]:
+    """Token ids of texts; one that is longer than `max_length` goes on in another piece."""
+    return [
+        ids[i : i + max_length]
+        for ids in text_ids(texts, tokenizer)
+        for i in range(0, len(ids), max_length)
+    ]
+
+
 def pack(
     texts: Sequence[Content], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
@@ -126,13 +137,8 @@ def pack(
     import torch
 
     pad = token_id(tokenizer, "pad")
-    pieces = [
-        ids[i : i + max_length]
-        for ids in text_ids(texts, tokenizer)
-        for i in range(0, len(ids), max_length)
-    ]
     rows: list[list[list[int]]] = []
-    for piece in sorted(pieces, key=len, reverse=True):
+    for piece in sorted(pieces(texts, tokenizer, max_length), key=len, reverse=True):
         row = next((r for r in rows if sum(map(len, r)) + len(piece) <= max_length), None)
         if row is None:
             rows.append([piece])

@@ -29,6 +29,7 @@ from bench.methods.hand_out import adapted, frozen, hand_out
 from bench.methods.in_parts import clip
 from bench.methods.learning import taken, trained
 from bench.methods.optimizer import PLAIN, Optim, demand, optimizer_of
+from bench.methods.packing import packed
 from bench.methods.part import aside, part_of
 from bench.methods.phase import Phases
 from bench.methods.row_order import Ordered, look, looked_at, old_rows, ordered, row_numbers
@@ -190,9 +191,10 @@ class Session:
 
     def pack(self, texts: Sequence[Content]) -> dict[str, Tensor]:
         """Whole texts side by side in as few rows of `max_length` as they need, none of which
-        attends to another: input_ids, position_ids and labels on the device.
+        attends to another: what a model takes, and labels, on the device. A model that cannot tell
+        texts in a row apart has each in a row of its own.
         """
-        return self._on_device(tokenize.pack(texts, self.tokenizer, self.max_length))
+        return self._on_device(packed(self, texts))
 
     def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}

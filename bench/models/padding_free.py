@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from bench.accounting.side_by_side import side_by_side
 from bench.system.errors import Skipped
 
-MARK = "_padding_free"
+MARK, APART = "_padding_free", "_tells_texts_apart"
 BEFORE, BEHIND = 5, 6
 """Tokens of two texts that a model must tell apart."""
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -29,7 +29,7 @@ def turn_on(model: Any) -> None:
     """From here on, likelihoods of this model are computed without padding. Raises `Skipped` where
     the model would see the texts of a row as one.
     """
-    if not ("position_ids" in signature(model.forward).parameters and _tells_apart(model)):
+    if not tells_apart(model):
         raise Skipped(
             f"padding_free does not work with {type(model).__name__}, which cannot tell texts in"
             " one row apart by their positions"
@@ -37,11 +37,18 @@ def turn_on(model: Any) -> None:
     setattr(model, MARK, True)
 
 
-@torch.no_grad()
-def _tells_apart(model: Any) -> bool:
+def tells_apart(model: Any) -> bool:
     """Whether a text has the hidden states behind another one that it has alone, but for rounding.
-    Where weights hold no numbers, nobody knows, and it is taken to.
+    Where weights hold no numbers, nobody knows, and it is taken to. A model is looked at once.
     """
+    if not hasattr(model, APART):
+        by_position = "position_ids" in signature(model.forward).parameters
+        setattr(model, APART, by_position and _looked_at(model))
+    return getattr(model, APART)
+
+
+@torch.no_grad()
+def _looked_at(model: Any) -> bool:
     weight = next(model.parameters())
     if weight.is_meta or isinstance(weight, FakeTensor):
         return True
