@@ -19,6 +19,8 @@ from bench.accounting.side_by_side import side_by_side
 from bench.system.errors import Skipped
 
 MARK, APART = "_padding_free", "_tells_texts_apart"
+PADDED = {"input_ids", "attention_mask"}
+"""What a model takes of a padded batch, beside positions, which count from a text's first token."""
 BEFORE, BEHIND = 5, 6
 """Tokens of two texts that a model must tell apart."""
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -98,7 +100,7 @@ class SideBySide:
 def arranged(model: Any, inputs: dict[str, Any]) -> SideBySide | None:
     """A padded batch without its padding; None where it is not asked for, or already so."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if not getattr(base, MARK, False) or inputs.keys() != {"input_ids", "attention_mask"}:
+    if not getattr(base, MARK, False) or inputs.keys() - {"position_ids"} != PADDED:
         return None
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     begins, counts = (t.tolist() for t in (mask.long().argmax(1), mask.sum(1)))
