@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -29,10 +30,23 @@ def results(tmp_path: Path) -> Path:
     return shutil.copytree(ROOT / "results/aa", tmp_path / "aa")
 
 
-def test_one_entry_puts_a_measurement_everywhere(
-    results: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
-) -> None:
-    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, NEW))
+@pytest.fixture
+def one_more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One column more, also where columns were looked up before."""
+    with monkeypatch.context() as patched:
+        patched.setattr(columns, "COLUMNS", (*columns.COLUMNS, NEW))
+        _forget()
+        yield
+    _forget()
+
+
+def _forget() -> None:
+    columns.every.cache_clear()
+    columns.named.cache_clear()
+
+
+@pytest.mark.usefixtures("one_more")
+def test_one_entry_puts_a_measurement_everywhere(results: Path, bench: Bench) -> None:
     printed = bench("report", results).stdout
     records = [r for r in Store(results).planned() if r.recipe == "name-1"]
     longest = max((r.train and r.train.seconds.measure) or 0.0 for r in records)
