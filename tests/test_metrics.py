@@ -132,7 +132,7 @@ def test_rates_of_nothing_are_undefined() -> None:
 
 
 def test_outcomes_that_do_not_align_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 items before and 2 after"):
+    with pytest.raises(ValueError, match="argument 2"):
         flips([1], [1, 0])
     with pytest.raises(ValueError, match=r"not 0\.5"):
         flips([1], [0.5])
@@ -184,7 +184,7 @@ def test_functions_do_not_wait_for_evaluate() -> None:
     code = (
         "import sys; import bench.metrics.forgetting.flips,"
         " bench.metrics.continual_learning.sequence; print([name for name in ('evaluate',"
-        " 'datasets') if name in sys.modules])"
+        " 'datasets', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

@@ -20,16 +20,14 @@ from bench.testing import tiny_session
 from .conftest import Bench
 from .little import little
 from .test_run import records, write_suite
-from .test_split import NAMES, gradients
+from .test_split import NAMES, gradients, without_noise
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not usable(name).padded])
 def test_the_gradient_and_the_charge_are_those_of_padded_rows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda dropout, inputs: inputs)
-    if name == "pvera":  # its noise is drawn for each token, as dropout is
-        monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    without_noise(name, monkeypatch)
     padded, before = gradients(name, tmp_path / "padded", monkeypatch)
     free, after = gradients(name, tmp_path / "free", monkeypatch, padding_free=True)
     assert len(padded) == len(free)

@@ -67,9 +67,7 @@ WITH_BIASES = ModelSpec.model_validate(
 def test_a_batch_split_has_the_gradient_of_the_whole(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda dropout, inputs: inputs)
-    if name == "pvera":  # its noise is drawn for each token, as dropout is
-        monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    without_noise(name, monkeypatch)
     whole, ledger = gradients(name, tmp_path / "whole", monkeypatch)
     assert max(float(gradient.norm()) for gradient in whole) > 1e-6
     more = passes = ledger.learning_passes
@@ -81,6 +79,13 @@ def test_a_batch_split_has_the_gradient_of_the_whole(
         for one, other in zip(whole, split, strict=True):
             assert float((one - other).norm()) <= 1e-4 * float(one.norm()), parts
     assert more > passes or name in NEVER_SPLIT
+
+
+def without_noise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on a method computes the same whenever it computes the same rows."""
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda dropout, inputs: inputs)
+    if name == "pvera":  # its noise is drawn for each token, as dropout is
+        monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
 
 
 def gradients(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.analysis.outcomes import Array, Outcomes
-from bench.metrics.forgetting.flips import Flips, flips
+from bench.metrics.forgetting.flips import Flips
 from bench.records.schema import Record
 from bench.records.store import Store
 
@@ -67,7 +67,10 @@ class Answers:
         if any(((scores != RIGHT) & (scores != WRONG)).any() for _, scores in (old, new)):
             return None
         was, now = _shared(old, new)
-        return flips(was, now) if len(was) else None
+        if not len(was):
+            return None
+        kept, right, later = int(was @ now), int(was.sum()), int(now.sum())
+        return Flips(kept, right - kept, later - kept, len(was) - right - later + kept)
 
     def asked(self, records: Sequence[Record], tasks: Sequence[str]) -> int:
         """Changes when other items were asked, so that only answers to the same are paired."""

@@ -10,6 +10,7 @@ from bench.data.chat import Content, content
 from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
 from bench.system.errors import UserError
+from bench.system.first_fit import first_fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -137,13 +138,9 @@ def pack(
     import torch
 
     pad = token_id(tokenizer, "pad")
-    rows: list[list[list[int]]] = []
-    for piece in sorted(pieces(texts, tokenizer, max_length), key=len, reverse=True):
-        row = next((r for r in rows if sum(map(len, r)) + len(piece) <= max_length), None)
-        if row is None:
-            rows.append([piece])
-        else:
-            row.append(piece)
+    known = pieces(texts, tokenizer, max_length)
+    numbers = first_fit([len(piece) for piece in known], max_length)
+    rows = [[known[number] for number in row] for row in numbers]
     width = max(sum(map(len, row)) for row in rows)
     ids, positions, labels = [], [], []
     for row in rows:

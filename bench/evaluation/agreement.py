@@ -13,6 +13,7 @@ from bench.data.formats import Format
 from bench.data.render import Encoded
 from bench.data.sources import Split
 from bench.data.tokenize import collate, encode, encode_pairs
+from bench.models.rounding import TOLERANCES
 from bench.system.errors import BrokenArtifact
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 ROWS = 8
 FILE = "trained-logits.safetensors"
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Largest difference as a share of the largest logit: a hundred roundings, or ten of bfloat16."""
 COLUMNS = {
     Format.PROMPT_COMPLETION: ("prompt", "completion"),
     Format.INSTRUCTION: ("prompt", "completion"),

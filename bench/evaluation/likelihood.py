@@ -14,9 +14,9 @@ from peft import PeftModel
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bench.evaluation.agreement import TOLERANCES
 from bench.evaluation.fitting import answered
 from bench.models.labelled import logits_after
+from bench.models.rounding import TOLERANCES
 
 TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16384}
 LOGITS_AT_ONCE = {"cpu": 1 << 23, "cuda": 1 << 28}  # entries

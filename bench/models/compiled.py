@@ -29,6 +29,6 @@ def compile_layers(model: PreTrainedModel) -> None:
 
 def obstacle() -> str | None:
     """Why nothing can be compiled here; None where it can."""
-    if any(map(shutil.which, (os.environ.get("CXX") or COMPILERS[0], *COMPILERS))):
+    if any(name and shutil.which(name) for name in (os.environ.get("CXX"), *COMPILERS)):
         return None
     return "compile needs a C++ compiler, such as g++, which is not installed here"

@@ -16,15 +16,15 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from bench.accounting.side_by_side import side_by_side
+from bench.models.rounding import TOLERANCES
 from bench.system.errors import Skipped
+from bench.system.first_fit import first_fit
 
 MARK, APART = "_padding_free", "_tells_texts_apart"
 PADDED = {"input_ids", "attention_mask"}
 """What a model takes of a padded batch, beside positions, which count from a text's first token."""
 BEFORE, BEHIND = 5, 6
 """Tokens of two texts that a model must tell apart."""
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Largest difference as a share of the largest entry: a hundred roundings, or ten of bfloat16."""
 
 
 def turn_on(model: Any) -> None:
@@ -124,16 +124,7 @@ def _laid_out(
 
     Positions of what is left of a row count from 1: no text begins there.
     """
-    rows: list[list[int]] = []
-    free: list[int] = []
-    for text in sorted(range(len(counts)), key=lambda text: -counts[text]):
-        fitting = (row for row, left in enumerate(free) if left >= counts[text])
-        if (row := next(fitting, None)) is None:
-            row = len(rows)
-            rows.append([])
-            free.append(length)
-        rows[row].append(text)
-        free[row] -= counts[text]
+    rows = first_fit(counts, length)
     places = np.full((len(rows), length), -1)
     positions = np.empty((len(rows), length), dtype=places.dtype)
     for row, texts in enumerate(rows):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -50,21 +46,17 @@ class Flips:
         return min(1.0, 2 * tail / 2**flipped)
 
 
-def flips(before: ArrayLike, after: ArrayLike) -> Flips:
-    """Count outcomes [items] in the same order, 1 for right and 0 for wrong. Raises ValueError for
-    other values, different lengths or no items.
+def flips(before: Iterable[float], after: Iterable[float]) -> Flips:
+    """Count outcomes in the same order, 1 for right and 0 for wrong. Raises ValueError for other
+    values, different lengths or no items.
     """
-    was, now = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
-    if len(was) != len(now):
-        raise ValueError(f"{len(was)} items before and {len(now)} after")
-    if not len(was):
+    counts = Counter(zip(before, after, strict=True))
+    if not counts:
         raise ValueError("no items")
-    for outcomes in (was, now):
-        other = outcomes[(outcomes != 0) & (outcomes != 1)]
-        if len(other):
-            raise ValueError(f"an outcome is 1 (right) or 0 (wrong), not {other[0]}")
-    both, old, new = int(was @ now), int(was.sum()), int(now.sum())
-    return Flips(both, old - both, new - both, len(was) - old - new + both)
+    for outcome in (outcome for pair in counts for outcome in pair):
+        if outcome not in (0, 1):
+            raise ValueError(f"an outcome is 1 (right) or 0 (wrong), not {outcome}")
+    return Flips(counts[1, 1], counts[1, 0], counts[0, 1], counts[0, 0])
 
 
 def _share(part: int, rest: int) -> float:
