@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bench.analysis import analyze, columns
-from bench.analysis.rows import frame
+from bench.analysis.frame import frame
 from bench.records.schema import Record
 from bench.records.store import Store
 

@@ -15,8 +15,7 @@ import bench.testing
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"system"},
-    {"accounting"},
-    {"metrics", "data", "models", "records"},
+    {"accounting", "metrics", "data", "models", "records"},
     {"methods", "evaluation", "tiny", "analysis"},
     {"suite", "testing", "report"},
     {"execution", "publish"},
@@ -26,7 +25,7 @@ FLOORS = (
 FROM_RECORDS_ALONE = ("analysis", "report", "publish")
 BEHIND_RECORDS = {"suite", "methods", "models", "data", "evaluation", "execution", "tiny"}
 FORBIDDEN = ("trl.", "peft.tuners.")
-MOST_LINES, CORE_LINES = 300, 23_750
+MOST_LINES, CORE_LINES = 300, 23_800
 Import = tuple[str, str, int]
 """The module that imports, the module that it imports, and the line."""
 
@@ -47,16 +46,6 @@ def _imports(file: Path, tree: ast.AST) -> Iterator[Import]:
                 whole = f"{node.module}.{alias.name}"
                 target = whole if whole in MODULES else node.module
                 yield _module(file), target, node.lineno
-
-
-def _at_run_time(tree: ast.Module) -> ast.Module:
-    """Without what is imported for type checkers only."""
-
-    class Drop(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            return None if ast.unparse(node.test) == "TYPE_CHECKING" else node
-
-    return Drop().visit(tree)
 
 
 def _all(files: list[Path]) -> list[Import]:
@@ -93,10 +82,11 @@ def test_what_is_made_from_records_needs_nothing_else() -> None:
 
 
 def test_modules_import_in_no_circle() -> None:
-    graph: dict[str, set[str]] = {}
-    for module, file in MODULES.items():
-        found = _imports(file, _at_run_time(ast.parse(file.read_text())))
-        graph[module] = {target for _, target, _ in found if target in MODULES} - {module, "bench"}
+    """Not even for a type."""
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for module, target, _ in _all(list(MODULES.values())):
+        if target in MODULES and target not in (module, "bench"):
+            graph[module].add(target)
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bench.analysis import analyze
-from bench.analysis.rows import frame
+from bench.analysis.frame import frame
 from bench.methods import registry
 from bench.publish.gather import suites_in
 from bench.records.schema import SCHEMA_VERSION

@@ -34,8 +34,8 @@ from transformers.pytorch_utils import Conv1D
 from bench.accounting.flops import Probe, Rates, uncompiled
 from bench.accounting.ledger import Account, Spend
 from bench.accounting.packed import layers
-from bench.accounting.side_by_side import lengths_side_by_side
 from bench.system.recomputation import is_computed_again
+from bench.system.side_by_side import lengths_side_by_side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,15 +12,13 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import yaml
 
 from bench.accounting.budget import CURRENCIES
+from bench.analysis.rows import Row
 from bench.analysis.words import general, mebibytes, minus, percent, short, whole
-
-if TYPE_CHECKING:
-    from bench.analysis.rows import Row
 
 UNITS: dict[str | None, tuple[float, Callable[[float], str]]] = {
     "%": (100.0, percent),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.analysis.analyze import analyze
-from bench.analysis.rows import frame
+from bench.analysis.frame import frame
 from bench.analysis.shape import Analysis
 from bench.records.schema import Record
 from bench.records.store import Store

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.analysis import Analysis
-from bench.analysis.rows import Row, frame
+from bench.analysis.frame import frame
+from bench.analysis.rows import Row
 from bench.records.schema import BASE
 from bench.records.store import Store
 from bench.report import table, write

@@ -30,3 +30,5 @@ COLUMNS: dict[Format, tuple[str, ...]] = {
     Format.PROMPT_ONLY: ("prompt", "answer"),
     Format.RANKING: ("prompt", "completions", "scores"),
 }
+TEXTS = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
+"""Formats of which every row is one text, with the part of it that is learned."""

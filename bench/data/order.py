@@ -6,11 +6,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.data.chat import opened
+from bench.data.formats import Format
 from bench.system.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """All training rows of a format in the order of the first epoch."""
+
+    rows: Dataset
+    source: Dataset
+    """The same in the order of the task."""
+    format: Format
+    numbers: list[int]
+    """Of each row in the source."""
 
 
 def order(count: int, seed: int) -> Iterator[int]:

@@ -17,13 +17,13 @@ from bench.system import ranks
 from bench.system.random_state import RandomState
 
 if TYPE_CHECKING:
-    from bench.methods.session import Session
+    from bench.methods.state import SessionState
 
 B = TypeVar("B")
 
 
 def gradient(
-    session: Session, batch: B, loss_of: Callable[[B], Tensor], optimizer: Optimizer
+    session: SessionState, batch: B, loss_of: Callable[[B], Tensor], optimizer: Optimizer
 ) -> Tensor:
     """As `backward`. Where memory runs out and the suite says `micro: auto`, the step begins anew
     with half the rows: what the failed try charged, drew and used is forgotten.
@@ -54,13 +54,13 @@ def fewer(size: int, rows: int) -> int:
 class _Bookmark:
     """The beginning of a step: what was charged, drawn and used until then."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionState) -> None:
         session.log.memory.note(session.device)
         self._uncharge = session.ledger.bookmark()
         self._spent = session.ledger.spent("seconds")
         self._drawn = RandomState(session.device)
 
-    def go_back(self, session: Session) -> None:
+    def go_back(self, session: SessionState) -> None:
         self._uncharge()
         resources.let_go()
         resources.restart_peak(session.device)
@@ -71,7 +71,7 @@ class _Bookmark:
         session.log.aside_seconds += lost
 
 
-def settle_for_trainer(session: Session) -> None:
+def settle_for_trainer(session: SessionState) -> None:
     """Settle `micro: auto` before a trainer is made that cannot begin a step anew: one forward and
     backward pass of the longest rows, unmetered, beside as much memory as AdamW will hold.
 
@@ -87,7 +87,7 @@ def settle_for_trainer(session: Session) -> None:
         session.log.micro = session.rows_at_once
 
 
-def _fits(session: Session, model: Any, rows: int) -> bool:
+def _fits(session: SessionState, model: Any, rows: int) -> bool:
     trained = [p for p in model.parameters() if p.requires_grad]
     try:
         held = [torch.zeros_like(p, dtype=torch.float32) for p in trained for _ in range(2)]

@@ -17,11 +17,11 @@ from bench.models.shared import share_frozen
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from bench.methods.session import Session
+    from bench.methods.state import SessionState
 
 
 def hand_out(
-    session: Session, load: Callable[..., PreTrainedModel], purpose: str
+    session: SessionState, load: Callable[..., PreTrainedModel], purpose: str
 ) -> PreTrainedModel:
     """A model from the session's start, charged to a purpose. Loading it is not charged."""
     log = session.log
@@ -47,7 +47,7 @@ def hand_out(
     return model
 
 
-def adapted(session: Session, model: PreTrainedModel) -> Any:
+def adapted(session: SessionState, model: PreTrainedModel) -> Any:
     """A model that was handed out to be trained: with the session's adapter, if it has one."""
     if session.adapter is None:
         return model
@@ -56,13 +56,13 @@ def adapted(session: Session, model: PreTrainedModel) -> Any:
     return with_adapter
 
 
-def frozen(session: Session, model: PreTrainedModel) -> PreTrainedModel:
+def frozen(session: SessionState, model: PreTrainedModel) -> PreTrainedModel:
     """A model that was handed out to be looked at: it never trains."""
     model.requires_grad_(False).eval()
     _share(session, model)
     return model
 
 
-def _share(session: Session, model: PreTrainedModel) -> None:
+def _share(session: SessionState, model: PreTrainedModel) -> None:
     """Hold frozen weights once that another model of the session has too."""
     share_frozen(model, [other for other in session.log.models() if other is not model])

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
-    from bench.methods.session import Session
+    from bench.methods.state import SessionState
 
 B = TypeVar("B")
 
 
 def backward(
-    session: Session, batch: B, loss_of: Callable[[B], Tensor], optimizer: Optimizer
+    session: SessionState, batch: B, loss_of: Callable[[B], Tensor], optimizer: Optimizer
 ) -> Tensor:
     """As `learning.backward`: every rank has the gradient of the whole batch in the end, and its
     mean loss.
@@ -87,7 +87,7 @@ def _count(losses: Tensor) -> Tensor:
 
 
 @contextmanager
-def _own_random_numbers(session: Session) -> Iterator[None]:
+def _own_random_numbers(session: SessionState) -> Iterator[None]:
     """Ranks draw different numbers in here, such as dropout, and go on with the same ones."""
     before = RandomState(session.device)
     torch.manual_seed(derive(session.seed, f"step {session.ledger.steps} of {ranks.number()}"))

@@ -81,7 +81,7 @@ class Method(BaseModel):
         Without one of its own, the negative log-likelihood per token of what is learned to be said,
         where the format has that.
         """
-        from bench.methods.objective import mean_nll
+        from bench.methods.likelihood import mean_nll
 
         return mean_nll(self.formats, session, model)
 

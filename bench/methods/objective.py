@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.data.formats import Format
 from bench.models.start import folder_of_start
 from bench.system.entry_points import PACKAGE
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bench.methods.method import Method
     from bench.methods.session import Session, ValidationSession
     from bench.models.start import Start
@@ -92,32 +88,3 @@ def _code(method: Method) -> list[str]:
     for file in sorted(Path(inspect.getfile(kind)).parent.glob("*.py")):
         digest.update(file.read_bytes())
     return [kind.__module__, kind.__qualname__, digest.hexdigest()]
-
-
-def mean_nll(
-    formats: tuple[Format, ...], session: ValidationSession, model: Any
-) -> dict[str, float]:
-    """Mean negative log-likelihood in nats per labelled token over the validation rows of the first
-    format.
-    """
-    from bench.methods.session import BATCHED
-
-    if not formats or formats[0] not in BATCHED:
-        return {}
-    return {"nll": nll_per_label(model, session.batches(formats[0]))}
-
-
-def nll_per_label(model: Any, batches: Iterable[dict[str, Tensor]]) -> float:
-    """Mean negative log-likelihood in nats per labelled token of batches as a session gives them.
-
-    It comes from the logits, as what a model tells as its loss may hold more: a penalty, or the
-    loss on a learned context.
-    """
-    from bench.methods.learning import token_losses
-
-    total, count = 0.0, 0
-    for batch in batches:
-        losses = token_losses(model, batch)
-        total += float(losses.sum())
-        count += len(losses)
-    return total / max(count, 1)

@@ -10,10 +10,10 @@ from bench.data.chat import Content
 from bench.models.padding_free import tells_apart
 
 if TYPE_CHECKING:
-    from bench.methods.session import Session
+    from bench.methods.state import SessionState
 
 
-def packed(session: Session, texts: Sequence[Content]) -> dict[str, Any]:
+def packed(session: SessionState, texts: Sequence[Content]) -> dict[str, Any]:
     """See `Session.pack`."""
     with session.ledger.suspend():  # looks at each model once, for which nobody is charged
         apart = all(map(tells_apart, session.log.models()))

@@ -1,25 +1,23 @@
-"""A part of a session: a session of its own with a share of the budget, or an aside that costs
-nothing.
-"""
+"""A part of a session: a session of its own with a share of the budget."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from bench.accounting import resources
 from bench.data.order import derive
+from bench.methods.state import SessionState
 
 if TYPE_CHECKING:
-    from bench.methods.session import Session
     from bench.models.start import Start
+
+S = TypeVar("S", bound=SessionState)
 
 
 @contextmanager
-def part_of(session: Session, name: str, until: float, start: Start | None) -> Iterator[Session]:
+def part_of(session: S, name: str, until: float, start: Start | None) -> Iterator[S]:
     """See `Session.stage`."""
     from transformers import set_seed  # it imports what trainers need, seconds long
 
@@ -44,15 +42,3 @@ def part_of(session: Session, name: str, until: float, start: Start | None) -> I
             yield part
         finally:
             part.close()
-
-
-@contextmanager
-def aside(session: Session) -> Iterator[None]:
-    """See `Session.unmetered`."""
-    session.log.memory.note(session.device)
-    with session.ledger.suspend(), resources.stopwatch(session.device) as watch:
-        yield
-        gc.collect()
-    resources.restart_peak(session.device)
-    session.ledger.paused += watch.seconds
-    session.log.aside_seconds += watch.seconds

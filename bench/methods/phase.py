@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from bench.accounting.ledger import Account
-    from bench.methods.run_log import RunLog
 
 MOST = 100  # points that a record holds
 
@@ -52,8 +51,9 @@ class Phases:
     before an optimizer's first step belongs to an earlier phase.
     """
 
-    def __init__(self, account: Account, log: RunLog, stage: str) -> None:
-        self._account, self._log, self._stage = account, log, stage
+    def __init__(self, account: Account, begun: list[Phase], stage: str) -> None:
+        """`begun` has the phases of the whole run; those of this session are added to it."""
+        self._account, self._begun, self._stage = account, begun, stage
         self._known: WeakKeyDictionary[Optimizer, Phase] = WeakKeyDictionary()
 
     def anneal(self, optimizer: Any) -> None:
@@ -70,7 +70,7 @@ class Phases:
         own = getattr(optimizer, "optimizer", optimizer)  # a trainer's is wrapped
         if own not in self._known:
             self._known[own] = Phase(self._stage, self._account.fraction)
-            self._log.phases.append(self._known[own])
+            self._begun.append(self._known[own])
         return self._known[own]
 
 

@@ -17,13 +17,13 @@ from bench.models.judge import Judge, load_judge, load_judge_tokenizer
 from bench.system.errors import BrokenReward
 
 if TYPE_CHECKING:
-    from bench.methods.session import Session
+    from bench.methods.state import SessionState
 
 Rows = Mapping[str, Sequence[Any]]
 
 
 def earned(
-    session: Session,
+    session: SessionState,
     rows: Rows,
     completions: Sequence[str],
     completion_ids: Sequence[Sequence[int]] | None,
@@ -44,7 +44,7 @@ def earned(
     return total.to(session.device)
 
 
-def judge(session: Session, term: RewardTerm) -> Judge:
+def judge(session: SessionState, term: RewardTerm) -> Judge:
     """The classifier of a reward, loaded once in a session: frozen, and charged as reward."""
     name, place = str(term.model), term.judge(session.task.reward.folder)
     if place not in session.judges:
@@ -86,7 +86,7 @@ def _verified(term: RewardTerm, rows: Rows, completions: Sequence[str]) -> list[
 
 
 def _arguments(
-    session: Session,
+    session: SessionState,
     rows: Rows,
     completions: Sequence[str],
     completion_ids: Sequence[Sequence[int]] | None,
@@ -116,7 +116,7 @@ def _nowhere(*_: Any) -> None:
 
 @torch.no_grad()
 def _judged(
-    session: Session, judge: Judge, rows: Rows, completions: Sequence[str]
+    session: SessionState, judge: Judge, rows: Rows, completions: Sequence[str]
 ) -> list[float | None]:
     """What a classifier gives, a part of the completions at a time, charged as reward."""
     prompts, said = in_trls_shape(rows["prompt"], completions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from torch.utils.data import Sampler
 
 from bench.data.chat import opened
 from bench.data.grouping import grouped, lengths
-from bench.data.order import derive, interleaved, order
+from bench.data.order import Ordered, derive, interleaved, order
 from bench.system import ranks
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from bench.accounting.budget import Budget
     from bench.data.formats import Format
     from bench.data.tasks import Task
-    from bench.methods.session import Session, ValidationSession
+    from bench.methods.state import SessionState
 
 LOOK = 0.1
 """Share of a training's tokens that one look at its objective reads: looking costs little beside
@@ -31,7 +30,7 @@ LEAST_ROWS, MOST_ROWS = 8, 64
 
 
 def row_numbers(
-    session: Session, data: Dataset, format: Format, count: int | None = None
+    session: SessionState, data: Dataset, format: Format, count: int | None = None
 ) -> Iterator[int]:
     """Numbers of training rows, the same for all recipes; the first `count`, or without end."""
     numbers = islice(order(len(data), session._data_seed), count)
@@ -51,32 +50,20 @@ def look(budget: Budget) -> float:
 
 
 def looked_at(
-    session: ValidationSession, data: Dataset, format: Format
+    session: SessionState, data: Dataset, format: Format, most_tokens: float
 ) -> Iterator[dict[str, list[Any]]]:
-    """Batches of the rows for a look at a model: `MOST_ROWS`, or fewer where these have more tokens
-    than it should read, but `LEAST_ROWS` in any case.
+    """Batches of the rows for a look at a model: `MOST_ROWS`, or fewer where these have more than
+    `most_tokens`, but `LEAST_ROWS` in any case.
     """
     some = opened(data[: min(MOST_ROWS, len(data))])
     tokens = lengths(some, format, session.tokenizer, session.max_length)
-    fit = sum(read <= session.look for read in accumulate(tokens))
+    fit = sum(read <= most_tokens for read in accumulate(tokens))
     count = min(len(data), max(LEAST_ROWS, fit))
     for first in range(0, count, session.batch_size):
         yield opened(data[first : min(first + session.batch_size, count)])
 
 
-@dataclass(frozen=True)
-class Ordered:
-    """All training rows of a format in the order of the first epoch."""
-
-    rows: Dataset
-    source: Dataset
-    """The same in the order of the task."""
-    format: Format
-    numbers: list[int]
-    """Of each row in the source."""
-
-
-def ordered(session: Session, data: Dataset, format: Format) -> Ordered:
+def ordered(session: SessionState, data: Dataset, format: Format) -> Ordered:
     """All rows in the order of the first epoch."""
     numbers = list(row_numbers(session, data, format, len(data)))
     return Ordered(data.select(numbers), data, format, numbers)
@@ -90,7 +77,7 @@ class TrainerOrder(Sampler[int]):
     steps: a trainer has no way to begin its data again within one.
     """
 
-    def __init__(self, session: Session, count: int) -> None:
+    def __init__(self, session: SessionState, count: int) -> None:
         """`count` rows are in the trainer's dataset: those of `Session.dataset`, in its order, or
         what the trainer made of them.
         """
@@ -113,7 +100,7 @@ def _of_this_rank(places: Iterator[int], batch_size: int) -> Iterator[int]:
     return (place for i, place in enumerate(places) if i % batch_size // share == rank)
 
 
-def _places(session: Session, count: int) -> Iterator[int]:
+def _places(session: SessionState, count: int) -> Iterator[int]:
     """Where in a trainer's dataset each row lies that `Session.rows` gives, without end. A trainer
     that left rows out has its own, drawn anew for each epoch after the first.
     """
@@ -125,7 +112,7 @@ def _places(session: Session, count: int) -> Iterator[int]:
 
 
 def old_rows(
-    session: Session, format: Format, size: int, tasks: Sequence[Task]
+    session: SessionState, format: Format, size: int, tasks: Sequence[Task]
 ) -> Iterator[dict[str, list[Any]]]:
     """See `Session.old_rows`."""
     tables = [task.load(format, "train") for task in tasks if format in task.formats]

@@ -5,106 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.optim import Optimizer
 
-from bench.accounting import resources
 from bench.accounting.budget import Budget
-from bench.accounting.ledger import Account, Ledger
+from bench.accounting.ledger import Ledger
 from bench.data import tokenize
 from bench.data.chat import Content, opened
-from bench.data.formats import Format
-from bench.data.sources import Split
+from bench.data.formats import TEXTS, Format
 from bench.data.tasks import Task
 from bench.methods import rewards
 from bench.methods.fit import gradient
 from bench.methods.hand_out import adapted, frozen, hand_out
 from bench.methods.in_parts import clip
 from bench.methods.learning import taken, trained
-from bench.methods.optimizer import PLAIN, Optim, demand, optimizer_of
+from bench.methods.optimizer import optimizer_of
 from bench.methods.packing import packed
-from bench.methods.part import aside, part_of
-from bench.methods.phase import Phases
-from bench.methods.row_order import Ordered, look, looked_at, old_rows, ordered, row_numbers
+from bench.methods.part import part_of
+from bench.methods.row_order import look, looked_at, old_rows, ordered, row_numbers
 from bench.methods.run_log import RunLog
 from bench.methods.schedule import CLIP
+from bench.methods.state import SessionState
 from bench.models.artifact import save_model
-from bench.models.judge import Judge
 from bench.models.start import Start, load_scorer, load_start
-from bench.system import ranks
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
-    from bench.methods.adaptable import Adapter
-
-BATCHED = (Format.PROMPT_COMPLETION, Format.INSTRUCTION, Format.LANGUAGE_MODELING)
 B = TypeVar("B")
 
 
 @dataclass
-class Session:
+class Session(SessionState):
     """One training of one method on one task: the harness makes it, a method reads and calls it."""
-
-    task: Task
-    tokenizer: PreTrainedTokenizerBase
-    budget: Budget
-    seed: int
-    """The method's own seed; torch, numpy and random are seeded with it already."""
-    device: torch.device
-    dtype: torch.dtype
-    folder: Path
-    """An empty folder for whatever the method wants to write; it is deleted afterwards."""
-    memory: Path
-    """For what a method carries from one target of a sequence to the next; not made yet."""
-    batch_size: int
-    max_length: int
-    ledger: Ledger
-    start: Start
-    """What `model()` and `reference()` load."""
-    micro: int | Literal["auto"] | None = None
-    """Rows of a batch that pass the model at once: all where None, as many as fit where "auto"."""
-    gpus: int = 1
-    """Devices over which the layers of models are spread."""
-    optim: Optim = PLAIN
-    """What `optimizer()` gives, and what trainers use."""
-    checkpointing: bool = False
-    """Compute activations anew in the backward pass rather than keep them."""
-    padding_free: bool = False
-    """Let texts stand side by side in a row, where a likelihood is computed."""
-    compiled: bool = False
-    """Compile the layers of models that are handed out."""
-    group_by_length: bool = False
-    """Put rows of similar length in one batch."""
-    stage_name: str = ""
-    """Where in its recipe this session stands: empty, or `0`, `1/0`, …"""
-    old: tuple[Task, ...] = ()
-    """Tasks that should not be forgotten and have training data: retained, and earlier targets."""
-    earlier: tuple[Path, ...] = ()
-    """Adapters that this recipe saved on earlier targets, in their order."""
-    log: RunLog = field(default_factory=RunLog)
-    adapter: Adapter | None = None
-    """What is put on models that are handed out to be trained."""
-    made_by: tuple[str, Any] = ("", None)
-    """Name and method of whoever made the model, a part of a recipe included."""
-    _data_seed: int = 0
-    _tell: Callable[[float], None] = lambda fraction: None
-    _split: Split = "train"
-    _slack: float | None = None
-
-    def __post_init__(self) -> None:
-        self._account = Account(self.budget, self.ledger, self._on_step, self._slack)
-        self._phases = Phases(self._account, self.log, self.stage_name)
-        self._ordered: Ordered | None = None
-        self._speed = resources.Speed(self.device)
-        self.judges: dict[str, Judge] = {}  # of the task's reward, by where they lie
 
     def model(self, purpose: str = "train") -> PreTrainedModel:
         """A fresh copy of the start model, in training mode and metered. Loading it is not charged.
@@ -162,8 +101,8 @@ class Session:
         """As `rows`, tokenised: input_ids, attention_mask and labels of shape (batch_size, longest
         row) on the device.
         """
-        if format not in BATCHED:
-            raise ValueError(f"batches() gives {', '.join(BATCHED)}; take {format} as rows()")
+        if format not in TEXTS:
+            raise ValueError(f"batches() gives {', '.join(TEXTS)}; take {format} as rows()")
         for rows in self.rows(format):
             encoded = tokenize.encode(rows, format, self.tokenizer, self.max_length)
             yield self._on_device(tokenize.collate(encoded, self.tokenizer))
@@ -199,17 +138,6 @@ class Session:
     def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
-    @property
-    def rows_at_once(self) -> int:
-        """How many rows pass the model at once on each device, as far as that is known by now."""
-        known = self.log.micro if self.micro in (None, "auto") else self.micro
-        return known or self.batch_size // ranks.count()
-
-    @property
-    def progress(self) -> float:
-        """Share of the budget that is spent, 0..1."""
-        return self._account.progress
-
     def optimizer(self, model: torch.nn.Module, lr: float) -> Optimizer:
         """AdamW in float32, without weight decay, over all that requires a gradient."""
         return optimizer_of(model, lr, self.device, self.optim)
@@ -240,10 +168,6 @@ class Session:
         gradient(self, batch, loss_of, optimizer)
         return taken(optimizer)
 
-    def purpose(self, name: str) -> AbstractContextManager[None]:
-        """Charge all passes in here to this line of the ledger, such as rollout or reference."""
-        return self.ledger.passes_for(name)
-
     def trainer_kwargs(self, config: Callable[..., Any], **settings: Any) -> dict[str, Any]:
         """Arguments for a Hugging Face or TRL trainer, whose own class of arguments is `config`:
         everybody's precision, batch, schedule and stop rule, and the method's `settings`.
@@ -270,24 +194,6 @@ class Session:
         made.judges = self.judges  # nobody is charged while the harness looks
         return made
 
-    def unmetered(self) -> AbstractContextManager[None]:
-        """For the harness: here nobody is charged, the clock stands, memory is not looked at."""
-        return aside(self)
-
-    def close(self) -> None:
-        """Stop listening for steps, and write down the speed and the last losses."""
-        self._account.close()
-        self.log.read_losses()
-        if (steady := self._speed.read(float(self.ledger.purposes["train"].tokens))) is not None:
-            self.log.speeds.append(steady)
-
-    def _on_step(self, optimizer: Optimizer) -> None:
-        demand(optimizer, self.optim)
-        self.log.weigh(optimizer)
-        self._phases.stepped(optimizer, self.ledger.steps)
-        self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))
-        self._tell(self._account.fraction)
-
 
 @dataclass
 class ValidationSession(Session):
@@ -297,4 +203,4 @@ class ValidationSession(Session):
 
     def rows(self, format: Format) -> Iterator[dict[str, list[Any]]]:
         self._account.open_batch()
-        yield from looked_at(self, self.task.load(format, self._split), format)
+        yield from looked_at(self, self.task.load(format, self._split), format, self.look)

@@ -21,11 +21,11 @@ from bench.system import ranks
 from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
-    from bench.methods.session import Session
+    from bench.methods.state import SessionState
 
 
 def arguments(
-    session: Session, config: Callable[..., Any], settings: dict[str, Any]
+    session: SessionState, config: Callable[..., Any], settings: dict[str, Any]
 ) -> dict[str, Any]:
     """The trainer's own class of arguments filled in, with the callback that stops it and the
     tokenizer.
@@ -71,7 +71,7 @@ class BudgetCallback(TrainerCallback):
     rows in the order that every method has.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionState) -> None:
         self._session, self._account = session, session._account
         self._in_parts = ExitStack()
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from bench.accounting.side_by_side import side_by_side
 from bench.models.rounding import TOLERANCES
 from bench.system.errors import Skipped
 from bench.system.first_fit import first_fit
+from bench.system.side_by_side import side_by_side
 
 MARK, APART = "_padding_free", "_tells_texts_apart"
 PADDED = {"input_ids", "attention_mask"}

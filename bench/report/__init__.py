@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.analysis import Analysis, analyze
-from bench.analysis.rows import frame
+from bench.analysis.frame import frame
 from bench.records.store import Store
 from bench.report import markdown, scatter, table
 from bench.report.cut import cut, told

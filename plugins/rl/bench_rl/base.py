@@ -78,4 +78,10 @@ class Reinforcement(Adaptable):
         """
         from .measure import sampled_reward
 
-        return sampled_reward(self, session, model)
+        return sampled_reward(
+            session,
+            model,
+            source=self.reward,
+            temperature=self.temperature,
+            max_completion_length=self.max_completion_length,
+        )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
+from .completions import Completions
 from .rewards import Reward, chosen
 from .rollout import Rollout, joined, log_probs, longest, repeated, sample, split
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from bench import Session
 
-    from .group_relative import GroupRelative
+    from .comparing import Comparing
     from .rollout import Rows
 
 MOST_DRAWS = 10
@@ -25,28 +26,7 @@ MOST_DRAWS = 10
 recipe/dapo/run_dapo_qwen2.5_32b.sh: max_num_gen_batches)."""
 
 
-class Completions(NamedTuple):
-    """n completions of the policy of up to t tokens, those of one prompt in a row."""
-
-    rollout: Rollout
-    mask: Tensor
-    """(n, t): 1 on the tokens that are learned from."""
-    rewards: Tensor
-    """(n,)"""
-    advantages: Tensor
-    """(n,)"""
-    old: Tensor
-    """(n, t): log-probabilities under the policy that sampled them; NaN until they are known."""
-    ref: Tensor | None = None
-    """(n, t): log-probabilities under the reference, where it has a weight."""
-
-    def select(self, numbers: Tensor) -> Completions:
-        """Some of the completions."""
-        ref = None if self.ref is None else self.ref[numbers]
-        return Completions(self.rollout.select(numbers), *(x[numbers] for x in self[1:5]), ref=ref)
-
-
-def train(method: GroupRelative, session: Session) -> PreTrainedModel:
+def train(method: Comparing, session: Session) -> PreTrainedModel:
     """The policy after the budget is spent."""
     reward = chosen(method.reward, session, method.reward_share, method.reward_lr)
     policy = session.model().eval()  # no dropout: probabilities of one completion are compared
@@ -70,7 +50,7 @@ def train(method: GroupRelative, session: Session) -> PreTrainedModel:
 
 
 def _losses(
-    method: GroupRelative, policy: PreTrainedModel, batch: Completions, numbers: Tensor
+    method: Comparing, policy: PreTrainedModel, batch: Completions, numbers: Tensor
 ) -> Tensor:
     """Loss of each item of some completions of a batch. Where nobody knows yet what the policy said
     of them when they were sampled, it is what it says now.
@@ -84,7 +64,7 @@ def _losses(
 
 
 def _drawn(
-    method: GroupRelative, session: Session, policy: PreTrainedModel, reward: Reward
+    method: Comparing, session: Session, policy: PreTrainedModel, reward: Reward
 ) -> Iterator[Completions]:
     """`num_generations` completions of each prompt, a batch of completions at a time."""
     for rows in split(session, session.batch_size // method.num_generations):
@@ -100,7 +80,7 @@ def _drawn(
 
 
 def _judged(
-    method: GroupRelative, session: Session, rollout: Rollout, reward: Reward, rows: Rows
+    method: Comparing, session: Session, rollout: Rollout, reward: Reward, rows: Rows
 ) -> Completions:
     rewards = reward(rollout, repeated(rows, method.num_generations))
     width = rollout.input_ids.shape[1] - rollout.mask.shape[1]
@@ -144,7 +124,7 @@ def _joined(some: list[Completions]) -> Completions:
 
 
 def _at_once(
-    method: GroupRelative, session: Session, drawn: Iterator[Completions]
+    method: Comparing, session: Session, drawn: Iterator[Completions]
 ) -> list[Completions]:
     """What is sampled before it is learned from: `mini_batches`, or fewer where the budget ends
     within them. Empty where it has ended.
@@ -159,7 +139,7 @@ def _at_once(
 
 @torch.no_grad()
 def _compared(
-    method: GroupRelative,
+    method: Comparing,
     session: Session,
     batch: Completions,
     policy: PreTrainedModel | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -18,7 +18,6 @@ from .rollout import log_probs, repeated, sample
 if TYPE_CHECKING:
     from bench import ValidationSession
 
-    from .base import Reinforcement
     from .rollout import Model, Rows
 
 
@@ -30,7 +29,12 @@ With half as many prompts, a gain of ppo of 0.12 was taken for a loss.
 
 
 def sampled_reward(
-    method: Reinforcement, session: ValidationSession, model: Model
+    session: ValidationSession,
+    model: Model,
+    *,
+    source: Literal["check", "model"],
+    temperature: float,
+    max_completion_length: int,
 ) -> dict[str, float]:
     """Means over sampled completions.
 
@@ -41,7 +45,7 @@ def sampled_reward(
     reference = session.reference()
     moved = not _same_weights(model, reference)
     rewards: dict[str, Reward] = {"reward": partial(of_task, session)}
-    if method.reward == "model":
+    if source == "model":
         rewards = {"reward": partial(scored, learned(session)), "check": partial(of_task, session)}
     totals, count = dict.fromkeys((*rewards, "kl"), 0.0), 0
     for rows in _prompts(session):
@@ -50,14 +54,14 @@ def sampled_reward(
             model,
             rows["prompt"],
             num_samples=SAMPLES,
-            temperature=method.temperature,
-            max_completion_length=method.max_completion_length,
+            temperature=temperature,
+            max_completion_length=max_completion_length,
         )
         drawn = repeated(rows, SAMPLES)
         for name, reward in rewards.items():
             totals[name] += float(reward(rollout, drawn).sum())
         if moved:
-            said = (log_probs(one, rollout, method.temperature) for one in (model, reference))
+            said = (log_probs(one, rollout, temperature) for one in (model, reference))
             totals["kl"] += float(k3(*said).sum())
         count += len(drawn["prompt"])
     return {name: total / max(count, 1) for name, total in totals.items()}

@@ -13,7 +13,7 @@ from .group_relative import GroupRelative
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .groups import Completions
+    from .completions import Completions
 
 
 class OffPolicy(GroupRelative):
