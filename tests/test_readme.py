@@ -16,7 +16,7 @@ from bench.report.table import summary
 from bench.suite.plan import tuned_label
 
 from .conftest import ROOT, Bench
-from .test_gpu_suites import SPEED
+from .suite.test_gpu_suites import SPEED
 
 ON_A_GPU = ("metamath", "alignment", *SPEED)
 PUBLISHED = suites_in(ROOT / "results")
