@@ -13,8 +13,8 @@ from bench.system.errors import Skipped
 from bench.testing import tiny_session
 
 from ..conftest import Bench
-from ..execution.test_run import records, write_suite
 from ..little import little, task_for
+from ..runs import records, write_suite
 
 
 def after(name: str, folder: Path, **session: Any) -> Any:

@@ -17,7 +17,7 @@ from bench.models.spec import ModelSpec
 from bench.system.errors import Skipped
 from bench.testing import tiny_session
 
-from ..accounting.test_ledger import KINDS
+from ..accounting.test_flops_of_kinds import KINDS
 from ..little import little
 
 OTHERS: dict[str, dict[str, Any]] = {

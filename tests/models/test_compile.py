@@ -9,7 +9,7 @@ import pytest
 from bench.models.compiled import obstacle
 
 from ..conftest import Bench
-from ..execution.test_run import records, write_suite
+from ..runs import records, write_suite
 
 METHODS = ("sft", "lora", "dpo", "grpo")  # our own step, an adapter, a trainer, samples and a step
 

@@ -18,9 +18,9 @@ from bench.system.errors import Skipped
 from bench.testing import tiny_session
 
 from ..conftest import Bench
-from ..execution.test_run import records, write_suite
 from ..little import little
 from ..methods.test_split import NAMES, gradients, without_noise
+from ..runs import records, write_suite
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not usable(name).padded])

@@ -18,7 +18,7 @@ from bench.methods import registry
 from bench.methods.recipe import apply
 from bench.system.errors import Skipped
 from bench.testing import tiny_session
-from tests.execution.test_run import records, write_suite
+from tests.runs import records, write_suite
 
 from ..conftest import Bench
 from ..little import first_rows, little, task_for

@@ -22,8 +22,8 @@ from bench.models.start import Start, load_start
 from bench.testing import tiny_session
 
 from ..conftest import Bench
-from ..execution.test_run import records, write_suite
 from ..little import little, task_for
+from ..runs import records, write_suite
 
 CPU = torch.device("cpu")
 NF4 = ModelSpec(path="tiny", quantize="nf4")

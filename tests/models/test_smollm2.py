@@ -1,4 +1,4 @@
-"""A real model without a hub: `smollm2` out of a package, and GGUF files by path."""
+"""A real model without a hub: `smollm2` out of a package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from bench.models.spec import ModelSpec, fingerprint
 from bench.system import smollm2
 from bench.system.errors import UserError
 
-from ..conftest import Bench, command, environment, run_in
+from ..conftest import Bench, environment, run_in
+from .capitals import CPU, suite
 
 
 def _real_file() -> Path | None:
@@ -32,47 +32,10 @@ def _real_file() -> Path | None:
 
 
 REAL = _real_file()
-needs_gguf = pytest.mark.skipif(find_spec("gguf") is None, reason="gguf is not installed")
 needs_smollm2 = pytest.mark.skipif(
     REAL is None, reason=f"{smollm2.PACKAGE} or gguf is not installed: {smollm2.INSTALL}"
 )
-CPU = torch.device("cpu")
 SMOLLM2 = ModelSpec(path=smollm2.NAME)
-SUITE = """\
-suite: capitals
-model: {model}
-target: capitals
-budget: {{tokens: 300}}
-batch: {{size: 4, max_length: 32}}
-seeds: 1
-artifacts: keep
-methods: [sft, lora]
-tasks:
-  capitals:
-    prompt-completion: {{path: json, data_files: {{train: train.jsonl, validation: train.jsonl}}}}
-    evaluate: capitals.yaml
-"""
-EVALUATION = """\
-task: capitals
-dataset_path: json
-dataset_kwargs: {data_files: {test: train.jsonl}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{prompt}}"
-doc_to_choice: "{{[completion[1:], 'Berlin']}}"
-doc_to_target: 0
-"""
-CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo"}
-
-
-def _suite(folder: Path, model: str) -> None:
-    rows = [
-        json.dumps({"prompt": f"The capital of {land} is", "completion": f" {city}"})
-        for land, city in CAPITALS.items()
-    ]
-    (folder / "train.jsonl").write_text("\n".join(rows * 2))
-    (folder / "capitals.yaml").write_text(EVALUATION)
-    (folder / "suite.yaml").write_text(SUITE.format(model=model))
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +57,14 @@ def _ids(planned: subprocess.CompletedProcess[str]) -> list[str]:
 
 @needs_smollm2
 def test_a_plan_says_what_smollm2_is(bench: Bench, tmp_path: Path, shared: Path) -> None:
-    _suite(tmp_path, "smollm2")
+    suite(tmp_path, "smollm2")
     (tmp_path / "smollm2").mkdir()  # the name means the model, whatever folder is called the same
     told = bench("plan", "suite.yaml", "--json")
     assert "134515008" in told.stdout
     assert f"# smollm2: {smollm2.HUB_ID}, its weights dequantised from the 4 bits" in told.stdout
     assert REAL is not None
     shutil.copy(REAL, tmp_path / "some.gguf")
-    _suite(tmp_path, "some.gguf")
+    suite(tmp_path, "some.gguf")
     assert _ids(bench("plan", "suite.yaml", "--json")) == _ids(told)
 
 
@@ -182,7 +145,7 @@ def test_a_missing_package_is_told_with_the_line_to_run(
 ) -> None:
     if hidden == "gguf" and REAL is None:
         pytest.skip(f"{smollm2.PACKAGE} is not installed")
-    _suite(tmp_path, "smollm2")
+    suite(tmp_path, "smollm2")
     for verb in ("plan", "run"):
         told = without(hidden, verb, "suite.yaml")
         shutil.rmtree(tmp_path / f"without-{hidden}")
@@ -192,119 +155,10 @@ def test_a_missing_package_is_told_with_the_line_to_run(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_gguf_file_that_is_not_there_is_told(bench: Bench, tmp_path: Path) -> None:
-    _suite(tmp_path, "./nowhere.gguf")
-    told = bench("plan", "suite.yaml")
-    assert told.returncode == 2
-    assert "line 2" in told.stderr
-    assert "there is no GGUF file" in told.stderr
-
-
-@needs_gguf
-def test_a_gguf_file_that_is_none_is_told(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    _suite(tmp_path, "broken.gguf")
-    (tmp_path / "broken.gguf").write_bytes(b"no such thing" * 100)
-    told = bench("plan", "suite.yaml")
-    assert told.returncode == 2
-    assert "cannot be unpacked" in told.stderr
-    assert not list((tmp_path / "cache/bench/models").iterdir())
-
-
-HIDDEN, HEADS, KEYS, INNER = 64, 4, 2, 96
-
-
-def _write_llama(file: Path) -> dict[str, torch.Tensor]:
-    """A Llama of two layers with random weights, matrices in Q4_1; gives what these decode to."""
-    from gguf import GGMLQuantizationType as Kind
-    from gguf import GGUFWriter, dequantize, quantize
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    vocabulary = ["<end>", *bytes_to_unicode().values(), "th", "the"]
-    writer = GGUFWriter(file, "llama")
-    writer.add_context_length(64)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_block_count(2)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KEYS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_vocab_size(len(vocabulary))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(vocabulary)
-    writer.add_token_merges(["t h", "th e"])
-    writer.add_token_types([3] + [1] * (len(vocabulary) - 1))
-    for add in (writer.add_bos_token_id, writer.add_eos_token_id, writer.add_unk_token_id):
-        add(0)
-    kept: dict[str, torch.Tensor] = {}
-    random = torch.Generator().manual_seed(0)
-
-    def put(name: str, *shape: int) -> None:
-        values = torch.randn(shape, generator=random).numpy() * 0.02
-        if len(shape) == 1:
-            writer.add_tensor(name, values)
-            return
-        packed = quantize(values, Kind.Q4_1)
-        writer.add_tensor(name, packed, raw_dtype=Kind.Q4_1)
-        kept[name] = torch.from_numpy(dequantize(packed, Kind.Q4_1))
-
-    put("token_embd.weight", len(vocabulary), HIDDEN)
-    put("output_norm.weight", HIDDEN)
-    for n in range(2):
-        put(f"blk.{n}.attn_norm.weight", HIDDEN)
-        put(f"blk.{n}.attn_q.weight", HIDDEN, HIDDEN)
-        put(f"blk.{n}.attn_k.weight", HIDDEN * KEYS // HEADS, HIDDEN)
-        put(f"blk.{n}.attn_v.weight", HIDDEN * KEYS // HEADS, HIDDEN)
-        put(f"blk.{n}.attn_output.weight", HIDDEN, HIDDEN)
-        put(f"blk.{n}.ffn_norm.weight", HIDDEN)
-        put(f"blk.{n}.ffn_gate.weight", INNER, HIDDEN)
-        put(f"blk.{n}.ffn_up.weight", INNER, HIDDEN)
-        put(f"blk.{n}.ffn_down.weight", HIDDEN, INNER)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return kept
-
-
-@needs_gguf
-def test_two_processes_unpack_a_file_at_once(tmp_path: Path) -> None:
-    written = _write_llama(tmp_path / "small.gguf")
-    _suite(tmp_path, "./small.gguf")
-    at_once = [
-        subprocess.Popen(
-            command("plan", "suite.yaml", "--json"),
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    told = [(*one.communicate(timeout=300), one.returncode) for one in at_once]
-    assert [code for *_, code in told] == [0, 0], told
-    first, second = ([run["id"] for run in json.loads(out)["runs"]] for out, *_ in told)
-    assert first == second
-    (folder,) = (tmp_path / "cache/bench/models").iterdir()
-    kinds = {".safetensors", ".json", ".jinja"}
-    assert {file.suffix for file in folder.iterdir()} <= kinds
-    model: Any = load_model(ModelSpec(path=str(folder)), torch.float32, CPU)
-    state = model.state_dict()
-    assert torch.equal(state["model.embed_tokens.weight"], written["token_embd.weight"])
-    up = state["model.layers.1.mlp.up_proj.weight"]
-    assert torch.equal(up, written["blk.1.ffn_up.weight"])
-    assert load_tokenizer(ModelSpec(path=str(folder))).tokenize("the") == ["the"]
-
-
 @pytest.mark.slow
 @needs_smollm2
 def test_methods_train_on_the_real_model_and_adapters_name_it(tmp_path: Path, cache: Path) -> None:
-    _suite(tmp_path, "smollm2")
+    suite(tmp_path, "smollm2")
 
     def call(*arguments: object) -> None:
         done = run_in(tmp_path, *arguments, XDG_CACHE_HOME=str(cache))

@@ -1,52 +1,22 @@
-"""Merging and depth up-scaling: golden values by hand, properties of every merger, and surgery that
-reloads exactly.
-"""
+"""Merging: golden values by hand, and properties of every merger."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from bench_merge import Dare, DepthUpscale, Slerp, TaskArithmetic, Ties, depth, merging
+from bench_merge import Dare, Slerp, TaskArithmetic, Ties, merging
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from bench import Merger, Skipped
 from bench.accounting.budget import Budget
 from bench.methods.composition import Linear, Merge
-from bench.models.load import decoder_layers
 from bench.testing import tiny_session
 
-SIZES = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-}
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "mistral": {"sliding_window": 4},
-    "qwen2": {"tie_word_embeddings": True},
-    "gemma3_text": {
-        "sliding_window": 4,
-        "layer_types": [
-            "sliding_attention",
-            "full_attention",
-            "sliding_attention",
-            "sliding_attention",
-        ],
-        "tie_word_embeddings": True,
-    },
-    "gpt2": {"n_embd": 32, "n_head": 4},
-}
 MERGERS: list[Merger] = [
     Linear(),
     Slerp(),
@@ -56,118 +26,6 @@ MERGERS: list[Merger] = [
 ]
 
 vectors = st.lists(st.floats(-8, 8, width=32), min_size=6, max_size=6).map(torch.tensor)
-
-
-def _random_model(kind: str, layers: int = 4) -> PreTrainedModel:
-    torch.manual_seed(0)
-    own = {name: value for name, value in SIZES.items() if kind != "gpt2" or name == "vocab_size"}
-    config = AutoConfig.for_model(
-        kind, **{**own, "num_hidden_layers": layers, "pad_token_id": 0, **ARCHITECTURES[kind]}
-    )
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-
-
-def _logits(model: PreTrainedModel, **settings: Any) -> Tensor:
-    ids = torch.arange(24).reshape(2, 12) + 1
-    with torch.no_grad():
-        return model(input_ids=ids, **settings).logits
-
-
-def _reloaded(folder: Path) -> Any:
-    """The model in a folder, and what transformers tells of missing and left over weights."""
-    return AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
-
-
-def _tied(model: Any) -> bool:
-    return model.get_input_embeddings().weight is model.get_output_embeddings().weight
-
-
-# ── depth up-scaling ──
-
-
-def test_the_layers_of_the_paper() -> None:
-    assert depth.indices(32, 8) == [*range(24), *range(8, 32)]
-    assert len(depth.indices(32, 8)) == 48
-
-
-@given(st.integers(2, 64), st.data())
-def test_the_two_copies_meet_at_a_seam_and_elsewhere_layers_follow_one_another(
-    n: int, data: st.DataObject
-) -> None:
-    m = data.draw(st.integers(0, (n - 1) // 2))
-    order = depth.indices(n, m)
-    assert len(order) == 2 * (n - m)
-    assert set(order) == set(range(n))
-    assert [b - a for a, b in itertools.pairwise(order) if b - a != 1] == [2 * m - n + 1] * (
-        n != 2 * m
-    )
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_an_upscaled_model_is_its_parts_and_reloads_exactly(kind: str, tmp_path: Path) -> None:
-    start, model = _random_model(kind), depth.upscale(_random_model(kind), 1)
-    model.save_pretrained(tmp_path)
-    reloaded, mismatches = _reloaded(tmp_path)
-    assert not any(mismatches.values()), "every weight is found, and none is left over"
-    assert torch.equal(_logits(model), _logits(reloaded.eval()))
-    assert torch.equal(_logits(model), _logits(model, use_cache=True)), (
-        "each layer has a place of its own in the cache"
-    )
-
-    order = [0, 1, 2, 1, 2, 3]
-    layers, before = decoder_layers(reloaded), decoder_layers(start)
-    for place, origin in enumerate(order):
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(layers[place].parameters(), before[origin].parameters(), strict=True)
-        )
-    assert reloaded.config.num_hidden_layers == 6
-    if kinds := getattr(start.config, "layer_types", None):
-        assert reloaded.config.layer_types == [kinds[i] for i in order]
-
-    inside = {id(p) for p in decoder_layers(start).parameters()}
-    others = [name for name, p in start.named_parameters() if id(p) not in inside]
-    assert others, "embeddings, norm and head"
-    assert all(
-        torch.equal(start.get_parameter(name), reloaded.get_parameter(name)) for name in others
-    )
-    assert _tied(model) == _tied(reloaded) == _tied(start)
-
-
-def test_copies_share_no_weights() -> None:
-    layers = decoder_layers(depth.upscale(_random_model("llama"), 1))
-    assert len({p.data_ptr() for p in layers.parameters()}) == len(list(layers.parameters()))
-
-
-def test_a_quarter_of_the_layers_is_dropped_unless_said(tmp_path: Path) -> None:
-    assert DepthUpscale().train(tiny_session(tmp_path)).config.num_hidden_layers == 6
-    assert DepthUpscale(m=0).train(tiny_session(tmp_path)).config.num_hidden_layers == 8
-
-
-def test_it_learns_from_nothing_and_spends_nothing(tmp_path: Path) -> None:
-    session = tiny_session(tmp_path)
-    DepthUpscale().train(session)
-    assert DepthUpscale.formats == ()
-    assert session.ledger.spent("tokens") == session.ledger.steps == 0
-
-
-def test_what_cannot_be_deepened_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Skipped, match="makes no deeper model"):
-        DepthUpscale(m=2).train(tiny_session(tmp_path))
-    hidden = _random_model("llama")
-    hidden.config.num_hidden_layers = 7
-    with pytest.raises(Skipped, match="cannot be found"):
-        depth.upscale(hidden, 1)
-    config = AutoConfig.for_model(
-        "deepseek_v3",
-        **SIZES,
-        num_hidden_layers=4,
-        first_k_dense_replace=2,
-        n_routed_experts=4,
-        n_group=1,
-    )
-    with pytest.raises(Skipped, match="differ by their number"):
-        depth.upscale(AutoModelForCausalLM.from_config(config), 1)
 
 
 # ── formulas ──

@@ -7,13 +7,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from bench_preference import RRHF, RSO, OnlineDPO, SLiCHF
+from bench_preference import RRHF, RSO, SLiCHF
 from bench_preference.candidates import (
     endless,
     first_round,
@@ -22,38 +20,23 @@ from bench_preference.candidates import (
     statistical_rejection,
     tournament,
 )
-from bench_preference.ranker import by_model, by_reward, trained_ranker
+from bench_preference.ranker import by_model, trained_ranker
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
 from bench.methods.method import Method
-from bench.methods.objective import measured
 from bench.methods.session import Session
 from bench.system.errors import Skipped
 from bench.testing import tiny_session
-from bench.testing.trials import half_trained
+
+from .half_right import half_right, objectives, tokens, worthless
 
 SAMPLING = SLiCHF(lr=3e-4, ranker_lr=3e-4, num_candidates=4, max_new_tokens=4)
-HALF_RIGHT = "tiny/swap"
 """The task that the half-trained model of the conformance kit has learned something of."""
 
 players = st.dictionaries(st.text(min_size=1, max_size=3), st.floats(-5, 5), min_size=1, max_size=9)
-
-
-def _half_right(folder: Path, budget: Budget, **changes: Any) -> Session:
-    return tiny_session(folder, budget, HALF_RIGHT, start=half_trained(), **changes)
-
-
-def _tokens(session: Session) -> dict[str, float]:
-    return {purpose: line["tokens"] for purpose, line in session.ledger.by_purpose().items()}
-
-
-def _values(method: Method, session: Session, model: Any) -> tuple[dict[str, float], ...]:
-    """Of the start and of the model."""
-    before, after = measured(method, session, session.start, model)
-    return before["values"], after["values"]
 
 
 # ── who wins ──
@@ -148,7 +131,7 @@ def test_samples_are_completions_that_follow_their_prompts(tmp_path: Path) -> No
 def test_samples_of_any_model_are_charged_as_rollout(tmp_path: Path) -> None:
     session = tiny_session(tmp_path)
     sample(session.model(), session, ["largest of 1 2 3 ?"] * 20, {"max_new_tokens": 4})
-    assert set(_tokens(session)) == {"rollout"}
+    assert set(tokens(session)) == {"rollout"}
 
 
 def test_each_different_sample_is_scored_once(tmp_path: Path) -> None:
@@ -205,7 +188,7 @@ def test_each_phase_keeps_to_its_share_and_the_policy_has_the_most(
     session = tiny_session(tmp_path, Budget("tokens", 20_000), batch_size=16)
     model = method.train(session)
     session.close()
-    spent = _tokens(session)
+    spent = tokens(session)
     trained = spent["train"] + spent.get("reference", 0)
     assert set(spent) == {"reward", "rollout", "train"} | (
         {"reference"} if method.has_reference else set()
@@ -216,7 +199,7 @@ def test_each_phase_keeps_to_its_share_and_the_policy_has_the_most(
     assert 20_000 <= sum(spent.values()) < 22_000
     assert session.ledger.steps == len(session.log.losses)
     assert all(math.isfinite(loss) for loss in session.log.losses)
-    for values in _values(method, session, model):
+    for values in objectives(method, session, model):
         assert {"reward_margin", "reward_accuracy"} <= set(values)
 
 
@@ -229,7 +212,7 @@ def test_in_steps_the_policy_has_the_most_of_them(tmp_path: Path) -> None:
     of_the_ranker = session.log.losses[:2]
     assert all(loss == pytest.approx(math.log(2), abs=0.3) for loss in of_the_ranker)
     assert len(session.log.losses) == 10
-    assert _tokens(session)["train"] > 0
+    assert tokens(session)["train"] > 0
 
 
 def _rates(session: Session) -> list[float]:
@@ -264,20 +247,9 @@ def test_samples_that_are_all_alike_are_said_to_be(tmp_path: Path) -> None:
     ]
     for number, (method, told) in enumerate(methods):
         session = tiny_session(tmp_path / str(number), Budget("steps", 4))
-        session.task = _worthless(session.task)
+        session.task = worthless(session.task)
         with pytest.raises(Skipped, match=told):
             method.train(session)
-
-
-def _worthless(task: Any) -> Any:
-    """The same task, whose answers nobody can give."""
-    from dataclasses import replace
-
-    def load(split: Any) -> Any:
-        rows = task.load(Format.PROMPT_ONLY, split).select(range(8))
-        return rows.map(lambda row: {"answer": "impossible"})
-
-    return replace(task, loaders={**task.loaders, Format.PROMPT_ONLY: load})
 
 
 # ── ranking one's own samples ──
@@ -293,13 +265,13 @@ def test_a_ranker_that_leaves_nothing_for_samples_is_told(tmp_path: Path) -> Non
 def test_rrhf_ranks_its_own_samples_by_the_reward_of_the_task(tmp_path: Path) -> None:
     method = RRHF(lr=1e-4, candidates="sampled", max_new_tokens=6)
     assert method.needs() == (Format.PROMPT_ONLY,)
-    session = _half_right(tmp_path, Budget("tokens", 20_000))
+    session = half_right(tmp_path, Budget("tokens", 20_000))
     model = method.train(session)
     session.close()
-    spent = _tokens(session)
+    spent = tokens(session)
     assert set(spent) == {"rollout", "train"}
     assert spent["rollout"] == pytest.approx(0.3 * 20_000, rel=0.1)
-    before, after = _values(method, session, model)
+    before, after = objectives(method, session, model)
     assert after["reward_accuracy"] > before["reward_accuracy"]
 
 
@@ -310,68 +282,3 @@ def test_parameters_of_samples_enter_a_run_only_where_they_are_set() -> None:
         "candidates": "sampled",
         "num_candidates": 8,
     }
-
-
-# ── online ──
-
-
-def test_online_dpo_starts_at_ln_2_and_charges_each_pass_to_its_purpose(tmp_path: Path) -> None:
-    session = _half_right(tmp_path, Budget("steps", 2))
-    OnlineDPO(lr=1e-4, max_new_tokens=6).train(session)
-    session.close()
-    assert session.log.losses[0] == pytest.approx(math.log(2), abs=1e-6)
-    spent = _tokens(session)
-    assert set(spent) == {"rollout", "reference", "train"}
-    assert spent["reference"] == spent["train"] > 0
-
-
-def test_online_dpo_pairs_what_earns_more_with_what_earns_less(tmp_path: Path) -> None:
-    session = _half_right(tmp_path, Budget("steps", 2))
-    method, rows = OnlineDPO(max_new_tokens=6), next(session.rows(Format.PROMPT_ONLY))
-    found = method.matches(session.model().eval(), by_reward(session), session, rows)
-    answer = dict(zip(rows["prompt"], rows["answer"], strict=True))
-    assert 0 < len(found) < len(rows["prompt"]), "pairs that earn the same are left out"
-    assert all(match.winner.strip() == answer[match.prompt] for match in found)
-    assert all(match.loser.strip() != answer[match.prompt] for match in found)
-
-
-def test_online_dpo_samples_from_the_policy_as_it_is(tmp_path: Path) -> None:
-    """A policy that changes says other things than the start, so its pairs change with it."""
-    session = _half_right(tmp_path, Budget("steps", 2))
-    method = OnlineDPO(max_new_tokens=6)
-    model = session.model().eval()
-    rows = next(session.rows(Format.PROMPT_ONLY))
-    rank: Callable[..., list[float]] = by_reward(session)
-
-    def pairs() -> list[Any]:
-        torch.manual_seed(1)
-        return method.matches(model, rank, session, rows)
-
-    before = pairs()
-    assert pairs() == before
-    with torch.no_grad():
-        model.get_parameter("model.embed_tokens.weight").mul_(0.8)
-    assert pairs() != before
-
-
-def test_online_dpo_ends_where_no_pair_is_decided(tmp_path: Path) -> None:
-    """In steps nothing is spent by sampling, so it must see for itself that nothing comes."""
-    session = tiny_session(tmp_path, Budget("steps", 2), batch_size=2)
-    session.task = _worthless(session.task)
-    OnlineDPO(max_new_tokens=1).train(session)
-    assert session.ledger.steps == 0
-
-
-@pytest.mark.slow
-def test_online_dpo_earns_more_by_the_reward_and_by_a_learned_model(tmp_path: Path) -> None:
-    for rank_by in ("reward", "model"):
-        method = OnlineDPO(lr=1e-4, ranker_lr=1e-3, rank_by=rank_by, max_new_tokens=6)
-        session = _half_right(tmp_path / rank_by, Budget("tokens", 60_000), batch_size=16)
-        assert method.needs()[0] in session.task.formats
-        model = method.train(session)
-        session.close()
-        spent = _tokens(session)
-        assert ("reward" in spent) == (rank_by == "model")
-        assert 60_000 <= sum(spent.values()) < 1.1 * 60_000
-        before, after = _values(method, session, model)
-        assert after["reward"] > before["reward"]
