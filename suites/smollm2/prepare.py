@@ -9,6 +9,9 @@ hh-rlhf-harmless-test.jsonl
     Dialogues of HH-RLHF as lists of turns, in the shape of TRL. The test holds pairs of answers to
     a single question. judge.py trains on the judge's pairs, which no method sees. No two of the
     files have a dialogue that begins with the same question.
+instructions-train.jsonl, instructions-valid.jsonl
+    Rows of ARC-Easy, OpenBookQA, BoolQ, ChemProt and MAWPS as instructions, as many of each. Film
+    reviews and questions of everyday life (PIQA, Social IQa) are not among them.
 """
 
 from __future__ import annotations
@@ -17,22 +20,75 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 TEST_PAIRS = 300
-FOR_CHOOSING = 0.12  # of the word problems that no test asks
+FOR_CHOOSING = 0.12  # of the word problems that no test asks, and of the instructions
 FOR_THE_JUDGE = 0.5  # of the other questions
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+OF_EACH_TASK = 1200  # rows of the mixture
+LONGEST = 400  # characters: with its answer such a row has about 100 tokens
 
 Row = dict[str, Any]
+
+
+def _exam(row: Row) -> tuple[str, str]:
+    options = "".join(f"\n- {choice}" for choice in row["choices"])
+    return f"{row['question']}\nOptions:{options}\nAnswer:", row["choices"][row["answer"]]
+
+
+def _open_question(row: Row) -> tuple[str, str]:
+    return f"Question: {row['question']}\nAnswer:", row["choices"][row["answer"]]
+
+
+def _yes_or_no(row: Row) -> tuple[str, str]:
+    asked = f"Answer the question with yes or no.\n{row['question'].capitalize()}\nAnswer:"
+    return asked, row["choices"][row["answer"]]
+
+
+def _relation(row: Row) -> tuple[str, str]:
+    asked = f"{row['text']}\nThe relation between << >> and [[ ]] is:"
+    return asked, row["label"].lower()
+
+
+def _relation_asked(row: Row) -> tuple[str, str]:
+    asked = f"How does the chemical act on the protein in this sentence?\n{row['text']}\nAnswer:"
+    return asked, row["label"].lower()
+
+
+def _number(row: Row) -> tuple[str, str]:
+    return f"Question: {row['question']}\nAnswer:", str(row["answer"])
+
+
+def _number_asked(row: Row) -> tuple[str, str]:
+    return f"Solve the problem. Give the number alone.\n{row['question']}\nNumber:", str(
+        row["answer"]
+    )
+
+
+Template = Callable[[Row], tuple[str, str]]
+"""From a row to a prompt and its completion."""
+MIXTURE: dict[str, tuple[Template, Template]] = {
+    "choice/arc_easy-train.jsonl": (_exam, _open_question),
+    "choice/openbookqa-train.jsonl": (_exam, _open_question),
+    "choice/boolq-train.jsonl": (_yes_or_no, _open_question),
+    "chemprot/train.jsonl": (_relation, _relation_asked),
+    "words/mawps-train-unseen.jsonl": (_number, _number_asked),
+}
+"""Two templates of each task, which take turns."""
 
 
 def main(data: Path) -> None:
     """Make the files in a folder; one that is not there is told."""
     problems = [f"words/{name}.jsonl" for name in ("mawps-train", "mawps-test", "multiarith-test")]
-    for make, needed in ((words, problems), (dialogues, ["hh-rlhf-harmless.jsonl"])):
+    made = (
+        (words, problems),
+        (dialogues, ["hh-rlhf-harmless.jsonl"]),
+        (instructions, list(MIXTURE)),
+    )
+    for make, needed in made:
         if missing := [name for name in needed if not (data / name).is_file()]:
             print(f"left out, as there is no {', no '.join(missing)} in {data}")
         else:
@@ -91,6 +147,24 @@ def dialogues(data: Path) -> None:
     )
     counts = f"{len(train)} pairs to train on, {len(judge)} for the judge, {len(test)} to test on"
     print(f"HH-RLHF: {counts}")
+
+
+def instructions(data: Path) -> None:
+    """As many rows of each task of the mixture, in an order that hides the task. Long rows are left
+    out. A row is for choosing by its hash.
+    """
+    rows = []
+    for file, templates in MIXTURE.items():
+        found = [templates[i % 2](row) for i, row in enumerate(_read(data / file))]
+        short = [pair for pair in found if sum(map(len, pair)) <= LONGEST]
+        drawn = sorted(short, key=lambda pair: _share(pair[0]))[:OF_EACH_TASK]
+        rows += [{"prompt": prompt, "completion": f" {answer}"} for prompt, answer in drawn]
+    rows.sort(key=lambda row: _share(f"order {row['prompt']}"))
+    valid = [row for row in rows if _share(f"valid {row['prompt']}") < FOR_CHOOSING]
+    train = [row for row in rows if _share(f"valid {row['prompt']}") >= FOR_CHOOSING]
+    _write(data / "instructions-train.jsonl", train)
+    _write(data / "instructions-valid.jsonl", valid)
+    print(f"instructions: {len(train)} to train on, {len(valid)} for choosing")
 
 
 def _share(text: str) -> float:

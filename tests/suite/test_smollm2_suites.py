@@ -21,7 +21,7 @@ from bench.suite.plan import tasks
 
 from ..conftest import ROOT, Bench
 
-NAMES = ("sentiment", "science", "domain", "alignment", "words", "solar")
+NAMES = ("sentiment", "science", "domain", "alignment", "words", "instruct", "solar")
 LABELS = ("INHIBITOR", "SUBSTRATE", "AGONIST")
 
 
@@ -48,7 +48,7 @@ def _data(data: Path) -> None:
         relations = [{"text": f"<< a{i} >> [[ b ]]", "label": LABELS[i % 3]} for i in range(20)]
         _write(data / f"chemprot/{name}.jsonl", relations)
     _write(data / "chemprot/biomedical-abstracts.jsonl", [{"text": f"cell {i}"} for i in range(40)])
-    for name in ("arc_easy", "openbookqa", "boolq", "piqa"):
+    for name in ("arc_easy", "openbookqa", "boolq", "piqa", "social_i_qa"):
         for split in ("train", "test"):
             asked = [
                 {"question": f"{split} {i}?", "choices": ["yes", "no"], "answer": i % 2}
