@@ -59,7 +59,7 @@ def test_every_suite_that_ships_can_be_planned(file: Path, bench: Bench) -> None
     result = bench("plan", file, "--json")
     missing_data = "no data file" in result.stderr or "no model folder" in result.stderr
     assert result.returncode == (2 if missing_data else 0), result.stderr
-    assert not missing_data or file.parent.name in ("sst2", "smollm2", "gpu")
+    assert not missing_data or file.parent.name in ("smollm2", "gpu")
 
 
 def test_the_page_of_methods_has_one_row_for_each() -> None:

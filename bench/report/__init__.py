@@ -16,18 +16,23 @@ from bench.system.files import write_atomically
 
 
 def suite_file(store: Store) -> str:
-    """What a reader gives to `bench run` for these results: a file under suites/ beside the
-    results, where the one of this name lies there; else the name that it should have.
+    """What a reader gives to `bench run` for these results: the file under suites/ beside the
+    results that has a suite of this name, rather in a folder of the same name; else the name that
+    it should have.
     """
-    folder = store.folder
+    folder, named = store.folder, f"{store.folder.name}.yaml"
     if not isinstance(folder, Path):
-        return f"{folder.name}.yaml"
+        return named
     folder = folder.resolve()
     home = next((one for one in folder.parents if (one / "suites").is_dir()), None)
-    inner = folder.parent.name
-    found = sorted((home / "suites").rglob(f"{folder.name}.yaml")) if home else []
-    found.sort(key=lambda file: file.parent.name != inner)
-    return found[0].relative_to(home).as_posix() if home and found else f"{folder.name}.yaml"
+    if home is None:
+        return named
+    found = sorted((home / "suites").rglob(named))
+    found.sort(key=lambda file: file.parent.name != folder.parent.name)
+    for file in found:
+        if f"suite: {folder.name}" in file.read_text(encoding="utf-8").splitlines():
+            return file.relative_to(home).as_posix()
+    return named
 
 
 def write(store: Store, together: bool = False) -> Analysis:
