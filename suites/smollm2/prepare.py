@@ -5,10 +5,10 @@ words/mawps-train-unseen.jsonl, words/mawps-valid.jsonl
     MAWPS without the questions that a test file has too. Most of MultiArith is part of MAWPS. No
     question of the second file, which is for choosing, is in the first.
 hh-rlhf-harmless-train.jsonl, hh-rlhf-harmless-unpaired.jsonl, hh-rlhf-harmless-judge.jsonl,
-hh-rlhf-harmless-test.jsonl
-    Dialogues of HH-RLHF as lists of turns, in the shape of TRL. The test holds pairs of answers to
-    a single question. judge.py trains on the judge's pairs, which no method sees. No two of the
-    files have a dialogue that begins with the same question.
+hh-rlhf-harmless-test.jsonl, hh-rlhf-harmless-valid.jsonl
+    Dialogues of HH-RLHF as lists of turns, in the shape of TRL. The last two hold pairs of answers
+    to a single question; the very last is for choosing. judge.py trains on the judge's pairs, which
+    no method sees. No two of the files have a dialogue that begins with the same question.
 instructions-train.jsonl, instructions-valid.jsonl
     Rows of ARC-Easy, OpenBookQA, BoolQ, ChemProt and MAWPS as instructions, as many of each. Film
     reviews and questions of everyday life (PIQA, Social IQa) are not among them.
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-TEST_PAIRS = 300
+TEST_PAIRS, CHOOSING_PAIRS = 300, 150
 FOR_CHOOSING = 0.12  # of the word problems that no test asks, and of the instructions
 FOR_THE_JUDGE = 0.5  # of the other questions
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
@@ -117,14 +117,15 @@ def words(data: Path) -> None:
 
 
 def dialogues(data: Path) -> None:
-    """HH-RLHF as turns. The test is drawn by the hash of the question, so that it stays the same
-    when rows are added.
+    """HH-RLHF as turns. The test and what is for choosing are drawn by the hash of the question, so
+    that the test stays the same when rows are added.
     """
     pairs = [pair for row in _read(data / "hh-rlhf-harmless.jsonl") if (pair := _pair(row))]
     single = {_first(pair) for pair in pairs if len(pair["prompt"]) == 1}
-    drawn = set(sorted(single, key=_share)[:TEST_PAIRS])
-    test = [pair for pair in pairs if _first(pair) in drawn and len(pair["prompt"]) == 1]
-    others = [pair for pair in pairs if _first(pair) not in drawn]
+    drawn = sorted(single, key=_share)
+    test, valid = drawn[:TEST_PAIRS], drawn[TEST_PAIRS : TEST_PAIRS + CHOOSING_PAIRS]
+    asked = {*test, *valid}
+    others = [pair for pair in pairs if _first(pair) not in asked]
     judge = [pair for pair in others if _share(_first(pair)) < FOR_THE_JUDGE]
     train = [pair for pair in others if _share(_first(pair)) >= FOR_THE_JUDGE]
     _write(data / "hh-rlhf-harmless-judge.jsonl", judge)
@@ -137,16 +138,20 @@ def dialogues(data: Path) -> None:
             for kind in ("chosen", "rejected")
         ),
     )
-    _write(
-        data / "hh-rlhf-harmless-test.jsonl",
-        (
-            {"question": pair["prompt"][0]["content"]}
-            | {kind: pair[kind][0]["content"] for kind in ("chosen", "rejected")}
-            for pair in test
-        ),
+    for name, questions in (("test", set(test)), ("valid", set(valid))):
+        _write(
+            data / f"hh-rlhf-harmless-{name}.jsonl",
+            (
+                {"question": pair["prompt"][0]["content"]}
+                | {kind: pair[kind][0]["content"] for kind in ("chosen", "rejected")}
+                for pair in pairs
+                if _first(pair) in questions and len(pair["prompt"]) == 1
+            ),
+        )
+    print(
+        f"HH-RLHF: {len(train)} pairs to train on, {len(judge)} for the judge;"
+        f" {len(test)} questions to test on, {len(valid)} for choosing"
     )
-    counts = f"{len(train)} pairs to train on, {len(judge)} for the judge, {len(test)} to test on"
-    print(f"HH-RLHF: {counts}")
 
 
 def instructions(data: Path) -> None:
