@@ -49,7 +49,8 @@ class Pretended(TorchDispatchMode):
         else:
             found = of_unknown(func, args, kwargs, given)
         for tensor in _tensors(found):
-            self._take(tensor.untyped_storage())
+            if tensor.device.type != "meta":  # what is to be loaded is not there yet
+                self._take(tensor.untyped_storage())
         return found
 
     def _take(self, storage: torch.UntypedStorage) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from bench.execution.worker import Job
 from bench.methods.entry import Resolved, resolve
-from bench.methods.optimizer import PLAIN
 from bench.methods.recipe import apply, learns, leaves
 from bench.suite.obstacles import session_of_shape
 from bench.suite.plan import tasks
@@ -57,7 +56,7 @@ def weigh(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
 
 def remembered(job: Job, look: Callable[[], Mapping[str, Any]]) -> list[Weighed] | None:
     """What a look found, now or for an earlier such run; None where a method cannot be weighed."""
-    if job.suite.model.quantize or job.suite.optimizer != PLAIN:  # shapes do not tell of packing
+    if job.suite.model.quantize == "int8":  # large values are passed apart, and shapes tell of none
         return None
     file = file_for(
         "memory",
@@ -153,6 +152,7 @@ def _session(job: Job, folder: Path, micro: int) -> Any:
         device=torch.device("cpu"),
         dtype=precision(suite, job.device),
         micro=micro,
+        optim=suite.optimizer,
         checkpointing=suite.batch.checkpointing,
         padding_free=suite.batch.padding_free,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.system.errors import Skipped
@@ -16,36 +17,40 @@ from bench.models.spec import ModelSpec
 
 def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The start model with its weights in `dtype`, from safetensors only: no pickle is opened."""
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if spec.random is None:
         model = AutoModelForCausalLM.from_pretrained(spec.location, **_given(spec, dtype, device))
         return _placed(model, device)
     config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
-    torch.manual_seed(0)
-    with device:
-        return AutoModelForCausalLM.from_config(
-            config, dtype=dtype, attn_implementation=spec.attention
-        )
+    return _made(AutoModelForCausalLM, config, spec, dtype, device)
 
 
 def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The start model with one new output per token in place of its head."""
-    import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     if spec.random is not None:
         config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}), num_labels=1)
-        torch.manual_seed(0)
-        with device:
-            return AutoModelForSequenceClassification.from_config(
-                config, dtype=dtype, attn_implementation=spec.attention
-            )
+        return _made(AutoModelForSequenceClassification, config, spec, dtype, device)
     model = AutoModelForSequenceClassification.from_pretrained(
         spec.location, num_labels=1, **_given(spec, dtype, device)
     )
     return _placed(model, device)
+
+
+def _made(
+    auto: Any, config: Any, spec: ModelSpec, dtype: torch.dtype, device: torch.device
+) -> PreTrainedModel:
+    """A model of random weights; in four bits it has a shape alone."""
+    import torch
+
+    make = partial(auto.from_config, config, dtype=dtype, attn_implementation=spec.attention)
+    if spec.quantize:
+        return quantized.in_four_bits(make, dtype, device)
+    torch.manual_seed(0)
+    with device:
+        return make()
 
 
 def _given(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import logging
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from transformers import BitsAndBytesConfig, PreTrainedModel
 
@@ -47,6 +49,49 @@ def with_one_arithmetic(model: PreTrainedModel) -> PreTrainedModel:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # pyright: ignore[reportArgumentType]
     return model
+
+
+def in_four_bits(
+    make: Callable[[], PreTrainedModel], dtype: torch.dtype, device: torch.device
+) -> PreTrainedModel:
+    """A model as it is when it was loaded with `nf4`, without values in its weights: for shapes. It
+    is never there in full, as it is not when a file is read.
+    """
+    import torch
+    from bitsandbytes.nn.modules import Linear4bit
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    with torch.device("meta"):
+        model = make()
+    config: Any = configuration("nf4", dtype)
+    quantizer = AutoHfQuantizer.from_config(config)
+    with unset_fake_temporarily():  # a class of tensors of its own can stand for no other
+        quantizer.preprocess_model(model, device_map=None)
+    for module in model.modules():
+        packed = isinstance(module, Linear4bit)
+        for name, weight in module.named_parameters(recurse=False):
+            empty = torch.empty(weight.shape, dtype=dtype, device=device)
+            new = _packed(empty) if packed and name == "weight" else empty
+            setattr(module, name, torch.nn.Parameter(new, new.is_floating_point()))
+            vars(getattr(module, name)).update(vars(new))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.empty_like(buffer, device=device))
+    model.tie_weights()
+    quantizer.postprocess_model(model)
+    vars(model)["hf_quantizer"] = quantizer  # trainers ask it whether this can be trained on
+    return with_one_arithmetic(model)
+
+
+def _packed(weight: Any) -> Any:
+    """What bitsandbytes holds in place of a weight, without a class of its own."""
+    from bitsandbytes.functional import quantize_4bit
+
+    packed: Any
+    packed, state = quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
+    packed.quant_state, packed.bnb_quantized = state, True
+    packed.compress_statistics, packed.quant_type = True, "nf4"
+    return packed
 
 
 def missing(what: str) -> str | None:

@@ -234,8 +234,13 @@ def _parameters(suite: Suite) -> int:
 
     from bench.models.load import load_model
 
-    model = load_model(shape(suite.start()), torch.float32, torch.device("meta"))
+    model = load_model(_in_full(suite), torch.float32, torch.device("meta"))
     return sum(p.numel() for p in model.parameters())
+
+
+def _in_full(suite: Suite) -> ModelSpec:
+    """The shape of the start model, its weights in full: in four bits a shape has no values."""
+    return shape(suite.start()).model_copy(update={"quantize": None})
 
 
 def _loaded(suite: Suite, dtype: torch.dtype, device: torch.device, parameters: int) -> Any:
@@ -246,7 +251,7 @@ def _loaded(suite: Suite, dtype: torch.dtype, device: torch.device, parameters: 
     from bench.models.precision import compute_in
 
     if device.type == "cpu" and parameters > LARGE:
-        thin = shape(suite.start()).model_dump() | {"num_hidden_layers": 1}
+        thin = _in_full(suite).model_dump() | {"num_hidden_layers": 1}
         thin.pop("layer_types", None)  # one for each layer
         model = load_model(ModelSpec.model_validate(thin), dtype, device)
         compute_in(model, dtype)
@@ -254,7 +259,7 @@ def _loaded(suite: Suite, dtype: torch.dtype, device: torch.device, parameters: 
     try:
         model = load_model(suite.start(), dtype, device)
     except OSError:
-        model = load_model(shape(suite.start()), dtype, device)
+        model = load_model(_in_full(suite), dtype, device)
     model.config.use_cache = False
     compute_in(model, dtype)
     return model.train()

@@ -83,7 +83,6 @@ def test_a_suite_with_8_bits(bench_process: Bench, tmp_path: Path) -> None:
     [
         ("optimizer: sgd", "optimizer"),
         ("optimizer: adamw_8bit\ngpus: 2", "works with one GPU"),
-        ("optimizer: adamw_8bit\nmemory: 1GiB", "memory: works with adamw"),
     ],
 )
 def test_what_cannot_be_is_told_before_training(

@@ -159,7 +159,10 @@ def test_a_suite_on_a_quantized_model(bench_process: Bench, tmp_path: Path) -> N
         ({"model": "{random: llama, quantize: nf4}"}, "quantize goes only with path"),
         ({"model": "{path: tiny, quantize: int4}"}, "quantize"),
         ({"target": "[tiny/smallest, tiny/largest]"}, "quantize works with one target"),
-        ({"memory": "1GiB"}, "memory: works without quantize"),
+        (
+            {"model": "{path: tiny, quantize: int8}", "memory": "1GiB"},
+            "memory: works without int8",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_told_before_training(
