@@ -4,11 +4,13 @@ comes back; what needs the weights themselves is a skipped row.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig
 
 from bench.accounting import packed
 from bench.accounting.budget import Budget
@@ -16,7 +18,7 @@ from bench.methods import registry
 from bench.methods.artifact import own_loader, save_result
 from bench.methods.recipe import Recipe, apply, obstacle
 from bench.models.artifact import open_artifact
-from bench.models.load import load_model
+from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
 from bench.models.start import Start, load_start
 from bench.testing import tiny_session
@@ -182,6 +184,24 @@ def test_what_does_not_go_together_is_told_before_training(
     result = bench("plan", "suite.yaml")
     assert result.returncode == 2
     assert what in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_large_quantized_model_is_planned_without_its_weights(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """One layer, in full, stands for all in the forecast of time; parameters are those of all."""
+    sizes = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 25}
+    LlamaConfig(vocab_size=1024, **sizes).save_pretrained(tmp_path / "large")
+    load_tokenizer(ModelSpec(path="tiny")).save_pretrained(tmp_path / "large")
+    (tmp_path / "suite.yaml").write_text(
+        "suite: q\nmodel: {path: ./large, quantize: nf4}\ntarget: tiny/smallest\n"
+        "budget: {steps: 2}\nbatch: {size: 2, max_length: 32}\nseeds: 1\nmethods: [lora, sft]\n"
+    )
+    result = bench("plan", "suite.yaml", "--json")
+    assert result.returncode == 0, result.stderr
+    layer = 4 * 1024**2 + 3 * 1024 * 4096 + 2 * 1024
+    assert json.loads(result.stdout)["estimate"]["parameters"] == 25 * layer + 2 * 1024 * 1024 + 1024
 
 
 def test_a_model_in_full_has_the_id_that_it_had(tmp_path: Path) -> None:
