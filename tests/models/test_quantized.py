@@ -201,7 +201,9 @@ def test_a_large_quantized_model_is_planned_without_its_weights(
     result = bench("plan", "suite.yaml", "--json")
     assert result.returncode == 0, result.stderr
     layer = 4 * 1024**2 + 3 * 1024 * 4096 + 2 * 1024
-    assert json.loads(result.stdout)["estimate"]["parameters"] == 25 * layer + 2 * 1024 * 1024 + 1024
+    assert (
+        json.loads(result.stdout)["estimate"]["parameters"] == 25 * layer + 2 * 1024 * 1024 + 1024
+    )
 
 
 def test_a_model_in_full_has_the_id_that_it_had(tmp_path: Path) -> None:
