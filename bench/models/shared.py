@@ -28,10 +28,14 @@ def share_frozen(model: nn.Module, others: Iterable[nn.Module]) -> None:
 
 
 def _frozen(model: nn.Module) -> Iterator[tuple[nn.Module, str, str, nn.Parameter]]:
-    """Every frozen weight: its module, its key there, its name without adapters, itself."""
+    """Every frozen weight that two can hold: its module, its key there, its name without adapters,
+    itself. The first pass through a weight in 8 bits takes its scale, which a second would need.
+    """
     for path, module in model.named_modules():
         for key, weight in module._parameters.items():
-            if weight is not None and not weight.requires_grad and not is_sharded(weight):
+            if weight is None or weight.requires_grad or is_sharded(weight):
+                continue
+            if not hasattr(weight, "SCB"):
                 yield module, key, f"{path}.{key}".replace(OF_ADAPTERS, ""), weight
 
 

@@ -206,6 +206,21 @@ def test_a_large_quantized_model_is_planned_without_its_weights(
     )
 
 
+@pytest.mark.parametrize("bits", ["nf4", "int8"])
+def test_a_policy_and_its_reference_say_what_the_quantized_model_says(
+    bits: Any, tmp_path: Path
+) -> None:
+    start = ModelSpec(path="tiny", quantize=bits)
+    method = little("ipo", adapter="lora")
+    session = tiny_session(tmp_path, Budget("steps", 1), task_for(method), start=start)
+    session.adapter = method.adapter
+    policy, reference = session.model(), session.reference()
+    with session.unmetered():
+        fresh = said(load_model(start, torch.float32, CPU))
+        for model in (policy, reference, policy, reference):  # the first pass settles something
+            torch.testing.assert_close(said(model), fresh, rtol=0, atol=1e-5)
+
+
 def test_a_model_in_full_has_the_id_that_it_had(tmp_path: Path) -> None:
     """The key came later and must not change what older records are known by."""
     assert "quantize" not in ModelSpec(path="tiny").model_dump()
