@@ -191,7 +191,11 @@ def test_a_large_quantized_model_is_planned_without_its_weights(
     bench: Bench, tmp_path: Path
 ) -> None:
     """One layer, in full, stands for all in the forecast of time; parameters are those of all."""
-    sizes: dict[str, Any] = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 25}
+    sizes: dict[str, Any] = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 25,
+    }
     LlamaConfig(vocab_size=1024, **sizes).save_pretrained(tmp_path / "large")
     load_tokenizer(ModelSpec(path="tiny")).save_pretrained(tmp_path / "large")
     (tmp_path / "suite.yaml").write_text(
