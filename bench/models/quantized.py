@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,10 +86,11 @@ def in_four_bits(
 
 def _packed(weight: Any) -> Any:
     """What bitsandbytes holds in place of a weight, without a class of its own."""
-    from bitsandbytes.functional import quantize_4bit
+    from bitsandbytes.functional import name2qmap, quantize_4bit
 
     packed: Any
-    packed, state = quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
+    with patch.dict(name2qmap):  # what it keeps for the whole process would have no values
+        packed, state = quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
     packed.quant_state, packed.bnb_quantized = state, True
     packed.compress_statistics, packed.quant_type = True, "nf4"
     return packed
