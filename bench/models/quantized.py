@@ -73,9 +73,8 @@ def in_four_bits(
         packed = isinstance(module, Linear4bit)
         for name, weight in module.named_parameters(recurse=False):
             empty = torch.empty(weight.shape, dtype=dtype, device=device)
-            new = _packed(empty) if packed and name == "weight" else empty
-            setattr(module, name, torch.nn.Parameter(new, new.is_floating_point()))
-            vars(getattr(module, name)).update(vars(new))
+            whole = not (packed and name == "weight")
+            setattr(module, name, torch.nn.Parameter(empty) if whole else _packed(empty))
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, torch.empty_like(buffer, device=device))
     model.tie_weights()
@@ -87,10 +86,11 @@ def in_four_bits(
 def _packed(weight: Any) -> Any:
     """What bitsandbytes holds in place of a weight, without a class of its own."""
     from bitsandbytes.functional import name2qmap, quantize_4bit
+    from torch.nn import Parameter
 
-    packed: Any
     with patch.dict(name2qmap):  # what it keeps for the whole process would have no values
-        packed, state = quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
+        values, state = quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
+    packed: Any = Parameter(values, requires_grad=False)
     packed.quant_state, packed.bnb_quantized = state, True
     packed.compress_statistics, packed.quant_type = True, "nf4"
     return packed

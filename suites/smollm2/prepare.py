@@ -63,9 +63,8 @@ def _number(row: Row) -> tuple[str, str]:
 
 
 def _number_asked(row: Row) -> tuple[str, str]:
-    return f"Solve the problem. Give the number alone.\n{row['question']}\nNumber:", str(
-        row["answer"]
-    )
+    asked = f"Solve the problem. Give the number alone.\n{row['question']}\nNumber:"
+    return asked, str(row["answer"])
 
 
 Template = Callable[[Row], tuple[str, str]]
@@ -122,10 +121,9 @@ def dialogues(data: Path) -> None:
     """
     pairs = [pair for row in _read(data / "hh-rlhf-harmless.jsonl") if (pair := _pair(row))]
     single = {_first(pair) for pair in pairs if len(pair["prompt"]) == 1}
-    drawn = sorted(single, key=_share)
-    test, valid = drawn[:TEST_PAIRS], drawn[TEST_PAIRS : TEST_PAIRS + CHOOSING_PAIRS]
-    asked = {*test, *valid}
-    others = [pair for pair in pairs if _first(pair) not in asked]
+    drawn = sorted(single, key=_share)[: TEST_PAIRS + CHOOSING_PAIRS]
+    test, valid = set(drawn[:TEST_PAIRS]), set(drawn[TEST_PAIRS:])
+    others = [pair for pair in pairs if _first(pair) not in test | valid]
     judge = [pair for pair in others if _share(_first(pair)) < FOR_THE_JUDGE]
     train = [pair for pair in others if _share(_first(pair)) >= FOR_THE_JUDGE]
     _write(data / "hh-rlhf-harmless-judge.jsonl", judge)
@@ -138,7 +136,7 @@ def dialogues(data: Path) -> None:
             for kind in ("chosen", "rejected")
         ),
     )
-    for name, questions in (("test", set(test)), ("valid", set(valid))):
+    for name, questions in (("test", test), ("valid", valid)):
         _write(
             data / f"hh-rlhf-harmless-{name}.jsonl",
             (
