@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -93,7 +94,15 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def ray_cluster(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def client_port() -> int:
+    """A free port, for who is not of the cluster."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+@pytest.fixture
+def ray_cluster(suite: Path, client_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Two nodes with one CPU each, as processes of this machine."""
     pytest.importorskip("ray", reason="needs Ray")
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -106,6 +115,7 @@ def ray_cluster(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     node = {"num_cpus": 1, "object_store_memory": 80 << 20, "temp_dir": folder}
     watchful = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
     head = {"include_dashboard": False, "include_log_monitor": False, "_system_config": watchful}
+    head["ray_client_server_port"] = client_port
     cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
     try:
         cluster.add_node(**node)
@@ -194,6 +204,17 @@ def test_a_ray_node_that_is_killed_changes_no_item(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_ray_cluster_elsewhere_changes_no_item(
+    suite: Path, here: dict[str, bytes], client_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS")
+    done = run_in(suite, "run", "suite.yaml", "--on", f"ray://127.0.0.1:{client_port}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _items(suite / "results") == here and len(here) == 3
+
+
+@pytest.mark.slow
 def test_a_slurm_job_that_is_killed_changes_no_item(suite: Path, here: dict[str, bytes]) -> None:
     pytest.importorskip("submitit", reason="needs submitit")
     with _started(suite, ON_SLURM, "--jobs", "2") as process:
@@ -213,8 +234,10 @@ def test_ctrl_c_cancels_what_slurm_was_given(suite: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_cancels_what_ray_was_given(suite: Path, ray_cluster: Any) -> None:
-    _interrupt(suite, "ray", "cache/bench/nodes/*/small/*/log.txt")
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("on", ["ray", "ray://127.0.0.1:{port}"])
+def test_ctrl_c_cancels_what_ray_was_given(suite: Path, client_port: int, on: str) -> None:
+    _interrupt(suite, on.format(port=client_port), "cache/bench/nodes/*/small/*/log.txt")
 
 
 def _goes_on(process: subprocess.Popen[str], suite: Path) -> None:

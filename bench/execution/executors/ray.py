@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -189,7 +190,8 @@ def _connect(placement: Placement) -> None:
         raise missing_package("Ray", "ray") from None
     address = f"ray://{placement.address}" if placement.address else "auto"
     try:
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # it raises as well
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if "pip package `ray[client]`" in reason:
