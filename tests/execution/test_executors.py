@@ -215,12 +215,22 @@ def test_a_ray_cluster_elsewhere_changes_no_item(
 
 
 @pytest.mark.slow
-def test_a_slurm_job_that_is_killed_changes_no_item(suite: Path, here: dict[str, bytes]) -> None:
+@pytest.mark.parametrize(
+    ("sent", "to"),
+    [
+        pytest.param(signal.SIGKILL, ["submitit.core._submit"], id="killed"),
+        # as SLURM tells every process of a job before it takes the node away
+        pytest.param(signal.SIGTERM, ["forkserver", "submitit.core._submit"], id="preempted"),
+    ],
+)
+def test_a_slurm_job_that_loses_its_node_changes_no_item(
+    suite: Path, here: dict[str, bytes], sent: signal.Signals, to: list[str]
+) -> None:
     pytest.importorskip("submitit", reason="needs submitit")
     with _started(suite, ON_SLURM, "--jobs", "2") as process:
         _until(lambda: list(suite.glob("cache/bench/small/*/log.txt")))
-        for job in _processes(suite, "submitit.core._submit"):
-            os.kill(job, signal.SIGKILL)
+        for job in [job for word in to for job in _processes(suite, word)]:
+            os.kill(job, sent)
         _goes_on(process, suite)
     assert _items(suite / "results") == here and len(here) == 3
     assert not list((suite / "cache/bench/slurm").iterdir())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -202,8 +203,14 @@ def _news_file(folder: Path, run: str) -> Path:
 
 
 def _work(job: Job, folder: Path) -> remote.Parcel:
-    """The body of a SLURM job."""
-    stop = threading.Event()
+    """The body of a SLURM job. Where SLURM takes the node away, it leaves no result."""
+    stop, told_to_go = threading.Event(), threading.Event()
+
+    def go(*_: object) -> None:
+        told_to_go.set()
+        stop.set()
+
+    signal.signal(signal.SIGTERM, go)
     watch = threading.Thread(target=_stop_with_driver, args=(folder / ALIVE, stop), daemon=True)
     watch.start()
 
@@ -211,7 +218,12 @@ def _work(job: Job, folder: Path) -> remote.Parcel:
         said = {"node": remote.node(), "stage": stage, "fraction": fraction}
         write_atomically(_news_file(folder, job.run.id), json.dumps(said))
 
-    return remote.work(job, remote.sparingly(tell, TELL_EVERY), stop, shared_disk=True)
+    try:
+        return remote.work(job, remote.sparingly(tell, TELL_EVERY), stop, shared_disk=True)
+    finally:
+        # SLURM tells the processes of the run too: that they ended says nothing of it
+        if told_to_go.is_set():
+            os._exit(128 + signal.SIGTERM)
 
 
 def _stop_with_driver(file: Path, stop: threading.Event) -> None:
