@@ -5,7 +5,6 @@ them.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -146,13 +145,15 @@ class Store:
 
     def items_table(self, run: str) -> pa.Table | None:
         """The same as a table with the columns task, part, doc_id and score; None without items."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         file = self.items_file(run)
         if not file.is_file():
             return None
-        # threads cost more than a file so small takes
-        return pq.ParquetFile(io.BytesIO(file.read_bytes())).read(use_threads=False)
+        # threads and reading ahead cost more than a file so small takes
+        content = pa.BufferReader(file.read_bytes())
+        return pq.ParquetFile(content, pre_buffer=False).read(use_threads=False)
 
     def _record_file(self, run: str) -> Location:
         return self.folder / "records" / f"{run}.json"

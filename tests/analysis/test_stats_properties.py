@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.analysis.analyze import LEVEL
+from bench.analysis.measure import spread
 from bench.analysis.outcomes import Outcomes
 from bench.analysis.statistics import (
     Comparison,
@@ -117,3 +119,10 @@ def test_intervals_hold_their_value_and_stay_in_range(table: dict[str, Outcomes]
     for name, found in changes(first, table).items():
         assert -1 <= found.low <= found.value <= found.high <= 1
         assert found.value == pytest.approx(table[name].value - first.value)
+
+
+@given(st.lists(st.floats(-1e12, 1e12), min_size=2, max_size=6), st.integers(2, 9))
+def test_the_spread_is_the_standard_deviation_of_a_sample(found: list[float], times: int) -> None:
+    largest = max(map(abs, found))
+    assert spread(found) == pytest.approx(statistics.stdev(found), rel=1e-12, abs=largest * 1e-15)
+    assert spread(found[:1] * times) == 0
