@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
-from unittest.mock import patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +84,8 @@ def in_four_bits(
 
 def _packed(weight: Any) -> Any:
     """What bitsandbytes holds in place of a weight, without a class of its own."""
+    from unittest.mock import patch
+
     from bitsandbytes.functional import name2qmap, quantize_4bit
     from torch.nn import Parameter
 
