@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from bench.execution.worker import Job
 from bench.records.schema import Record, Status
 from bench.records.store import Store
 from bench.suite.forecast import Forecast
+from bench.suite.plan import Run
 from bench.system.errors import UserError
 
 MOST = 3  # times that a run is placed again: it may be what takes its machine down
@@ -34,9 +35,15 @@ class Watcher(Protocol):
 
 
 def place_all(
-    jobs: Iterable[Job], executor: Executor, store: Store, watcher: Watcher, forecast: Forecast
+    jobs: Iterable[Job],
+    executor: Executor,
+    store: Store,
+    watcher: Watcher,
+    forecast: Forecast,
+    after: Callable[[Run], Iterable[Job]] = lambda _: (),
 ) -> None:
-    """Run every job where the executor has room, and keep its record the moment it is finished.
+    """Run every job where the executor has room, and keep its record the moment it is finished;
+    `after` gives the jobs that a finished run makes possible.
 
     A run whose machine was lost is placed again, a few times at most.
     """
@@ -64,6 +71,7 @@ def place_all(
             _keep(job, outcome, store, watcher)
             forecast.finished(outcome.record)
             watcher.finished(job, outcome.record, news.node)
+            waiting.extend(after(job.run))
 
 
 def _with_limit(job: Job, forecast: Forecast) -> Job:

@@ -4,6 +4,7 @@ kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -43,16 +44,49 @@ def run_suite(
             suite.start().prepare()
         forecast = Forecast(suite)
         hear(forecast, suite, runs, store, executor.processor)
+        named = _Named(suite, store, executor.kind, shard, forecast)
         with watch(total, len(runs) - left, forecast) as watcher:
-            known: set[str] = set()
-            while fresh := [r for r in runs if r.id not in known]:
-                store.begin(suite_file.resolved(suite), [r.id for r in planned])
-                jobs = [_job(suite, r, cache_folder()) for r in missing_runs(fresh, store)]
-                forecast.plan((job.run for job in jobs), runs_to_come(suite, runs))
-                place_all(jobs, executor, store, watcher, forecast)
-                known |= {r.id for r in runs}
+            while jobs := named.jobs(planned):
+                place_all(jobs, executor, store, watcher, forecast, named.after)
+                # others may have finished trials in the meantime
                 planned = known_runs(suite, executor.kind, store) if suite.tuning else planned
-                runs = [run for run in planned if shard.has(run)]
+
+
+class _Named:
+    """The missing runs of a suite. Rows of a search have names as soon as all trials of their
+    recipe are finished, and need not wait for the trials of another.
+    """
+
+    def __init__(
+        self, suite: Suite, store: Store, kind: str, shard: Shard, forecast: Forecast
+    ) -> None:
+        self._suite, self._store, self._kind, self._shard = suite, store, kind, shard
+        self._forecast = forecast
+        self._known: set[str] = set()
+        self._trials: Counter[str] = Counter()
+        """Those that are not finished, by recipe."""
+
+    def jobs(self, planned: list[Run]) -> list[Job]:
+        """Those of a plan that were not given before."""
+        runs = [run for run in planned if self._shard.has(run)]
+        new = [run for run in runs if run.id not in self._known]
+        if not new:
+            return []
+        self._known |= {run.id for run in new}
+        self._store.begin(suite_file.resolved(self._suite), [run.id for run in planned])
+        missing = missing_runs(new, self._store)
+        self._trials.update(run.recipe for run in missing if run.purpose is Purpose.TRIAL)
+        self._forecast.plan(missing, runs_to_come(self._suite, runs))
+        return [_job(self._suite, run, cache_folder()) for run in missing]
+
+    def after(self, run: Run) -> list[Job]:
+        """Those that a finished run gives a name."""
+        if run.purpose is not Purpose.TRIAL:
+            return []
+        self._trials[run.recipe] -= 1
+        if self._trials[run.recipe]:
+            return []
+        return self.jobs(known_runs(self._suite, self._kind, self._store))
 
 
 def run_again(
