@@ -86,7 +86,8 @@ def work(stage: Stage, name: str, job: Job, channel: Connection) -> None:
     quieten()
     try:
         with ranks.joined(job.rank, job.suite.gpus, job.device, job.work / meeting(name)):
-            outcome = {"status": "ok", **stage(job, _throttled(channel.send))}
+            tell = _unheard if job.rank else _throttled(channel.send)
+            outcome = {"status": "ok", **stage(job, tell)}
         parts = outcome["seconds"]
         parts["other"] = time.perf_counter() - started - sum(parts.values())
     except BaseException as error:
@@ -117,6 +118,12 @@ def visible(device: str, before: str | None) -> str:
     """
     number = int(device.partition(":")[2] or 0)
     return before.split(",")[number].strip() if before else str(number)
+
+
+def _unheard(fraction: float) -> None:
+    """Of ranks that share a run the first alone is heard. What another wrote into its pipe would
+    stay there, until the pipe is full and the rank waits for ever.
+    """
 
 
 def _throttled(send: Callable[[float], None]) -> Callable[[float], None]:

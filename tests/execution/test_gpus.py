@@ -74,6 +74,27 @@ class Plugin(Method):
 """
 
 
+TALKS = """\
+import time
+
+from bench import Format, Method, token_losses
+
+
+class Plugin(Method):
+    formats = (Format.PROMPT_COMPLETION,)
+    reference = "none"
+
+    def train(self, session):
+        clock = time.monotonic
+        time.monotonic = lambda: 1000 * clock()  # so that each step is told
+        model = session.model()
+        optimizer = session.optimizer(model, 1e-3)
+        for batch in session.batches(self.formats[0]):
+            session.learn(optimizer, batch, lambda part: token_losses(model, part))
+        return model
+"""
+
+
 def _write(folder: Path, gpus: int, methods: str) -> str:
     name = f"on-{gpus}"
     text = SUITE.format(name=name, gpus=gpus, methods=methods)
@@ -177,6 +198,18 @@ def _pids(folder: Path) -> list[int]:
             return [int(words[words.index("pid") + 1]) for words in said]
         time.sleep(0.2)
     raise AssertionError("nothing trained")
+
+
+@pytest.mark.slow
+def test_ranks_that_nobody_hears_go_on(
+    tmp_path: Path, bench_process: Bench, plugin: Callable[[str, str], str]
+) -> None:
+    suite = tmp_path / _write(tmp_path, 2, "  - talks\n")
+    text = suite.read_text().replace("{tokens: 3k}", "{steps: 320}").replace("size: 16", "size: 2")
+    suite.write_text(text.replace("micro: 4", "micro: 1") + "time_limit: 300\n")
+    done = bench_process("run", suite.name, "--jobs", "1", PYTHONPATH=plugin("talks", TALKS))
+    assert done.returncode == 0, done.stdout
+    assert _records(tmp_path, "on-2")["talks"]["train"]["ledger"]["spent"]["steps"] == 320
 
 
 @pytest.mark.slow
