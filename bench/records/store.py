@@ -94,10 +94,13 @@ class Store:
 
     def put(self, record: Record, items: Location) -> None:
         """Keep a record and its per-item outcomes; the record last, so that whoever sees it finds
-        them.
+        them, and none of an earlier record.
         """
+        kept = self.items_file(record.id)
         if items.is_file():
-            write_atomically(self.items_file(record.id), items.read_bytes())
+            write_atomically(kept, items.read_bytes())
+        elif kept.is_file():
+            kept.unlink()
         body = record.model_dump(mode="json")
         signed = {**body, "checksum": _checksum(body)}
         text = json.dumps(signed, ensure_ascii=False, indent=1) + "\n"

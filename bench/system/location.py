@@ -62,6 +62,10 @@ class Remote:
                 self.fs.makedirs(self.url.rpartition("/")[0], exist_ok=True)
             self.fs.pipe_file(self.url, data)
 
+    def unlink(self) -> None:
+        with _told(self.url, "removed"):
+            self.fs.rm_file(self.url)
+
     def versions(self) -> dict[str, Any]:
         """By the name of each file in this folder, what changes when the file does."""
         with _told(self.url, "read"):

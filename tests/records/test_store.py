@@ -16,8 +16,9 @@ from bench.records.store import Store
 from bench.report.markdown import markdown
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
+from bench.system.location import location
 
-from ..conftest import Bench
+from ..conftest import ROOT, Bench
 
 RECORD = Record(
     id="a-s0-1",
@@ -36,6 +37,18 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert store.has("a-s0-1")
     assert store.get("a-s0-1") == RECORD
     assert store.items("a-s0-1") == {}
+
+
+@pytest.mark.parametrize("where", ["{}/results", "memory://outcomes"])
+def test_a_record_never_stands_beside_the_outcomes_of_another(tmp_path: Path, where: str) -> None:
+    source = Store(ROOT / "results/quickstart")
+    record = source.planned()[0]
+    store = Store(location(where.format(tmp_path)))
+    store.put(record, source.items_file(record.id))
+    assert store.items(record.id)
+    store.put(record, tmp_path / "no-items")
+    assert store.items(record.id) == {}
+    assert store.get(record.id) == record
 
 
 def test_an_altered_record_is_refused(tmp_path: Path, bench: Bench) -> None:
