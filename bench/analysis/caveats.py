@@ -62,11 +62,12 @@ def sentences(
         (UNVERIFIED, [row.recipe for row in trained if UNVERIFIED in row.marks]),
         *(("unequal", bought) for group in groups if (bought := _bought(group.rows))),
         (OVERSPENT, [row.recipe for row in trained if OVERSPENT in row.marks]),
-        ("no gain", [row.recipe for row in trained if row.gain and row.gain[0] <= 0]),
+        ("no gain", [row.recipe for group in groups for row in _no_gain(group)]),
         ("idle", [name for row in trained for name in _idle(row)]),
         ("too easy", easy if easy > 1 else 0),
         ("unstable", [row.recipe for row in trained if _unstable(row)]),
         ("uneven", [row.recipe for row in trained if _uneven(row)]),
+        *(("concurrent", counts) for group in groups if (counts := _at_once(group))),
         ("moved", any(len(group.environments) > 1 for group in groups)),
         ("validation", any(r.split == "validation" and r.purpose is Purpose.ROW for r in records)),
         ("imported", bool(imported)),
@@ -128,6 +129,27 @@ def _idle(row: Row) -> list[str]:
     ]
 
 
+def _no_gain(group: Group) -> list[Row]:
+    """Rows whose target accuracy may be that of the base: the interval of the difference holds 0,
+    and their own is not wholly above the base's. The first is too wide for a base that is always
+    wrong, where nothing but a gain is possible.
+    """
+    accuracy = "target_accuracy"
+    base = next((row for row in group.rows if row.recipe == BASE), None)
+    above = base.intervals.get(accuracy, (0.0, 1.0))[1] if base else 1.0
+    return [
+        row
+        for row in group.rows
+        if row.gain and row.gain[0] <= 0 and row.intervals.get(accuracy, (0.0, 1.0))[0] <= above
+    ]
+
+
+def _at_once(group: Group) -> str:
+    """How many runs went on at once, where that differs between the runs of a table; else empty."""
+    counts = {r.concurrent_runs for row in group.rows for r in row.fine if r.concurrent_runs}
+    return listed([str(count) for count in sorted(counts)]) if len(counts) > 1 else ""
+
+
 def _unstable(row: Row) -> bool:
     return row.spreads.get("target_accuracy", 0.0) > UNSTABLE
 
@@ -138,13 +160,20 @@ def _uneven(row: Row) -> bool:
 
 
 def _edges(trials: Sequence[Trial]) -> list[str]:
-    """Recipes whose chosen learning rate is the lowest or highest that was drawn."""
-    found, drawn = [], {}
-    for t in trials:
-        if "lr" in t.drawn:
-            drawn.setdefault(t.recipe, set()).add(t.drawn["lr"])
-    for chosen in (t for t in trials if t.chosen):
-        rates = sorted(drawn.get(chosen.recipe, ()))
-        if len(rates) > 2 and chosen.drawn["lr"] in (rates[0], rates[-1]):
-            found.append(chosen.recipe)
-    return found
+    """Recipes of which a chosen learning rate is the lowest or highest that was drawn."""
+    drawn: dict[tuple[str, str], set[float]] = {}
+    for trial in trials:
+        for name, rate in _rates(trial):
+            drawn.setdefault((trial.recipe, name), set()).add(rate)
+    found: dict[str, None] = {}
+    for chosen in (trial for trial in trials if trial.chosen):
+        for name, rate in _rates(chosen):
+            others = drawn[chosen.recipe, name]
+            if len(others) > 2 and rate in (min(others), max(others)):
+                found[chosen.recipe] = None
+    return list(found)
+
+
+def _rates(trial: Trial) -> list[tuple[str, float]]:
+    """Its learning rates, of which a recipe of several parts has several."""
+    return [(name, rate) for name, rate in trial.drawn.items() if name.rsplit(".")[-1] == "lr"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from bench.analysis.columns import named
@@ -25,7 +26,7 @@ def headline(group: Group, target: Sequence[str], level: float) -> str:
         others = [r for r in others if r.tie_groups]
     average = " on average" if len(target) > 1 else ""
     said = f"On {listed(target)}, {best.recipe} reaches {_with_bounds(best, ACCURACY, level)}"
-    tied = [r for r in others if set(r.tie_groups) & set(best.tie_groups)]
+    tied = [r for r in others if r.ties_with(best)]
     said += average + _lead(best, others, tied)
     if group.best:
         said += f" (the best {group.best} of {len(ranked)} recipes were compared)"
@@ -87,11 +88,15 @@ def _gains(both: list[tuple[Row, Row]], level: float) -> str:
         f"{signed(b.means[ACCURACY] - a.means[ACCURACY])} ({a.recipe})"
         for a, b in (both[-1], both[0])
     )
-    sure = [a.recipe for a, b in both if not set(a.tie_groups) & set(b.tie_groups)]
+    changed = f"Tuning changed target accuracy by {least} to {most} points"
+    compared = [(a, b) for a, b in both if a.ties_with(b) is not None]
+    if not compared:
+        return f"{changed}; no test compared the rows before and after."
+    sure = [a.recipe for a, b in compared if not a.ties_with(b)]
     named_ones = f" ({listed(sure)})" if 0 < len(sure) <= 2 * FEW else ""
     return (
-        f"Tuning changed target accuracy by {least} to {most} points; {len(sure)} of {len(both)}"
-        f" changes are significant at the {100 * level:g}% level{named_ones}."
+        f"{changed}; {len(sure)} of {len(compared)} changes are significant at the"
+        f" {100 * level:g}% level{named_ones}."
     )
 
 
@@ -108,7 +113,7 @@ def _order(before: list[Row], after: list[Row]) -> str:
         else f"{first} leads with defaults, {then} when tuned"
     )
     moved = sum(i != place for i, place in enumerate(order))
-    tied = set.intersection(*(set(r.tie_groups) for r in before))
+    tied = all(a.ties_with(b) for a, b in combinations(before, 2))
     doubt = " With defaults, all of them are statistically indistinguishable." if tied else ""
     return (
         f"{leads}; {moved} of {len(order)} recipes change places, and the two orders agree with"

@@ -107,17 +107,19 @@ def _ledger(records: list[Record]) -> dict[str, dict[str, float]]:
 
 
 def _objectives(looks: list[ObjectiveLook]) -> list[Objective]:
-    """What each stage optimizes, a mean over seeds; a stage that was not measured is left out."""
+    """What each stage optimizes, a mean over seeds, in the order of training; a stage that was not
+    measured is left out.
+    """
     found: dict[tuple[str, str, str, str | None], list[tuple[float, float]]] = {}
     for look in looks:
         before, after = look.before.values, look.after.values
-        for name in before.keys() & after.keys():
+        for name in sorted(before.keys() & after.keys()):
             better = look.better if name == look.goal else None
             key = (look.stage, look.method, name, better)
             found.setdefault(key, []).append((before[name], after[name]))
     return [
         Objective(*key, *(fmean(column) for column in zip(*pairs, strict=True)))
-        for key, pairs in sorted(found.items(), key=str)
+        for key, pairs in found.items()
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from bench.records.schema import Record
@@ -64,7 +65,18 @@ class Row:
     """
     objectives: list[Objective] = field(default_factory=list)
 
+    def ties_with(self, other: Row) -> bool | None:
+        """Whether one tie group holds both; None where no test compared them."""
+        if not (self.tie_groups and other.tie_groups):
+            return None
+        return bool(_signs(self.tie_groups) & _signs(other.tie_groups))
+
     @property
     def fine(self) -> list[Record]:
         """Its records with a result."""
         return [record for record in self.records if record.ok]
+
+
+def _signs(tie_groups: str) -> set[str]:
+    """The letters, those with primes whole."""
+    return set(re.findall("[a-zA-Z]′*", tie_groups))

@@ -154,7 +154,7 @@ def _best(trained: list[Row]) -> str:
     best = next((row for row in trained if "target_accuracy" in row.means), None)
     if best is None:
         return "none"
-    tied = [r.recipe for r in trained if r is not best and set(r.tie_groups) & set(best.tie_groups)]
+    tied = [r.recipe for r in trained if r is not best and r.ties_with(best)]
     return best.recipe + (f", tied with {listed(tied, 3)}" if tied else "")
 
 

@@ -15,7 +15,9 @@
   }
 
   // Rows share a letter if and only if they are not said to differ (insert and absorb, Piepho 2004).
-  const letter = (i) => (i < 26 ? "" : letter(Math.floor(i / 26) - 1)) + String.fromCharCode(97 + (i % 26));
+  const alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  const letter = (i) => alphabet[i % 52] + "′".repeat(Math.floor(i / 52));
+  const signs = (letters) => (letters || "").match(/[a-zA-Z]′*/g) || [];
   function letters(order, differ) {
     const place = new Map(order.map((row, i) => [row, i]));
     const places = (column) => [...column].map((row) => place.get(row)).sort((a, b) => a - b);
@@ -107,7 +109,8 @@
       const fresh = compared ? ties(fitting, compared, count, given.level) : null;
       // Of a table with too many pairs the groups stay those of the whole; on other targets nothing is known.
       const groups = fresh || (whole && given.letters.some(Boolean) ? new Map(given.letters.map((letters, i) => [i, letters])) : null);
-      const alike = (i) => groups && [...groups.get(i)].some((sign) => groups.get(fitting[0]).includes(sign));
+      const untested = !groups || !fitting.length || !groups.get(fitting[0]);
+      const alike = (i) => !untested && signs(groups.get(i)).some((sign) => signs(groups.get(fitting[0])).includes(sign));
       rows.forEach((row, i) => {
         const fits = !reasons[i], cells = row.cells;
         row.classList.toggle("out", !fits);
@@ -119,14 +122,14 @@
         if (!limits.some((limit) => limit.redone)) limits.forEach((_, place) => { cells[4 + place].textContent = first[i][place]; });
       });
       body.append(...fitting.map((i) => rows[i]), ...rows.filter((_, i) => reasons[i]));
-      told.textContent = sentence(fitting, alike, groups, score, limits, whole) + (groups && !fresh ? " Tie groups are those of the whole table." : "");
+      told.textContent = sentence(fitting, alike, untested, score, limits, whole) + (groups && !fresh ? " Tie groups are those of the whole table." : "");
     }
 
-    function sentence(fitting, alike, groups, score, limits, whole) {
+    function sentence(fitting, alike, untested, score, limits, whole) {
       if (!fitting.length) return `None of ${count} rows fits.`;
       const best = fitting[0], others = fitting.slice(1).filter(alike), name = (i) => given.names[i];
       const parts = [`${fitting.length} of ${count} rows fit.`];
-      const tied = others.length ? `, statistically indistinguishable from ${listed(others.map(name))}` : !groups ? ", the highest; no test compared them" : fitting.length > 1 ? ", more than each of the others" : "";
+      const tied = others.length ? `, statistically indistinguishable from ${listed(others.map(name))}` : untested ? ", the highest; no test compared them" : fitting.length > 1 ? ", more than each of the others" : "";
       parts.push(`Best: ${name(best)} with ${points(score[best])}%${tied}.`);
       const least = new Map(); // by row: what it needs least of
       for (const limit of limits) {
