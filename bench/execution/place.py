@@ -79,9 +79,12 @@ def _with_limit(job: Job, forecast: Forecast) -> Job:
 
 
 def _crashed(job: Job, lost: Lost) -> Outcome:
+    """A training that had ended well is kept: it was the evaluation that crashed."""
     times = "" if lost.final else f", {MOST + 1} times"
     stage = {"status": Status.CRASHED, "reason": lost.reason + times}
-    trained, evaluated = (stage, None) if job.run.method is not None else (None, stage)
+    trained, evaluated = None, stage
+    if job.run.method is not None and (trained := kept.kept_training(job)) is None:
+        trained, evaluated = stage, None
     return Outcome(record.assemble(job, trained, evaluated, None), job.work / ITEMS)
 
 
