@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data import render
-from bench.data.chat import Content, content
+from bench.data.chat import Content, content, shared_length
 from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
 from bench.system.errors import UserError
@@ -57,8 +57,9 @@ def _encode_plain(
     wholes = tokenizer([p + c for p, c in zip(prompts, completions, strict=True)])["input_ids"]
     encoded = []
     for prompt, whole in zip(alone, wholes, strict=True):
-        ids = whole + [end]
-        encoded.append((ids, [IGNORED] * len(prompt) + ids[len(prompt) :]))
+        # the last letters of a prompt may be of one token with the first of its completion
+        ids, begin = whole + [end], shared_length(prompt, whole)
+        encoded.append((ids, [IGNORED] * begin + ids[begin:]))
     return encoded
 
 

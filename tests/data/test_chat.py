@@ -17,12 +17,13 @@ from bench.data.chat import ChatSpec, Conversation, opened, settled, spread
 from bench.data.formats import Format
 from bench.data.render import IGNORED
 from bench.data.tasks import Task
-from bench.data.tokenize import encode, prompt_ids
+from bench.data.tokenize import encode, encode_pairs, prompt_ids
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
 from bench.system.errors import UserError
 from bench.tiny.tasks import tiny_task
+from bench.tiny.tokenizer import bpe_tokenizer
 
 TINY = ModelSpec(path="tiny")
 MARKED = (
@@ -199,3 +200,14 @@ def test_evaluation_asks_in_the_template_that_training_learns(name: str) -> None
     plain, same, other = scores
     assert same.items == plain.items
     assert other.value < plain.value - 0.2  # a format that the model never saw
+
+
+@pytest.mark.parametrize("prompt", ["It is ", "It is go"])
+def test_an_answer_that_begins_within_a_token_is_learned(prompt: str) -> None:
+    """A prompt that ends with a space, or with half a word, has other tokens alone."""
+    tokenizer = bpe_tokenizer(["It is good.", "It is so good.", "good good good"], 300)
+    answer = "It is good"[len(prompt) :]
+    ((ids, labels),) = encode_pairs([prompt], [answer], tokenizer, 64)
+    learned = [label for label in labels if label != IGNORED]
+    assert tokenizer.decode(learned) == " good<eos>"
+    assert tokenizer.decode(ids[: len(ids) - len(learned)], skip_special_tokens=True) == "It is"
