@@ -46,7 +46,8 @@ def sampled_reward(
     moved = not _same_weights(model, reference)
     rewards: dict[str, Reward] = {"reward": partial(of_task, session)}
     if source == "model":
-        rewards = {"reward": partial(scored, learned(session)), "check": partial(of_task, session)}
+        score = partial(scored, session, learned(session))
+        rewards = {"reward": score, "check": partial(of_task, session)}
     totals, count = dict.fromkeys((*rewards, "kl"), 0.0), 0
     for rows in _prompts(session):
         rollout = sample(

@@ -71,7 +71,7 @@ def reward_and_critic(method: PPO, session: Session) -> tuple[Reward, PreTrained
         return partial(of_task, session), critic
     learned = reward_model(session, method.reward_share, method.reward_lr)
     critic.load_state_dict(learned.state_dict())
-    return partial(scored, learned), critic
+    return partial(scored, session, learned), critic
 
 
 @torch.no_grad()

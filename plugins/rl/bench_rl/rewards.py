@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from bench import Format, load_scorer
+from bench import Conversation, Format, load_scorer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,9 +31,19 @@ def of_task(session: Session, rollout: Rollout, rows: Rows) -> Tensor:
 
 
 @torch.no_grad()
-def scored(reward_model: PreTrainedModel, rollout: Rollout, rows: Rows) -> Tensor:
-    """A reward model's score of each completion, (n,); it looks at no row."""
-    return reward_model(**rollout.inputs()).logits.squeeze(-1).float()
+def scored(session: Session, reward_model: PreTrainedModel, rollout: Rollout, rows: Rows) -> Tensor:
+    """A reward model's score of each completion, (n,).
+
+    Where prompts are conversations, the chat template renders them again with their completions,
+    as it does for training the reward model. It may put more behind the end of a turn, and that is
+    where the score is read.
+    """
+    if any(isinstance(prompt, Conversation) for prompt in rows["prompt"]):
+        inputs = session.encode(rows["prompt"], rollout.texts(session.tokenizer))
+        del inputs["labels"]
+    else:
+        inputs = rollout.inputs()
+    return reward_model(**inputs).logits.squeeze(-1).float()
 
 
 def reward_model(session: Session, share: float, lr: float) -> PreTrainedModel:
@@ -69,5 +79,5 @@ def chosen(kind: Literal["check", "model"], session: Session, share: float, lr: 
     return (
         partial(of_task, session)
         if kind == "check"
-        else partial(scored, reward_model(session, share, lr))
+        else partial(scored, session, reward_model(session, share, lr))
     )

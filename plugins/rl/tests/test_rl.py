@@ -80,7 +80,8 @@ def test_the_critic_begins_as_the_reward_model(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, Budget("steps", 10), task=KNOWN)
     reward, critic = reward_and_critic(PPO(reward="model", reward_lr=1e-3), session)
     rollout = rollout_of(session, session.model().eval())
-    assert torch.equal(reward(rollout, {}), scored(critic, rollout, {}))
+    rows = {"prompt": ["copy a ?"] * len(rollout.mask)}
+    assert torch.equal(reward(rollout, rows), scored(session, critic, rollout, rows))
     assert all(p.requires_grad for p in critic.parameters())
 
 

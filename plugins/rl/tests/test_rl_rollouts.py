@@ -52,7 +52,7 @@ def test_padding_does_not_change_what_models_say(tmp_path: Path) -> None:
         together = (
             log_probs(model, rollout, 1.0),
             token_values(critic, rollout),
-            scored(critic, rollout, {}),
+            scored(session, critic, rollout, {"prompt": []}),
         )
         for number, (prompt, completion) in enumerate(rollout.tokens()):
             ids = torch.tensor([prompt + completion])
@@ -179,7 +179,8 @@ def test_the_reward_that_is_learned_is_the_one_that_is_used(tmp_path: Path) -> N
             ]
         )
         model.score.weight.copy_(torch.linalg.lstsq(ends, torch.tensor([[1.2], [0.5]])).solution.T)
-        assert scored(model, rollout, {}).tolist() == pytest.approx([1.2, 0.5], abs=1e-3)
+        read = scored(session, model, rollout, {"prompt": [row["prompt"]] * 2})
+        assert read.tolist() == pytest.approx([1.2, 0.5], abs=1e-3)
         loss: Any = trainer.compute_loss(model, batch)
         assert float(loss) == pytest.approx(0.4031860488854579, abs=1e-3)
     session.close()
