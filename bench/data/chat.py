@@ -197,7 +197,7 @@ def opened(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
     whether a prompt is text or turns.
     """
     count = len(next(iter(rows.values()), []))
-    tools = [_tools(cell) for cell in rows.get("tools", [None] * count)]
+    tools = rows.get("tools", [None] * count)
     return {
         name: [_opened(cell, tool) for cell, tool in zip(cells, tools, strict=True)]
         for name, cells in rows.items()
@@ -205,26 +205,37 @@ def opened(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
     }
 
 
-def _opened(cell: Any, tools: tuple[Any, ...]) -> Any:
+def _opened(cell: Any, tools: Any) -> Any:
     if is_turns(cell):
-        return Conversation(tuple(_filled(turn) for turn in cell), tools)
+        return Conversation(tuple(_filled(turn) for turn in cell), tuple(listed(tools)))
     if _is_several(cell):
         return [_opened(one, tools) for one in cell]
     return cell
 
 
-def _filled(turn: Mapping[str, Any]) -> Turn:
-    """A table gives every turn all keys; those without a value were not there."""
-    return {key: value for key, value in turn.items() if value is not None}
+def _filled(value: Any) -> Any:
+    """A table gives every object in a column all keys; those without a value were not there."""
+    if isinstance(value, Mapping):
+        return {key: _filled(one) for key, one in value.items() if one is not None}
+    return [_filled(one) for one in value] if isinstance(value, list) else value
 
 
-def _tools(cell: Any) -> tuple[Any, ...]:
-    return tuple(json.loads(cell) if isinstance(cell, str) else cell or ())
+def listed(tools: Any) -> list[Any]:
+    """The tools in a cell, which may be JSON; a `UserError` where they are no list."""
+    if tools is None or tools == "":
+        return []
+    try:
+        found = json.loads(tools) if isinstance(tools, str) else _filled(tools)
+    except ValueError:
+        found = tools
+    if found is None or isinstance(found, list):
+        return found or []
+    raise UserError(f"tools must be a list of tools, or JSON of one (it is {tools!r:.40})")
 
 
 def content(cell: Any) -> Content:
     """A cell of a dataset, or what `opened` made of it, as text or as a conversation."""
-    return _opened(cell, ())
+    return _opened(cell, None)
 
 
 def as_turns(content: Content) -> tuple[Turn, ...]:

@@ -177,7 +177,7 @@ def shaped(row: Row, format: Format, source: SourceSpec, reward: Reward | None =
     `BadCell` where it does not have what is needed.
     """
     row = row if source.prompt else spread(row, format)
-    made = {"tools": row["tools"]} if row.get("tools") else {}
+    made = {"tools": row["tools"]} if "tools" in row else {}  # all rows must have the same keys
     if reward is not None and reward.needs_columns:  # as TRL does, all but what is generated
         made = {k: v for k, v in row.items() if k not in ("completion", "completion_ids")} | made
     for column in COLUMNS[format]:

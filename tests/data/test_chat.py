@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from bench.data.chat import ChatSpec, Conversation, opened, settled, spread
 from bench.data.formats import Format
 from bench.data.render import IGNORED
-from bench.data.tasks import Task
+from bench.data.tasks import Task, TaskSpec, find_task
 from bench.data.tokenize import encode, encode_pairs, prompt_ids
 from bench.evaluation.lm_eval import open_model, score
 from bench.models.load import load_model, load_tokenizer
@@ -211,3 +211,41 @@ def test_an_answer_that_begins_within_a_token_is_learned(prompt: str) -> None:
     learned = [label for label in labels if label != IGNORED]
     assert tokenizer.decode(learned) == " good<eos>"
     assert tokenizer.decode(ids[: len(ids) - len(learned)], skip_special_tokens=True) == "It is"
+
+
+def _declared(folder: Path, rows: list[dict[str, Any]], **chat: Any) -> Any:
+    """The first rows of a file, as methods get them."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = {"train": "rows.jsonl", "validation": "rows.jsonl"}
+    spec = {"prompt-completion": {"path": "json", "data_files": files}}
+    task = find_task("own", {"own": TaskSpec.model_validate(spec)}, folder, **chat)
+    return opened(task.load(Format.PROMPT_COMPLETION, "train")[:])
+
+
+@pytest.mark.parametrize("first", [0, 1, 1001])
+def test_rows_with_tools_may_stand_beside_rows_without(tmp_path: Path, first: int) -> None:
+    without = {"prompt": [USER], "completion": [REPLY], "tools": None}
+    tools = json.dumps([TOOL])
+    given = [without] * first + [{**without, "tools": tools}, {**without, "tools": ""}]
+    found = [one.tools for one in _declared(tmp_path, given, chat=ChatSpec())["prompt"]]
+    assert found == [()] * first + [(TOOL,), ()]
+
+
+def test_keys_that_only_other_rows_have_are_not_taught(tmp_path: Path) -> None:
+    def row(name: str, **arguments: int) -> dict[str, Any]:
+        call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+        asks = {"role": "assistant", "content": "", "tool_calls": [call]}
+        return {"prompt": [USER], "completion": [asks], "tools": [{"name": name} | arguments]}
+
+    one, other = row("one", a=1), row("other", b=2)
+    found = _declared(tmp_path, [one, other], chat=ChatSpec())
+    assert [list(said.turns) for said in found["completion"]] == [
+        one["completion"],
+        other["completion"],
+    ]
+    assert [list(said.tools) for said in found["prompt"]] == [one["tools"], other["tools"]]
+
+
+def test_tools_are_ignored_without_a_chat(tmp_path: Path) -> None:
+    rows = [{"prompt": "add 2 and 1 ?", "completion": " 3", "tools": "a hammer"}]
+    assert _declared(tmp_path, rows) == {"prompt": ["add 2 and 1 ?"], "completion": [" 3"]}

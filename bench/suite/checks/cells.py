@@ -12,6 +12,7 @@ from bench.data.chat import (
     Content,
     Conversation,
     in_turns,
+    listed,
     misplaced,
     mistake,
     opened,
@@ -22,6 +23,7 @@ from bench.data.held_out import each_row
 from bench.data.sources import BadCell, Row
 from bench.suite.checks.report import Mistake, of_rows
 from bench.suite.checks.tables import Table
+from bench.system.errors import UserError
 
 NEVER_EMPTY = ("completion", "chosen")  # a file of plain text may have blank lines
 
@@ -67,6 +69,7 @@ class Looker:
         if reward is not None and (what := reward.unearnable(row)):
             raise BadCell("answer", what)
         if self.chat is not None:
+            _refuse_tools(row.get("tools"))
             return in_turns(row, self.chat)
         if column := talking(row, table.format):
             named = table.named(column, raw)
@@ -103,6 +106,13 @@ def _asked(content: Content) -> str:
 def _refuse(name: str, what: str | None) -> None:
     if what is not None:
         raise BadCell(name, f"{name} {what}")
+
+
+def _refuse_tools(cell: Any) -> None:
+    try:
+        listed(cell)
+    except UserError as error:
+        raise BadCell("tools", str(error)) from None
 
 
 def _text(column: str, value: Any, needed: str = "text") -> str | None:

@@ -1,0 +1,51 @@
+"""Conversations are checked before anything trains: what they ask, answer and list as tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..conftest import Bench
+from .own import edit, jsonl
+
+USER = {"role": "user", "content": "Hi"}
+SYSTEM = {"role": "system", "content": "Be kind"}
+ANSWER = {"role": "assistant", "content": "Hello"}
+OTHER = {"role": "assistant", "content": "No"}
+AGAIN = {"role": "user", "content": "And now ?"}
+
+
+def planned(bench: Bench, own: Path, format: str, rows: list[dict[str, Any]], chat: str) -> str:
+    """What a plan of these rows tells, mistakes included."""
+    jsonl(own, "talks", rows)
+    text = (own / "own.yaml").read_text()
+    start, end = text.index("    prompt-completion"), text.index("    evaluate")
+    source = f"    {format}: {{path: json, data_files: {{train: data/talks.jsonl}}}}\n"
+    (own / "own.yaml").write_text(text[:start] + source + text[end:])
+    edit(own / "own.yaml", "seeds: 1", f"seeds: 1\nchat: {chat}")
+    result = bench("plan", "own.yaml")
+    assert "Traceback" not in result.stderr
+    assert result.returncode == (2 if result.stderr else 0)
+    return " ".join((result.stderr or result.stdout).split())
+
+
+PAIR = {"prompt": "Hi", "chosen": [USER, ANSWER], "rejected": [USER, OTHER]}
+BAD: dict[str, tuple[str, dict[str, Any], str]] = {
+    "tools that are no JSON": (
+        "prompt-completion",
+        {"prompt": "Hi", "completion": "Hello", "tools": "a hammer"},
+        "data/talks.jsonl, line 2: tools must be a list of tools, or JSON of one (it is 'a hammer",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_conversation_is_told_with_its_line(name: str, bench: Bench, own: Path) -> None:
+    format, row, expected = BAD[name]
+    good = {key: None if key == "tools" else cell for key, cell in PAIR.items()}
+    if "completion" in row:
+        good = {"prompt": "Hi", "completion": "Hello"}
+    told = planned(bench, own, format, [good, row, *[good] * 8], "true")
+    assert expected in told
