@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 ASKING = ("user", "tool")
-REPLIES = ("completion", "chosen", "rejected", "completions")
+OPENING = ("system", "developer", "user")
+REPLIES = frozenset({"completion", "chosen", "rejected", "completions"})
+OF_MESSAGES = (
+    Format.PROMPT_COMPLETION,
+    Format.INSTRUCTION,
+    Format.UNPAIRED_PREFERENCE,
+    Format.PROMPT_ONLY,
+)
+"""Formats whose rows one conversation can give."""
 NEEDS_CHAT = "holds conversations, which need a chat template: add chat: true to the suite"
 Turn = dict[str, Any]
 
@@ -92,6 +100,8 @@ def mistake(turns: Any) -> str | None:
 def misplaced(column: str, turns: Sequence[Turn]) -> str | None:
     """Why turns that are well cannot stand in a column of a format, or None."""
     roles = [turn["role"] for turn in turns]
+    if column in REPLIES and roles and roles[0] in OPENING:
+        return f"it begins with a turn of {roles[0]}, which belongs to the prompt"
     if column in REPLIES and "assistant" not in roles:
         return "there is no turn of the assistant"
     if column == "prompt" and not roles:
@@ -102,12 +112,13 @@ def misplaced(column: str, turns: Sequence[Turn]) -> str | None:
 
 
 def spread(row: Mapping[str, Any], format: Format) -> dict[str, Any]:
-    """A row of `messages`, or of a preference without a prompt, in the columns of its format.
+    """A row of `messages`, or of a preference whose answers hold their prompt, in the columns of
+    its format.
 
     The prompt ends before the assistant's first turn, or where chosen and rejected part.
     """
     found = dict(row)
-    if format == Format.PREFERENCE and "prompt" not in row and {"chosen", "rejected"} <= row.keys():
+    if format == Format.PREFERENCE and _holds_prompt(row):
         return found | _without_shared_start(row["chosen"], row["rejected"])
     messages: Any = row.get("messages")
     if not is_turns(messages):
@@ -116,18 +127,37 @@ def spread(row: Mapping[str, Any], format: Format) -> dict[str, Any]:
         return {"text": messages} | found
     first = next((i for i, t in enumerate(messages) if t.get("role") == "assistant"), len(messages))
     said = messages[first:]
-    answer: dict[str, Any] = {}
+    made = {"prompt": messages[:first], "completion": said}
     if format == Format.PROMPT_ONLY:
-        answer = {"answer": said[0].get("content") if said else None}
-    return {"prompt": messages[:first], "completion": said} | answer | found
+        found = {"answer": said[0].get("content") if said else None} | found
+    # a plain prompt beside messages is their question alone, without the system's turn
+    alone = REPLIES.isdisjoint(row) and format in OF_MESSAGES and not is_turns(row.get("prompt"))
+    return found | made if alone and first else made | found
+
+
+def _holds_prompt(row: Mapping[str, Any]) -> bool:
+    """Whether chosen and rejected begin with the prompt. As in TRL, a plain prompt beside whole
+    conversations asks for the second time.
+    """
+    if not {"chosen", "rejected"} <= row.keys():
+        return False
+    prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
+    if "prompt" not in row:
+        return True
+    if not (isinstance(prompt, str) and is_turns(chosen) and is_turns(rejected)):
+        return False
+    shared = chosen[: shared_length(chosen, rejected)]
+    asked = [turn.get("content") for turn in shared if turn.get("role") == "user"]
+    return prompt.strip() in [text.strip() for text in asked if isinstance(text, str)]
 
 
 def _without_shared_start(chosen: Any, rejected: Any) -> dict[str, Any]:
     """As TRL's `extract_prompt`: what both begin with is the prompt."""
-    if chosen is None or rejected is None:
-        return {"prompt": ""}
+    texts = isinstance(chosen, str) and isinstance(rejected, str)
+    if not texts and not (isinstance(chosen, list) and isinstance(rejected, list)):
+        return {"prompt": ""}  # whoever looks at chosen and rejected tells what is wrong with them
     end = shared_length(chosen, rejected)
-    if isinstance(chosen, str) and chosen[:end].endswith(" "):
+    if texts and chosen[:end].endswith(" "):
         end -= 1  # the space belongs to the completion's first word
     return {"prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
 

@@ -164,6 +164,27 @@ def test_a_preference_without_a_prompt_begins_with_what_both_share() -> None:
     }
 
 
+def test_whole_conversations_beside_a_plain_prompt_ask_it_once() -> None:
+    """The shape of ultrafeedback_binarized, as TRL's `maybe_extract_prompt` reads it."""
+    from trl.data_utils import maybe_extract_prompt
+
+    row = {"prompt": "add 2 and 1 ?", "chosen": [USER, REPLY], "rejected": [USER, SECOND]}
+    expected = {"prompt": [USER], "chosen": [REPLY], "rejected": [SECOND]}
+    assert spread(row, Format.PREFERENCE) == maybe_extract_prompt(row) == expected
+    answers = {"prompt": "add 2 and 1 ?", "chosen": [REPLY], "rejected": [SECOND]}
+    assert spread(answers, Format.PREFERENCE) == answers
+
+
+@pytest.mark.parametrize("format", [Format.PROMPT_COMPLETION, Format.PROMPT_ONLY])
+def test_messages_beside_their_plain_question_keep_the_systems_turn(format: Format) -> None:
+    """The shape of no_robots."""
+    row = {"prompt": "add 2 and 1 ?", "messages": [SYSTEM, USER, REPLY]}
+    assert spread(row, format)["prompt"] == [SYSTEM, USER]
+    answered = row | {"completion": "three"}
+    found = spread(answered, format)
+    assert (found["prompt"], found["completion"]) == ("add 2 and 1 ?", "three")
+
+
 def test_preferences_become_trls_tokens(tmp_path: Path) -> None:
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer

@@ -38,14 +38,29 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
         {"prompt": "Hi", "completion": "Hello", "tools": "a hammer"},
         "data/talks.jsonl, line 2: tools must be a list of tools, or JSON of one (it is 'a hammer",
     ),
+    "answers to another question": (
+        "preference",
+        PAIR | {"prompt": "Bye"},
+        "data/talks.jsonl, line 2: chosen cannot be used as chosen: it begins with a turn of user,",
+    ),
+    "a completion that asks again": (
+        "prompt-completion",
+        {"prompt": "Hi", "completion": [USER, ANSWER]},
+        "completion cannot be used as completion: it begins with a turn of user, which belongs to",
+    ),
+    "numbers as answers": (
+        "preference",
+        {"chosen": 1, "rejected": 2},
+        "data/talks.jsonl, line 1: chosen is a number (1), where text is needed",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_conversation_is_told_with_its_line(name: str, bench: Bench, own: Path) -> None:
     format, row, expected = BAD[name]
-    good = {key: None if key == "tools" else cell for key, cell in PAIR.items()}
-    if "completion" in row:
-        good = {"prompt": "Hi", "completion": "Hello"}
-    told = planned(bench, own, format, [good, row, *[good] * 8], "true")
-    assert expected in told
+    good = {"prompt": "Hi", "completion": [ANSWER]} if "completion" in row else PAIR
+    if isinstance(cell := row.get("completion"), str):
+        good = good | {"completion": cell}
+    rows = [good, row] if "line 1" not in expected else [row]
+    assert expected in planned(bench, own, format, [*rows, *rows], "true")
