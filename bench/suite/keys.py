@@ -36,7 +36,7 @@ class BudgetSpec(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> BudgetSpec:
-        if len(self.model_fields_set) != 1:
+        if sum(getattr(self, currency) is not None for currency in CURRENCIES) != 1:
             raise ValueError(f"give exactly one of {', '.join(CURRENCIES)}")
         return self
 

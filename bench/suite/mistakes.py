@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bench.data.chat import ChatSpec
 from bench.data.formats import Format
 from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
@@ -28,6 +29,7 @@ Found = Iterator[tuple[Place, str]]
 SECTIONS: dict[str, type[BaseModel]] = {
     "budget": BudgetSpec,
     "batch": BatchSpec,
+    "chat": ChatSpec,
     "model": ModelSpec,
     "tuning": TuningSpec,
 }

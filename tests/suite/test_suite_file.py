@@ -76,6 +76,27 @@ MISTAKES = {
         "{tokens: 2k, steps: 3}",
         ["line 5", "exactly one of tokens"],
     ),
+    "budget of nothing": ("2k", "null", ["line 5", "give exactly one of tokens"]),
+    "unknown key of a chat": (
+        "seeds: 1",
+        "seeds: 1\nchat: {templte: x}",
+        [
+            "line 8",
+            "unknown key templte",
+            "did you mean template?",
+            "known here: system, template)",
+        ],
+    ),
+    "unknown architecture": (
+        "model: tiny",
+        "model: {random: lama}",
+        ["line 2", "knows no architecture lama; did you mean llama?"],
+    ),
+    "impossible architecture": (
+        "model: tiny",
+        "model: {random: llama, hidden_size: many}",
+        ["line 2", "the configuration of llama cannot be built"],
+    ),
     "unknown task": (
         "tiny/add",
         "tiny/adds",

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.data.render import has_template
+from bench.models.spec import ModelSpec
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
-from bench.system.errors import UserError
+from bench.system.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,6 +23,8 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
     from bench.models.load import load_tokenizer
 
     spec = suite.start()
+    if what := _no_architecture(spec):
+        return Mistake(what, ("model",))
     names = [spec.tokenizer_location, *([spec.location] if spec.path else [])]
     on_hub = any("/" in name and not Path(name).is_dir() for name in names)
     try:
@@ -43,3 +46,19 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
         if is_connection(error) and not Path(spec.location if spec.path else name).is_dir():
             return Mistake(out_of_reach(name, "model"), ("model",))
         return Mistake(f"the model {name} cannot be loaded: {one_line(error)}", ("model",))
+
+
+def _no_architecture(spec: ModelSpec) -> str | None:
+    """Why there is no model with random weights of the shape that is asked for, or None."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    if spec.random is None:
+        return None
+    if spec.random not in CONFIG_MAPPING:
+        hint = nearest(spec.random, CONFIG_MAPPING)
+        return f"transformers knows no architecture {spec.random}{hint}"
+    try:
+        AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
+    except Exception as error:  # of many architectures, each of which checks its own keys
+        return f"the configuration of {spec.random} cannot be built: {one_line(error)}"
+    return None
