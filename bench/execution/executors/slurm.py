@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ DAY = 24 * 60  # minutes
 AROUND = 30  # minutes on top of a run's own limit: for a start on a cold node
 LOOK_EVERY, TELL_EVERY = 0.5, 2.0  # seconds
 GRACE = {"slurm": 30.0, "local": 1.0}  # seconds until the file of a job that has ended is seen
-ALIVE, SILENCE = "driver-is-alive", 600.0
+ALIVE, TOUCH_EVERY, SILENCE = "driver-is-alive", 2.0, 600.0
 
 
 @dataclass
@@ -81,6 +81,7 @@ class Slurm:
         self._minutes = placement.number("time", int, 0)
         folder = cache_folder() / "slurm" / uuid.uuid4().hex
         folder.mkdir(parents=True)
+        (folder / ALIVE).touch()
         self._folder, self._open = folder, dict[str, _Placed]()
         self._executor = submitit.AutoExecutor(folder, cluster=self._cluster)
         self._executor.update_parameters(
@@ -91,12 +92,15 @@ class Slurm:
             slurm_partition=placement.address or None,
             **{f"slurm_{key}": options[key] for key in PASSED_ON if key in options},
         )
+        self._closed = threading.Event()
+        # apart from the driver's own work, which may take long: it puts artifacts away too
+        self._alive = threading.Thread(target=self._live, daemon=True)
+        self._alive.start()
 
     def room(self) -> int:
         return self.slots - len(self._open)
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        self._touch()
         jobs = [remote.placed(job, self.kind) for job in jobs]
         self._executor.update_parameters(timeout_min=self._minutes or _minutes(jobs))
         with _undisturbed(), self._executor.batch():  # an array where there are several
@@ -107,13 +111,14 @@ class Slurm:
     def hear(self, seconds: float) -> Sequence[News]:
         until = time.monotonic() + seconds
         while True:
-            self._touch()
             heard = [news for run in list(self._open) if (news := self._look(run))]
             if heard or time.monotonic() > until:
                 return heard
             time.sleep(LOOK_EVERY)
 
     def close(self) -> None:
+        self._closed.set()
+        self._alive.join()
         (self._folder / ALIVE).unlink(missing_ok=True)  # which alone ends jobs of this machine
         submitted = [placed.submitted for placed in self._open.values()]
         self._cancel(submitted)
@@ -162,8 +167,10 @@ class Slurm:
             ids = [job.job_id for job in submitted]
             subprocess.run(["scancel", *ids], check=False, capture_output=True)
 
-    def _touch(self) -> None:
-        (self._folder / ALIVE).touch()
+    def _live(self) -> None:
+        while not self._closed.wait(TOUCH_EVERY):
+            with suppress(OSError):  # a disk that is away for a moment
+                (self._folder / ALIVE).touch()
 
     def _gpus(self, partition: str) -> int:
         """One, where the nodes of the partition have any."""
@@ -203,14 +210,11 @@ def _news_file(folder: Path, run: str) -> Path:
 
 
 def _work(job: Job, folder: Path) -> remote.Parcel:
-    """The body of a SLURM job. Where SLURM takes the node away, it leaves no result."""
-    stop, told_to_go = threading.Event(), threading.Event()
-
-    def go(*_: object) -> None:
-        told_to_go.set()
-        stop.set()
-
-    signal.signal(signal.SIGTERM, go)
+    """The body of a SLURM job. Where SLURM takes the node away, or nothing is heard of the driver,
+    it leaves no result, so that the run may be placed again.
+    """
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     watch = threading.Thread(target=_stop_with_driver, args=(folder / ALIVE, stop), daemon=True)
     watch.start()
 
@@ -222,7 +226,7 @@ def _work(job: Job, folder: Path) -> remote.Parcel:
         return remote.work(job, remote.sparingly(tell, TELL_EVERY), stop, shared_disk=True)
     finally:
         # SLURM tells the processes of the run too: that they ended says nothing of it
-        if told_to_go.is_set():
+        if stop.is_set():
             os._exit(128 + signal.SIGTERM)
 
 
