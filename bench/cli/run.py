@@ -120,7 +120,7 @@ def plan(
     there = slots(jobs, loaded.gpus, loaded.memory)
     (first, *_), store = there[0], Store(results / loaded.suite)
     runs = known_runs(loaded, first.partition(":")[0], store)
-    missing, to_come = missing_runs(runs, store), runs_to_come(loaded, runs)
+    missing, to_come = missing_runs(loaded, runs, store), runs_to_come(loaded, runs)
     here, dtype = processor(first), precision(loaded, first)
     probed = remembered(loaded, runs[0].setting, here, torch.device(first), dtype)
     forecast = Forecast(loaded, probed.expected)

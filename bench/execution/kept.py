@@ -16,7 +16,7 @@ from bench.methods import registry
 from bench.methods.composition import Merge
 from bench.methods.entry import Resolved, resolve
 from bench.methods.recipe import Recipe
-from bench.records.schema import RETRIED, Record
+from bench.records.schema import RETRIED, Record, Status
 
 MARK = "trained-by.txt"
 SCORING = "lm-eval"  # the one library that no training depends on
@@ -49,8 +49,8 @@ def forget(job: Job) -> None:
 
 
 def evaluation_is_open(record: Record) -> bool:
-    """Whether another attempt begins with the evaluation."""
-    return record.train is not None and record.status in RETRIED
+    """Whether another attempt, if there is one, begins with the evaluation."""
+    return record.train is not None and record.status in (*RETRIED, Status.TIMED_OUT)
 
 
 def bytes_in(folder: Path) -> int:

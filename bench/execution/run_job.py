@@ -38,6 +38,11 @@ class Stopped(Exception):
     """Somebody asked all runs to end."""
 
 
+def named(limit: float) -> str:
+    """A time limit as the reason of a run names it that it ended."""
+    return f"its time limit of {limit:,.0f} seconds"
+
+
 class TimeLimit:
     """Ends a run that takes longer than it may or, where nobody knows how long that is, one that
     has made no progress for very long.
@@ -56,8 +61,7 @@ class TimeLimit:
         """Why the run must end, or None."""
         now = time.monotonic()
         if self._seconds is not None and now - self._started > self._seconds:
-            limit = f"its time limit of {self._seconds:,.0f} seconds"
-            return f"took longer than {limit} (time_limit: sets another)"
+            return f"took longer than {named(self._seconds)} (time_limit: sets another)"
         if self._seconds is None and now - self._moved > self.IDLE:
             idle = f"{self.IDLE / 3600:.0f} hours"
             return f"made no progress for {idle} (time_limit: sets another limit)"

@@ -12,8 +12,9 @@ from pathlib import Path
 from bench.execution import artifacts
 from bench.execution.executors.protocol import Executor
 from bench.execution.place import Watcher, place_all
+from bench.execution.run_job import named
 from bench.execution.worker import Job
-from bench.records.schema import BASE, RETRIED, Purpose
+from bench.records.schema import BASE, RETRIED, Purpose, Record, Status
 from bench.records.store import AGAIN, Store
 from bench.suite import file as suite_file
 from bench.suite.checks import check
@@ -38,7 +39,7 @@ def run_suite(
     with store.lock("" if shard == WHOLE else f"{shard.number}-of-{shard.of}"):
         planned = known_runs(suite, executor.kind, store)
         runs = [run for run in planned if shard.has(run)]
-        total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(runs, store))
+        total, left = len(runs) + runs_to_come(suite, runs), len(missing_runs(suite, runs, store))
         if left:
             artifacts.begin(suite)
             suite.start().prepare()
@@ -74,7 +75,7 @@ class _Named:
             return []
         self._known |= {run.id for run in new}
         self._store.begin(suite_file.resolved(self._suite), [run.id for run in planned])
-        missing = missing_runs(new, self._store)
+        missing = missing_runs(self._suite, new, self._store)
         self._trials.update(run.recipe for run in missing if run.purpose is Purpose.TRIAL)
         self._forecast.plan(missing, runs_to_come(self._suite, runs))
         return [_job(self._suite, run, cache_folder()) for run in missing]
@@ -146,7 +147,7 @@ def checked(
     """Warnings about the data of a suite that has something left to run; a `UserError` with every
     mistake in it. `document` reads the suite file, if there is one.
     """
-    if not missing_runs(known_runs(suite, kind, store), store):
+    if not missing_runs(suite, known_runs(suite, kind, store), store):
         return []
     data = check(suite)
     data.refuse(document())
@@ -171,10 +172,20 @@ def known_runs(suite: Suite, kind: str, store: Store) -> list[Run]:
     return make_plan(suite, kind, store.all() if suite.tuning else ())
 
 
-def missing_runs(runs: list[Run], store: Store) -> list[Run]:
+def missing_runs(suite: Suite, runs: list[Run], store: Store) -> list[Run]:
     """Runs without a record, and those whose failure another attempt may mend."""
-    done = {r.id: r.status for r in store.found([run.id for run in runs])}
-    return [run for run in runs if run.id not in done or done[run.id] in RETRIED]
+    done = {record.id: record for record in store.found([run.id for run in runs])}
+    return [run for run in runs if run.id not in done or _may_mend(suite, done[run.id])]
+
+
+def _may_mend(suite: Suite, record: Record) -> bool:
+    """Whether another attempt may mend a run. One that took too long needs a limit that somebody
+    set since: with the same one it would take as long again, for nothing.
+    """
+    if record.status is Status.TIMED_OUT:
+        limit = suite.time_limit
+        return limit is not None and named(limit) not in (record.reason or "")
+    return record.status in RETRIED
 
 
 def hear(forecast: Forecast, suite: Suite, runs: list[Run], store: Store, here: str) -> None:

@@ -41,7 +41,9 @@ class Status(StrEnum):
 
 
 RETRIED = (Status.FAILED, Status.CRASHED, Status.OUT_OF_MEMORY)
-"""Statuses that another attempt may mend; the others are verdicts."""
+"""Statuses that another attempt may mend; the others are verdicts, of the time limit that was set
+where a run took too long.
+"""
 FAILURES = (*RETRIED, Status.DIVERGED, Status.OVER_BUDGET, Status.TIMED_OUT)
 
 
