@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -45,13 +45,27 @@ def place_all(
     """Run every job where the executor has room, and keep its record the moment it is finished;
     `after` gives the jobs that a finished run makes possible.
 
-    A run whose machine was lost is placed again, a few times at most.
+    A run whose machine was lost is placed again, a few times at most. One that somebody else
+    finishes in the meantime, as where two drivers share a bucket, is not placed.
     """
     waiting, placed = deque(jobs), dict[str, Job]()
     losses: Counter[str] = Counter()
+    old = {record.id: record for record in store.found(job.run.id for job in waiting)}
+
+    def settle(job: Job, result: Record, node: str) -> None:
+        forecast.finished(result)
+        watcher.finished(job, result, node)
+        waiting.extend(after(job.run))
+
     while waiting or placed:
-        if room := min(executor.room(), len(waiting)):
-            fresh = [_with_limit(waiting.popleft(), forecast) for _ in range(room)]
+        fresh, room = list[Job](), executor.room()
+        while waiting and len(fresh) < room:
+            job = waiting.popleft()
+            if theirs := _by_others(job, store, old):
+                settle(job, theirs, "")
+            else:
+                fresh.append(_with_limit(job, forecast))
+        if fresh:
             placed |= {job.run.id: job for job in fresh}
             executor.submit(fresh)
         for news in executor.hear(1.0):
@@ -68,10 +82,17 @@ def place_all(
                 waiting.appendleft(job)
                 continue
             outcome = news.outcome if isinstance(news, Finished) else _crashed(job, news)
+            if not outcome.record.ok and (theirs := _by_others(job, store, old)):
+                settle(job, theirs, "")
+                continue
             _keep(job, outcome, store, watcher)
-            forecast.finished(outcome.record)
-            watcher.finished(job, outcome.record, news.node)
-            waiting.extend(after(job.run))
+            settle(job, outcome.record, news.node)
+
+
+def _by_others(job: Job, store: Store, old: Mapping[str, Record]) -> Record | None:
+    """The record of a run that ended well elsewhere, since the `old` ones were read."""
+    found = store.get(job.run.id) if store.has(job.run.id) else None
+    return found if found and found.ok and found != old.get(found.id) else None
 
 
 def _with_limit(job: Job, forecast: Forecast) -> Job:
