@@ -4,7 +4,7 @@ that no module tree tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 PRODUCTS = (
     "linear",
@@ -24,6 +25,9 @@ PRODUCTS = (
     "addmm",
     "baddbmm",
     "einsum",
+    "grouped_mm",  # of each token with the weights of its expert
+    "_grouped_mm",
+    "grouped_mm_fallback",
 )
 
 
@@ -46,11 +50,14 @@ class Probe(TorchFunctionMode):
     gradient.
     """
 
-    def __init__(self, positions: int, rows: int) -> None:
+    def __init__(self, positions: int, rows: int, weights: Iterable[Tensor]) -> None:
         super().__init__()
         self.rates = Rates()
         self._positions, self._rows = positions, rows
         self._aside = False
+        self._without_tokens = WeakTensorKeyDictionary(dict.fromkeys(weights, True))
+        """Tensors that are computed from weights and constants alone. Sizes do not tell them: an
+        expert gets any number of tokens, and a weight may have as many rows as a batch."""
 
     def __torch_function__(
         self,
@@ -61,9 +68,25 @@ class Probe(TorchFunctionMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
+        given = [*args, *(kwargs or {}).values()]
         if not self._aside and name in PRODUCTS and isinstance(result, Tensor):
-            self._count(name, [*args, *(kwargs or {}).values()], result)
+            self._count(name, given, result)
+        self._remember(given, args[:1] if name in ("__setitem__", "__set__") else [result])
         return result
+
+    def _remember(self, given: Sequence[Any], made: Sequence[Any]) -> None:
+        """Whether no token took part in what an operation made."""
+        sources = _tensors(given)
+        alone = all(self._has_no_token(tensor) for tensor in sources)
+        for tensor in _tensors(made):
+            if alone and (sources or tensor.is_floating_point()):  # new integers are positions
+                self._without_tokens[tensor] = True
+            else:
+                self._without_tokens.pop(tensor, None)
+
+    def _has_no_token(self, tensor: Tensor) -> bool:
+        # shards become other parameters as soon as their layer is called
+        return isinstance(tensor, nn.Parameter) or tensor in self._without_tokens
 
     def product(self, weight: int, inputs: Tensor) -> None:
         """Count a product with a frozen weight of so many entries, which is computed out of sight:
@@ -78,9 +101,8 @@ class Probe(TorchFunctionMode):
         self._aside = False
 
     def _count(self, name: str, args: list[Any], result: Tensor) -> None:
-        equation = args.pop(0) if name == "einsum" else None
-        given = [a for arg in args for a in (arg if isinstance(arg, list | tuple) else [arg])]
-        factors = [a for a in given if isinstance(a, Tensor)]
+        equation = args[0] if name == "einsum" else None
+        factors = _tensors(args)
         if len(factors) < 2:
             return
         one, other = factors[1:3] if name in ("addmm", "baddbmm") else factors[:2]
@@ -98,13 +120,10 @@ class Probe(TorchFunctionMode):
             * inner
             * (1 + learning * (one.requires_grad + other.requires_grad))
         )
-        if (
-            any(factor.numel() % self._positions == 0 for factor in (one, other))
-            and result.numel() % self._positions == 0
-        ):
-            self.rates.per_token += flops / self._positions
-        else:
+        if self._has_no_token(one) and self._has_no_token(other):
             self.rates.per_pass += flops
+        else:
+            self.rates.per_token += flops / self._positions
 
     def _is_attention(self, one: Tensor, other: Tensor) -> bool:
         """Queries times keys, or weights times values, of each row and head."""
@@ -113,6 +132,12 @@ class Probe(TorchFunctionMode):
             and one.shape[:2] == other.shape[:2]
             and one.shape[0] == self._rows
         )
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among values and in the lists among them."""
+    flat = [v for value in values for v in (value if isinstance(value, list | tuple) else [value])]
+    return [value for value in flat if isinstance(value, Tensor)]
 
 
 def uncompiled(model: nn.Module) -> AbstractContextManager[object]:

@@ -129,7 +129,7 @@ class Meter:
         self.account.ledger.charged(inputs.device)
         self._state = self._gradients()
         if self._state not in self._rates:
-            self._probe = Probe(self._positions, rows)
+            self._probe = Probe(self._positions, rows, self.backbone.buffers())
             self._watching = ExitStack()
             self._watching.enter_context(uncompiled(self.backbone))
             self._watching.enter_context(self._probe)

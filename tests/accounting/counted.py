@@ -16,8 +16,6 @@ from bench.accounting.metering import Meter
 
 aten = torch.ops.aten
 
-aten = torch.ops.aten
-
 
 def cpu_attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
     return sdpa_flop_count(q, k, v)
@@ -27,8 +25,15 @@ def cpu_attention_backward(grad: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any
     return sdpa_backward_flop_count(grad, q, k, v)
 
 
-# torch has no formula for attention on CPU; its own ones for the other kernels fit.
+def of_experts(tokens: Any, weights: Any, *_: Any, **__: Any) -> int:
+    """Each token meets the weights of one expert; so it does where weights get their gradient."""
+    return 2 * tokens[0] * tokens[1] * weights[-1]
+
+
+# torch has no formula for attention on CPU; its own ones for the other kernels fit. It has none for
+# experts at all.
 CPU_ATTENTION = {
+    aten._grouped_mm: of_experts,
     aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: cpu_attention_backward,
 }

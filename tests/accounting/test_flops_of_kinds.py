@@ -12,6 +12,8 @@ from transformers import (
     AutoModelForCausalLM,
 )
 
+from bench.accounting.ledger import Ledger
+
 from .counted import CPU_ATTENTION, metered
 
 SIZES = {
@@ -35,17 +37,44 @@ KINDS: dict[str, dict[str, Any]] = {
     "gemma3_text": GROUPED | {"head_dim": 48},
     "phi3": GROUPED | {"pad_token_id": 0},
     "mistral": GROUPED,
+    "mixtral": GROUPED | {"num_local_experts": 4},
+    "qwen3_moe": GROUPED
+    | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 96, "head_dim": 48},
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_flops_of_a_step_of_any_model_are_those_that_torch_counts(kind: str) -> None:
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(kind, vocab_size=320, **KINDS[kind])
-    )
-    ledger = metered(model)
-    ids = torch.randint(3, 320, (4, 64))
+def _demand_equal(model: Any, ledger: Ledger, rows: int) -> None:
+    ids, before = torch.randint(3, 320, (rows, 64)), ledger.spent("flops")
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
         model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss.backward()
-    assert ledger.spent("flops") == pytest.approx(counter.get_total_flops(), rel=0.05)
+    assert ledger.spent("flops") - before == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "experts"),
+    [(kind, None) for kind in KINDS]
+    + [("mixtral", "eager"), ("mixtral", "batched_mm"), ("qwen3_moe", "eager")],
+)
+def test_the_flops_of_a_step_of_any_model_are_those_that_torch_counts(
+    kind: str, experts: str | None
+) -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, vocab_size=320, **KINDS[kind])
+    model = AutoModelForCausalLM.from_config(config, experts_implementation=experts)
+    ledger = metered(model)
+    for rows in (4, 1):  # the first pass probes the model, the second uses what was found
+        _demand_equal(model, ledger, rows)
+
+
+def test_experts_without_a_kernel_are_charged_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = AutoConfig.for_model("mixtral", vocab_size=320, **KINDS["mixtral"])
+    ids = torch.randint(3, 320, (4, 64))
+
+    def charged() -> float:
+        ledger = metered(model := AutoModelForCausalLM.from_config(config))
+        model(input_ids=ids)
+        return ledger.spent("flops")
+
+    with_kernel = charged()
+    monkeypatch.setattr("transformers.integrations.moe._can_use_grouped_mm", lambda *_: False)
+    assert charged() == with_kernel
