@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from bench import Skipped
 
 
 def mixout(weight: Tensor, start: Tensor, mask: Tensor, p: float) -> Tensor:
@@ -23,13 +26,15 @@ def mixout(weight: Tensor, start: Tensor, mask: Tensor, p: float) -> Tensor:
 @contextmanager
 def mixing(model: PreTrainedModel, p: float) -> Iterator[Callable[[], None]]:
     """Every linear layer but the output head computes with a mixture of its weights and those it
-    has now.
+    has now; `Skipped` where a model has none.
 
     Yields a function that draws new masks; all passes until then use the same ones, so that a
     batch may be passed in parts. The layers' own parameters are trained and saved.
     """
     head = model.get_output_embeddings()
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, Conv1D)) and m is not head]
+    if not layers:
+        raise Skipped(f"{type(model).__name__} has no linear layers whose weights could be mixed")
     mixed = [_Mixed(layer, p) for layer in layers]
     for layer, forward in zip(layers, mixed, strict=True):
         layer.forward = forward  # pyright: ignore[reportAttributeAccessIssue]
@@ -48,7 +53,7 @@ def mixing(model: PreTrainedModel, p: float) -> Iterator[Callable[[], None]]:
 class _Mixed:
     """The forward pass of a linear layer with mixed weights."""
 
-    def __init__(self, layer: nn.Linear, p: float) -> None:
+    def __init__(self, layer: nn.Linear | Conv1D, p: float) -> None:
         self.layer, self.p = layer, p
         self.start = layer.weight.detach().clone()
         self.mask: Tensor | None = None
@@ -58,6 +63,8 @@ class _Mixed:
         if self.mask is None:
             self.mask = torch.rand(weight.shape, device=weight.device) < self.p
         mixed = mixout(weight, self.start.to(weight.dtype), self.mask, self.p)
+        if isinstance(self.layer, Conv1D):  # GPT-2's kin, which keep the transpose
+            mixed = mixed.T
         return F.linear(inputs, mixed, self.layer.bias)
 
 
