@@ -10,6 +10,8 @@ from pydantic import Field
 from bench import Choice, Format, LogRange, Merger, Range
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench import Session, Weights
 
 Examples = Annotated[
@@ -83,18 +85,18 @@ class RegMean(Merger):
     ) -> Weights:
         from . import merging
 
-        return {
-            name: (
-                merging.regression_mean(
-                    [part[name] for part in parts],
-                    [grams[name] for grams in gathered],
-                    self.alpha,
-                )
-                if gathered and name in gathered[0]
-                else merging.mean([part[name] for part in parts])
-            )
-            for name in parts[0]
-        }
+        def merged(name: str) -> Tensor:
+            weights = [part[name] for part in parts]
+            grams = [of[name] for of in gathered if name in of]
+            if grams:
+                return merging.regression_mean(weights, grams, self.alpha)
+            turned = name + merging.TRANSPOSED
+            grams = [of[turned] for of in gathered if turned in of]
+            if grams:
+                return merging.regression_mean([w.T for w in weights], grams, self.alpha).T
+            return merging.mean(weights)
+
+        return {name: merged(name) for name in parts[0]}
 
 
 class LoraSoup(Merger):

@@ -18,6 +18,9 @@ NEARLY_PARALLEL = (
     0.9995  # above this |cosine| the angle is too small or too near to π to divide by its sine
 )
 
+TRANSPOSED = ".T"
+"""After the name of a weight whose layer keeps it as (inputs, outputs), as GPT-2's do."""
+
 
 def changes(start: Weights, parts: Sequence[Weights]) -> list[Weights]:
     """What each part changed; `Skipped` where a part has another shape than the start, so that

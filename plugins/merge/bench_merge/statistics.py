@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from bench import Format, Session, Skipped
+
+from .merging import TRANSPOSED
 
 if TYPE_CHECKING:
     from bench import Weights
@@ -54,13 +57,21 @@ def diagonal_fisher(session: Session, format: Format, examples: int) -> Weights:
 @torch.no_grad()
 def input_grams(session: Session, format: Format, examples: int) -> Weights:
     """XᵀX of (inputs, inputs) for each linear layer by the name of its weight, X being all that
-    goes into it, a row for each token of prompts and completions; charged as `regmean`.
+    goes into it, a row for each token of prompts and completions; charged as `regmean`. `Skipped`
+    where a model has no such layer.
+
+    The name of a weight that is kept as (inputs, outputs) ends in `TRANSPOSED`: where both are
+    equally many, its shape does not tell.
     """
     model = session.model("regmean").eval()
     head = model.get_output_embeddings()
     layers = {
-        name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head
+        f"{name}.weight{TRANSPOSED if isinstance(m, Conv1D) else ''}": m
+        for name, m in model.named_modules()
+        if isinstance(m, (nn.Linear, Conv1D)) and m is not head
     }
+    if not layers:
+        raise Skipped(f"{type(model).__name__} has no linear layers whose inputs could be measured")
     grams: Weights = {}
 
     def adding(name: str) -> Callable[..., None]:
@@ -70,7 +81,7 @@ def input_grams(session: Session, format: Format, examples: int) -> Weights:
 
         return add
 
-    hooks = [m.register_forward_pre_hook(adding(f"{n}.weight")) for n, m in layers.items()]
+    hooks = [m.register_forward_pre_hook(adding(name)) for name, m in layers.items()]
     for row in rows(session, format, examples):
         model(input_ids=row["input_ids"], attention_mask=row["attention_mask"])
     for hook in hooks:

@@ -30,6 +30,7 @@ from bench import Merger, Skipped
 from bench.accounting.budget import Budget
 from bench.methods.composition import Merge
 from bench.methods.recipe import apply, obstacle
+from bench.models.spec import ModelSpec
 from bench.testing import tiny_session
 
 
@@ -150,6 +151,49 @@ def test_regmean_is_the_least_squares_solution() -> None:
 
     by_column = (weights[0] * weighted(0) + weights[1] * weighted(1)) / (weighted(0) + weighted(1))
     torch.testing.assert_close(RegMean(alpha=0.0).merge({}, parts, grams)["l.weight"], by_column)
+
+
+def gpt2(layers: int) -> ModelSpec:
+    shape = {"vocab_size": 300, "n_embd": 32, "n_layer": layers, "n_head": 2}
+    return ModelSpec.model_validate({"random": "gpt2", "tokenizer": "tiny", **shape})
+
+
+def test_regmean_on_gpt2_whose_layers_keep_the_transpose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against (Σ G_i)⁻¹ (Σ G_i W_i) of weights of (inputs, outputs), the inputs read apart. The
+    layer is square: its shape does not tell which way round it is.
+    """
+    name = "transformer.h.0.attn.c_proj"
+    grams, weights, gathered, parts = [], [], [], []
+    for number in range(2):
+        session = tiny_session(tmp_path / str(number), Budget("tokens", 4000), start=gpt2(1))
+        model = session.model()
+        torch.manual_seed(number)
+        for parameter in model.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+        layer: Any = model.get_submodule(name)
+        seen: list[Tensor] = []
+        layer.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+        monkeypatch.setattr(session, "model", lambda *_, model=model: model)
+        gathered.append(RegMean(examples=8).gather(session))
+        parts.append({n: p.detach() for n, p in model.named_parameters()})
+        x = torch.cat([inputs.flatten(0, -2) for inputs in seen]).double()
+        grams.append(x.T @ x)
+        weights.append(layer.weight.detach().double())
+    assert len(gathered[0]) == 4, "two layers of attention and two of the network"
+    made = RegMean(alpha=1.0).merge({}, parts, gathered)
+    moved = torch.stack([g @ w for g, w in zip(grams, weights, strict=True)])
+    solved = torch.linalg.solve(torch.stack(grams).sum(0), moved.sum(0))
+    torch.testing.assert_close(made[f"{name}.weight"].double(), solved, atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(solved, merging.mean(weights), atol=1e-2)
+    norm = "transformer.ln_f.weight"
+    assert torch.equal(made[norm], merging.mean([part[norm] for part in parts]))
+
+
+def test_regmean_skips_a_model_without_layers(tmp_path: Path) -> None:
+    with pytest.raises(Skipped, match="GPT2LMHeadModel has no linear layers"):
+        RegMean().gather(tiny_session(tmp_path, start=gpt2(0)))
 
 
 def test_regmean_is_the_mean_where_no_input_points() -> None:
