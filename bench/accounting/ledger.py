@@ -241,5 +241,8 @@ class Account:
         if self.ledger.suspended or self._another_counts:
             return
         self.ledger.steps += 1
+        own, self._passes = self._passes, 0
+        if own:  # without a pass since the last step, this one is of another session
+            self._refuse_overrun()
         self.boundary()
         self._on_step(optimizer)

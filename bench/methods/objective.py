@@ -40,6 +40,7 @@ def _before(method: Method, session: Session, start: Start) -> Look:
     on = session.validation(start)
     file = None if start.trained or start.attached else _file(method, on)
     if file and file.is_file():
+        on.close()
         return json.loads(file.read_text())
     look = _look(method, on, None)
     if file and "values" in look and not any(on.folder.iterdir()):
@@ -68,6 +69,8 @@ def _file(method: Method, on: ValidationSession) -> Path:
     spec = on.start.spec
     decides = {
         "method": _code(method) + [method.model_dump_json()] if own else method.formats[:1],
+        # some are no identity before they are trained
+        "adapter": method.model_dump(mode="json").get("adapter"),
         "bench": version(PACKAGE),
         "task": on.task.fingerprint,
         "old": [task.fingerprint for task in on.old],

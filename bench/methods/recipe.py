@@ -60,6 +60,11 @@ class Part(BaseModel):
         """The part as a method; `Skipped` where its plugin cannot be used."""
         return self.recipe.method
 
+    @property
+    def spends(self) -> bool:
+        """Whether it learns from data, as far as is known."""
+        return self.recipe.usable is None or learns(self.recipe.usable)
+
 
 class Recipe(Method):
     """Several recipes as one."""
@@ -82,9 +87,12 @@ class Recipe(Method):
     def _shares_fit(self) -> Recipe:
         if len(self.parts) < 2:
             raise ValueError(f"a recipe has two parts or more, this one has {len(self.parts)}")
-        said = [part.share for part in self.parts if part.share is not None]
-        if sum(said) > 1 + 1e-9 or (len(said) == len(self.parts) and sum(said) < 1 - 1e-9):
-            raise ValueError(f"the shares of the parts come to {sum(said):g}, not to 1")
+        said = sum(part.share or 0.0 for part in self.parts)
+        if any(part.share is None and part.spends for part in self.parts):
+            if said > 1 - 1e-9:
+                raise ValueError(f"shares of {said:g} leave nothing to the parts without one")
+        elif said and abs(said - 1) > 1e-9:
+            raise ValueError(f"the shares of the parts come to {said:g}, not to 1")
         return self
 
     def shares(self) -> list[float]:

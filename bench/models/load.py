@@ -48,8 +48,8 @@ def _made(
     make = partial(auto.from_config, config, dtype=dtype, attn_implementation=spec.attention)
     if spec.quantize:
         return quantized.in_four_bits(make, dtype, device)
-    torch.manual_seed(0)
-    with device:
+    with torch.random.fork_rng(), device:  # a seed goes on as if the weights had been read
+        torch.manual_seed(0)
         return make()
 
 
