@@ -85,7 +85,8 @@ class Watcher:
 
     def stays(self, job: Job, reason: str) -> None:
         told = f"[yellow]its artifact stays in {escape(str(job.artifact))}[/]: {escape(reason)}"
-        self._console.print(f"  {_named(job.run)}: {told}", highlight=False)
+        console = Console(stderr=True) if self._console.quiet else self._console
+        console.print(f"  {_named(job.run)}: {told}", highlight=False)
 
     def finished(self, job: Job, result: Record, node: str) -> None:
         if self._live is not None and self._all is not None:

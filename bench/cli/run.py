@@ -41,6 +41,7 @@ def run(
     from bench.records.store import Store
     from bench.suite.file import load
     from bench.suite.file import only as only_some
+    from bench.suite.schema import DROP, KEEP
     from bench.suite.shard import WHOLE, Shard
     from bench.suite.yaml_file import read
 
@@ -68,7 +69,8 @@ def run(
             show_analysis.show(analysis, store.report, as_json)
     if any(record.failed for record in store.planned()):
         raise typer.Exit(FAILED)
-    if voice == "full" and part == WHOLE:
+    # what stayed in the cache is put away by the next command, which must look for it
+    if voice == "full" and part == WHOLE and loaded.artifacts in (DROP, KEEP):
         shown.remember(finished.state(loaded, kind, store), text.getvalue())
 
 

@@ -28,6 +28,11 @@ def mark(job: Job) -> None:
     (job.work / MARK).write_text(_made_by(job))
 
 
+def is_marked(job: Job) -> bool:
+    """Whether what lies there is of a training that is not evaluated yet."""
+    return (job.work / MARK).is_file()
+
+
 def kept_training(job: Job) -> dict[str, Any] | None:
     """What an earlier training of the same run wrote; None where there is none, where the code has
     changed since, or where its artifact is not whole.

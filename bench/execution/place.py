@@ -114,6 +114,17 @@ def _keep(job: Job, outcome: Outcome, store: Store, watcher: Watcher) -> None:
     if kept.evaluation_is_open(outcome.record):
         return
     kept.forget(job)
+    _put_away(job, watcher)
+
+
+def make_up(jobs: Iterable[Job], watcher: Watcher) -> None:
+    """Put away what finished runs left in the cache, as where that was interrupted."""
+    for job in jobs:
+        if job.artifact.is_dir() and not kept.is_marked(job):
+            _put_away(job, watcher)
+
+
+def _put_away(job: Job, watcher: Watcher) -> None:
     try:
         put_away(job)
     except UserError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.execution import artifacts
 from bench.execution.executors.protocol import Executor
-from bench.execution.place import Watcher, place_all
+from bench.execution.place import Watcher, make_up, place_all
 from bench.execution.run_job import named
 from bench.execution.worker import Job
 from bench.records.schema import BASE, RETRIED, Purpose, Record, Status
@@ -47,6 +47,10 @@ def run_suite(
         hear(forecast, suite, runs, store, executor.processor)
         named = _Named(suite, store, executor.kind, shard, forecast)
         with watch(total, len(runs) - left, forecast) as watcher:
+            if suite.artifacts not in (DROP, KEEP):
+                done = {record.id for record in store.found(run.id for run in runs)}
+                ended = (_job(suite, run, cache_folder()) for run in runs if run.id in done)
+                make_up(ended, watcher)
             while jobs := named.jobs(planned):
                 place_all(jobs, executor, store, watcher, forecast, named.after)
                 # others may have finished trials in the meantime

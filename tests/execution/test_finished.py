@@ -48,3 +48,28 @@ def test_whatever_changed_is_seen(suite: Path, tmp_path: Path, bench: Bench) -> 
     changed = bench("run", suite)
     assert changed.returncode == 2
     assert "checksum" in changed.stderr
+
+
+def test_an_artifact_that_stayed_in_the_cache_is_put_away_later(
+    suite: Path, tmp_path: Path, bench: Bench
+) -> None:
+    suite.write_text(f"{suite.read_text()}artifacts: file://{tmp_path}/kept\n")
+    plan = json.loads((tmp_path / "results/growth/plan.json").read_text())
+    run = plan["runs"][-1]
+    artifact = tmp_path / "cache/bench/growth" / run / "artifact"
+    artifact.mkdir(parents=True)
+    (artifact / "adapter.safetensors").write_bytes(b"weights")
+    there = tmp_path / "kept/growth" / run
+    there.parent.mkdir(parents=True)
+    there.write_text("a file where a folder belongs")
+    for voice in (["--quiet"], ["--json"], []):
+        told = bench("run", suite, *voice)
+        assert told.returncode == 0
+        heard = told.stderr if voice else told.stdout
+        assert "its artifact stays in" in " ".join(heard.split())
+        assert "stays" not in (told.stdout if voice else told.stderr)
+    assert artifact.is_dir()
+    there.unlink()
+    assert bench("run", suite).returncode == 0
+    assert (there / "adapter.safetensors").read_bytes() == b"weights"
+    assert not artifact.exists()
