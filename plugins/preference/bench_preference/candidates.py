@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 from transformers import GenerationConfig
 
+from .ends import end_ids
+
 if TYPE_CHECKING:
     from bench import Session
 
@@ -45,7 +47,7 @@ def sample(
         repetition_penalty=1.0,
         use_cache=True,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=end_ids(model, tokenizer),
         **settings,
     )
     room = max(1, session.max_length - settings["max_new_tokens"])

@@ -10,7 +10,7 @@ import torch
 
 from .completions import Completions
 from .rewards import Reward, chosen
-from .rollout import Rollout, joined, log_probs, longest, repeated, sample, split
+from .rollout import Rollout, end_ids, joined, log_probs, longest, repeated, sample, split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,11 +76,16 @@ def _drawn(
             temperature=method.temperature,
             max_completion_length=method.max_completion_length,
         )
-        yield _judged(method, session, rollout, reward, rows)
+        yield _judged(method, session, policy, rollout, reward, rows)
 
 
 def _judged(
-    method: Comparing, session: Session, rollout: Rollout, reward: Reward, rows: Rows
+    method: Comparing,
+    session: Session,
+    policy: PreTrainedModel,
+    rollout: Rollout,
+    reward: Reward,
+    rows: Rows,
 ) -> Completions:
     rewards = reward(rollout, repeated(rows, method.num_generations))
     width = rollout.input_ids.shape[1] - rollout.mask.shape[1]
@@ -89,7 +94,7 @@ def _judged(
     advantages = method.advantages(shaped.view(-1, method.num_generations)).flatten()
     mask = rollout.mask
     if method.mask_truncated_completions:
-        mask = mask * rollout.ended(session.tokenizer)[:, None]
+        mask = mask * rollout.ended(end_ids(policy, session.tokenizer))[:, None]
     unknown = torch.full_like(mask, torch.nan)
     return Completions(rollout, mask, rewards, advantages, unknown)
 

@@ -56,10 +56,9 @@ class Rollout:
         ]
         return tokenizer.batch_decode(kept, skip_special_tokens=True)
 
-    def ended(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
-        """Whether each completion has an end of sequence, (n,): one that has none was cut off."""
-        ends: Any = self.completion_ids == tokenizer.eos_token_id
-        return (ends & self.mask.bool()).any(1)
+    def ended(self, ends: Sequence[int]) -> Tensor:
+        """Whether each completion has one of the ends, (n,): one that has none was cut off."""
+        return (_among(self.completion_ids, ends) & self.mask.bool()).any(1)
 
     def inputs(self) -> dict[str, Tensor]:
         """What a model is called with. Positions count from a prompt's first token, as they do
@@ -88,6 +87,19 @@ class Rollout:
             )
 
 
+def end_ids(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """All tokens that end a completion, as TRL takes them: the tokenizer's end of sequence, and
+    what else the model declares, such as the end of a turn.
+    """
+    declared: Any = model.generation_config.eos_token_id  # pyright: ignore[reportOptionalMemberAccess]
+    more = [declared] if isinstance(declared, int) else declared or []
+    return list(dict.fromkeys([tokenizer.eos_token_id, *more]))
+
+
+def _among(ids: Tensor, some: Sequence[int]) -> Tensor:
+    return torch.isin(ids, torch.tensor(some, device=ids.device))
+
+
 @torch.no_grad()
 def sample(
     session: Session,
@@ -105,6 +117,7 @@ def sample(
     leaves less room than it could (half of that, or `max_completion_length`) loses its start.
     """
     tokenizer = session.tokenizer
+    ends = end_ids(model, tokenizer)
     room = min(max_completion_length, session.max_length // 2)
     encoded = [ids[room - session.max_length :] for ids in session.prompt_ids(prompts)]
     width = max(map(len, encoded))
@@ -129,10 +142,10 @@ def sample(
             max_new_tokens=longest(session, width, max_completion_length),
             use_cache=True,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=ends,
         )
-    ends = (sequences[:, width:] == tokenizer.eos_token_id).long()
-    mask = (ends.cumsum(1) - ends == 0).long()
+    ended = _among(sequences[:, width:], ends).long()
+    mask = (ended.cumsum(1) - ended == 0).long()
     return Rollout(
         sequences,
         torch.cat([prompt_mask.repeat_interleave(num_samples, 0), mask], dim=1),

@@ -60,7 +60,8 @@ def _trained_position(model: Any, session: Session) -> list[float]:
 
 def _as_sampled(session: Session, prompts: list[Any], said: list[Conversation]) -> Rollout:
     """What a policy samples that gives these replies: each ends with the end of a turn."""
-    tokenizer, asked = session.tokenizer, session.prompt_ids(prompts)
+    tokenizer: Any = session.tokenizer
+    asked = session.prompt_ids(prompts)
     texts = [" " + reply.turns[0]["content"] for reply in said]
     ended = [
         [*ids, tokenizer.eos_token_id]

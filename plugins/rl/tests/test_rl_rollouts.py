@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from bench_rl.rewards import of_task, reward_model, scored
-from bench_rl.rollout import Rollout, log_probs, sample, token_values
+from bench_rl.rollout import Rollout, end_ids, log_probs, sample, token_values
 from torch.nn.functional import logsigmoid
 from transformers import set_seed
 
@@ -42,6 +42,30 @@ def test_a_completion_is_masked_up_to_and_including_its_end(tmp_path: Path) -> N
     assert [list(p) for p, _ in rollout.tokens()][:2] == [
         session.tokenizer(prompts_of(session)["prompt"][0])["input_ids"]
     ] * 2
+
+
+def test_what_a_model_declares_ends_a_completion_too(tmp_path: Path) -> None:
+    """As models for chats do, which end a turn with a token of its own."""
+    session = tiny_session(tmp_path, task=KNOWN)
+    model = session.model().eval()
+    own: Any = session.tokenizer.eos_token_id
+    assert end_ids(model, session.tokenizer) == [own]
+
+    def drawn() -> Rollout:
+        return rollout_of(session, model, num_samples=1, temperature=0.01)
+
+    first = int(drawn().completion_ids[0, 0])
+    model.generation_config.eos_token_id = [first]
+    ends = end_ids(model, session.tokenizer)
+    assert ends == [own, first]
+    rollout = drawn()
+    assert next(rollout.tokens())[1] == (first,)
+    assert rollout.mask.shape[1] > 1, "others go on"
+    assert rollout.ended(ends).all()
+    for _, completion in rollout.tokens():
+        assert completion[-1] in ends
+        assert not {*completion[:-1]} & {*ends}
+    assert not rollout.ended([own])[0]
 
 
 def test_padding_does_not_change_what_models_say(tmp_path: Path) -> None:

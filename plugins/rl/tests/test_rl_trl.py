@@ -107,7 +107,7 @@ def _part(
     advantages = method.advantages(rewards.view(2, 4)).flatten()
     mask = rollout.mask
     if method.mask_truncated_completions:
-        mask = mask * rollout.ended(trainer.processing_class)[:, None]
+        mask = mask * rollout.ended(trainer.eos_token_ids)[:, None]
     return Completions(rollout, mask, rewards, advantages, old, ref)
 
 
