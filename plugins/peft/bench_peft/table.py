@@ -175,7 +175,7 @@ FACTORS = (
         {"scaling": real(2.0, LogRange(0.5, 32.0), "scale of the update")}),
     Row("psoft", "PsoftConfig", "A rotation within the largest singular directions of each weight.",
         "PSOFT, openreview FSHrinMArK", LOW_RANK, rank(32) |
-        {"psoft_alpha": whole(32, (16, 32, 64), "the update is scaled by psoft_alpha / r")}),
+        {"psoft_alpha": whole(32, (16, 32, 64), "cancels out in PEFT, so it changes nothing")}),
     Row("miss", "MissConfig", "One factor on sums of input shards.",
         "Kang and Yin 2024, MiSS, 2409.15371", LOW_RANK, rank(64)),
     Row("miss-bat", "MissConfig", "MiSS whose update depends on the weight.",
@@ -199,7 +199,8 @@ FACTORS = (
     Row("boft", "BOFTConfig", "A rotation of each weight as a product of butterfly factors.",
         "Liu et al. 2023, BOFT, 2311.06243", LOW_RANK,
         {"boft_block_size": whole(4, (4, 8), "width of a rotated block"),
-        "boft_n_butterfly_factor": whole(1, (1, 2), "butterfly factors")}),
+        "boft_n_butterfly_factor": whole(1, (1, 2),
+            "butterfly factors; always 1 without PEFT's CUDA extension")}),
     Row("hra", "HRAConfig", "A chain of reflections of each weight.",
         "Yuan et al. 2024, HRA, 2405.17484", LOW_RANK, rank(8)),
     Row("p-tuning", "PromptEncoderConfig",
