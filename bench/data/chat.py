@@ -153,11 +153,10 @@ def _holds_prompt(row: Mapping[str, Any]) -> bool:
 
 def _without_shared_start(chosen: Any, rejected: Any) -> dict[str, Any]:
     """As TRL's `extract_prompt`: what both begin with is the prompt."""
-    texts = isinstance(chosen, str) and isinstance(rejected, str)
-    if not texts and not (isinstance(chosen, list) and isinstance(rejected, list)):
+    if type(chosen) is not type(rejected) or not isinstance(chosen, str | list):
         return {"prompt": ""}  # whoever looks at chosen and rejected tells what is wrong with them
     end = shared_length(chosen, rejected)
-    if texts and chosen[:end].endswith(" "):
+    if isinstance(chosen, str) and chosen[:end].endswith(" "):
         end -= 1  # the space belongs to the completion's first word
     return {"prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from bench.data import folders
 from bench.data.raw import each_file
 from bench.system.errors import UserError
 
@@ -48,11 +49,19 @@ def read_lm_eval_yaml(file: Path) -> tuple[dict[str, Any], bytes]:
         content += hashlib.sha256(path.read_bytes()).digest()
         return str(path)
 
-    kwargs = config.get("dataset_kwargs")
-    if isinstance(kwargs, dict) and kwargs.get("data_files"):
-        files = each_file(kwargs["data_files"], located)
-        config["dataset_kwargs"] = {**kwargs, "data_files": files}
-    return config, content
+    path, kwargs = config.get("dataset_path"), config.get("dataset_kwargs")
+    kwargs = dict(kwargs) if isinstance(kwargs, dict) else {}
+    if kwargs.get("data_files"):
+        kwargs["data_files"] = each_file(kwargs["data_files"], located)
+    if isinstance(path, str):
+        found, data_dir, below = folders.located(path, kwargs.get("data_dir"), file.parent)
+        if below is not None:
+            if not below.is_dir():
+                raise NoFile(f"{file}: there is no data folder {below}")
+            content += b"".join(folders.contents(below))
+            config["dataset_path"] = found
+            kwargs |= {"data_dir": data_dir} if data_dir else {}
+    return config | ({"dataset_kwargs": kwargs} if kwargs else {}), content
 
 
 def _as_text(value: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data import lines
+from bench.data.folders import BUILT_IN, files_below, located
 from bench.data.held_out import Division, divide, each_row
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.data.templates import evaluated
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 Split = Literal["train", "validation"]
-BUILT_IN = ("json", "csv", "parquet", "text", "arrow", "xml", "webdataset")
 REMEMBERED = 64  # data sets whose tables (mapped, not read) or divisions stay known
 
 
@@ -47,6 +47,8 @@ class Origin:
     """Names by split, paths made absolute."""
     folder: Path
     """Where relative paths start; files in it are told by their relative path."""
+    below: Path | None = None
+    """The folder of this machine, which need not exist, that data is read from."""
     stamps: tuple[tuple[int, int], ...] = ()
 
     def files(self, split: str) -> list[Path]:
@@ -76,7 +78,12 @@ class Origin:
     def where(self, split: str) -> str:
         """What a split is read from, for people."""
         files = self.files(split)
-        return ", ".join(self.shown(f) for f in files) or f"{self.path}, split {split}"
+        return ", ".join(self.shown(f) for f in files) or f"{self.named}, split {split}"
+
+    @property
+    def named(self) -> str:
+        """The data, for people."""
+        return self.shown(self.below) if self.below else self.path
 
 
 def origin(
@@ -88,13 +95,15 @@ def origin(
     folder: Path,
 ) -> Origin:
     """The origin of data; relative files start at `folder`."""
-    located = each_file(data_files, lambda name: str((folder / name).resolve()))
-    groups = located if isinstance(located, dict) else {"train": located} if located else {}
+    named = each_file(data_files, lambda name: str((folder / name).resolve()))
+    groups = named if isinstance(named, dict) else {"train": named} if named else {}
     files = (
         (s, (names,) if isinstance(names, str) else tuple(names)) for s, names in groups.items()
     )
-    made = Origin(path, name, revision, data_dir, tuple(files), folder.resolve())
-    known = [f.stat() for f in made.all_files() if f.is_file()]
+    path, data_dir, below = located(path, data_dir, folder)
+    made = Origin(path, name, revision, data_dir, tuple(files), folder.resolve(), below)
+    inside = files_below(below) if below else []
+    known = [f.stat() for f in (*made.all_files(), *inside) if f.is_file()]
     return replace(made, stamps=tuple((s.st_size, s.st_mtime_ns) for s in known))
 
 
@@ -153,7 +162,10 @@ def division(origin: Origin, split: str, where: str | None) -> Division:
 
 @lru_cache(maxsize=REMEMBERED)
 def _everything(origin: Origin) -> DatasetDict:
-    local = origin.path in BUILT_IN or Path(origin.path).exists()
+    local = origin.path in BUILT_IN or origin.below is not None
+    if not local and Path(origin.path).is_dir():  # which `datasets` would read instead of the hub
+        what = "is a folder where you work, and none beside the suite file, where paths start"
+        raise BadData(f"{origin.path} {what}")
     try:
         with no_waiting(not local):
             return _load(origin, None)
@@ -197,4 +209,4 @@ def _reasons(origin: Origin, error: Exception) -> Iterator[str]:
 
 
 def _data(origin: Origin) -> str:
-    return ", ".join(map(origin.shown, origin.all_files())) or f"{origin.path} data"
+    return ", ".join(map(origin.shown, origin.all_files())) or f"{origin.named} data"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data import raw
 from bench.data.chat import spread
+from bench.data.folders import moved
 from bench.data.formats import COLUMNS, Format
 from bench.data.raw import Origin, Split, each_file
 from bench.data.templates import NoColumn, evaluated, filled
@@ -39,11 +40,18 @@ class SourceSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(
-        description="a dataset on the hub, a folder, or a loader: json, csv, parquet, text"
+        description=(
+            "a dataset on the hub, a folder, relative to the suite file, or a loader: json, csv,"
+            " parquet, text"
+        )
     )
     name: str | None = Field(default=None, description="configuration of the dataset")
     revision: str | None = None
-    data_dir: str | None = None
+    data_dir: str | None = Field(
+        default=None,
+        description="a folder with files for the loader, relative to the suite file; otherwise a"
+        " part of the dataset",
+    )
     data_files: str | list[str] | dict[str, str | list[str]] | None = Field(
         default=None, description="files, relative to the suite file"
     )
@@ -73,10 +81,11 @@ class SourceSpec(BaseModel):
         default=None, description="column or expression with a list of scores"
     )
 
-    def seen_from(self, place: str) -> SourceSpec:
-        """The same source for a reader who has to take the relative way `place` to its folder."""
-        moved = each_file(self.data_files, lambda name: relocated(place, name))
-        return self.model_copy(update={"data_files": moved})
+    def seen_from(self, place: str, folder: Path) -> SourceSpec:
+        """The same source for a reader who has to take the relative way `place` to its `folder`."""
+        files = each_file(self.data_files, lambda name: relocated(place, name))
+        path, data_dir = moved(self.path, self.data_dir, folder, place)
+        return self.model_copy(update={"path": path, "data_dir": data_dir, "data_files": files})
 
     def origin(self, folder: Path) -> Origin:
         """What is loaded; relative files start at `folder`."""

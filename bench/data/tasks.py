@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.data.chat import ChatSpec, settled
+from bench.data.folders import contents
 from bench.data.formats import Format
 from bench.data.lm_eval_yaml import NoFile, read_lm_eval_yaml
 from bench.data.rewards.reward import EXACT, KINDS, Reward, RewardTerms
@@ -70,9 +71,11 @@ class TaskSpec(BaseModel):
         found = {f: getattr(self, f.value.replace("-", "_")) for f in Format}
         return {f: source for f, source in found.items() if source is not None}
 
-    def seen_from(self, place: str) -> TaskSpec:
-        """The same task for a reader who has to take the relative way `place` to its folder."""
-        moved = {f.value.replace("-", "_"): s.seen_from(place) for f, s in self.sources().items()}
+    def seen_from(self, place: str, folder: Path) -> TaskSpec:
+        """The same task for a reader who has to take the relative way `place` to its `folder`."""
+        moved = {
+            f.value.replace("-", "_"): s.seen_from(place, folder) for f, s in self.sources().items()
+        }
         evaluate = self.evaluate
         if evaluate is not None and evaluate.endswith(YAML):
             evaluate = relocated(place, evaluate)
@@ -161,10 +164,16 @@ def _declared(name: str, spec: TaskSpec, folder: Path) -> Task:
     reward = spec.reward_of(folder)
     digest = hashlib.sha256(spec.model_dump_json().encode())
     for source in spec.sources().values():
-        for file in source.origin(folder).all_files():
+        origin = source.origin(folder)
+        for file in origin.all_files():
             if not file.is_file():
                 raise NoFile(f"task {name}: there is no data file {file}")
             digest.update(file.read_bytes())
+        if origin.below is not None:
+            if not origin.below.is_dir():
+                raise NoFile(f"task {name}: there is no data folder {origin.below}")
+            for content in contents(origin.below):
+                digest.update(content)
     for content in reward.content():
         digest.update(content)
     evaluation: str | dict[str, Any] | None = spec.evaluate

@@ -125,5 +125,7 @@ def _with_tasks_of(suite: Suite, tasks_file: Path) -> Suite:
     named = {*suite.scored, suite.drift}
     if any(name not in suite.tasks and "/" not in name for name in suite.target):
         named.update(suite.tasks)
-    tasks = {n: spec.seen_from(place) for n, spec in suite.tasks.items() if n in named}
+    tasks = {
+        n: spec.seen_from(place, tasks_file.parent) for n, spec in suite.tasks.items() if n in named
+    }
     return suite.model_copy(update={"tasks": tasks})

@@ -136,10 +136,14 @@ def _missing_files(suite: Suite) -> Found:
     here = suite.folder
     for name, spec in suite.tasks.items():
         for format, source in spec.sources().items():
-            for file in source.origin(here).all_files():
+            origin = source.origin(here)
+            for file in origin.all_files():
                 if not file.is_file():
                     place = ("tasks", name, format.value, "data_files")
                     yield place, f"there is no data file {file}{_where_from(here)}"
+            if origin.below is not None and not origin.below.is_dir():
+                place = ("tasks", name, format.value, "data_dir" if source.data_dir else "path")
+                yield place, f"there is no data folder {origin.below}{_where_from(here)}"
         for what in _reward(spec, here):
             yield ("tasks", name, "reward"), what
         file = spec.evaluate or ""
