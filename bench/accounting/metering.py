@@ -51,6 +51,7 @@ class Meter:
 
     def __init__(self, model: PreTrainedModel, account: Account, purpose: str) -> None:
         self.account, self.purpose = account, purpose
+        self._model = model
         self.backbone: nn.Module = model.get_decoder()  # OPT passes by its base_model
         config = model.config.get_text_config()
         heads = getattr(config, "num_attention_heads", 0)  # none in a recurrent model
@@ -72,19 +73,29 @@ class Meter:
         for layer in layers(self.backbone):
             layer.register_forward_pre_hook(self._before_quantized)
             layer.register_forward_hook(self._after_quantized, always_call=True)
-        inside = set(self.backbone.modules())
-        self._heads = [m for m in model.modules() if isinstance(m, MATRICES) and m not in inside]
-        self._charged_heads: set[nn.Module] = set()
-        for head in self._heads:
-            head.register_forward_pre_hook(self._head)
+        self._heads = self._watched_heads()
+        self._charged_heads: list[nn.Module] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Meter:
-        """A copy of a metered model is charged to the same account."""
+        """A copy of a metered model is charged to the same account. One of a head alone, as PEFT
+        makes it, keeps the meter that there is: a copy of that would copy the whole model.
+        """
+        if id(self.backbone) not in memo:
+            return self
         made = object.__new__(Meter)
         memo[id(self)] = made
         shared = {"account": self.account}
         made.__dict__ = {**deepcopy(vars(self) | {"account": None}, memo), **shared}
         return made
+
+    def _watched_heads(self) -> list[nn.Module]:
+        """The matrices behind the backbone, which all tell from now on when they are called."""
+        inside = set(self.backbone.modules())
+        found = [m for m in self._model.modules() if isinstance(m, MATRICES) and m not in inside]
+        for head in found:
+            if self._head not in head._forward_pre_hooks.values():
+                head.register_forward_pre_hook(self._head)
+        return [*found]
 
     def _spend(self) -> Spend:
         ledger = self.account.ledger
@@ -129,6 +140,7 @@ class Meter:
         self.account.ledger.charged(inputs.device)
         self._state = self._gradients()
         if self._state not in self._rates:
+            self._watched_heads()  # an adapter may have put others in their place
             self._probe = Probe(self._positions, rows, self.backbone.buffers())
             self._watching = ExitStack()
             self._watching.enter_context(uncompiled(self.backbone))
@@ -175,7 +187,7 @@ class Meter:
         spend.flops = spend.flops + rates.per_token * tokens + rates.per_pass
         for head in self._heads:
             spend.flops = spend.flops + sum(_linear_flops(head, output[0])) * tokens
-        self._charged_heads = set(self._heads)
+        self._charged_heads = list(self._heads)
         self.account.ledger.charged(output[0].device)
 
     def _before_quantized(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
@@ -190,18 +202,28 @@ class Meter:
 
     def _head(self, head: nn.Module, args: tuple[Any, ...]) -> None:
         """A head that is called is charged for what it really gets: generation may pass it the last
-        position only, and a loss the labelled ones.
+        position only, and a loss the labelled ones. One that is new takes the place of one of its
+        shape, which it was made from.
         """
         if self.account.ledger.suspended or is_computed_again():
             return
         rows = args[0].shape[:-1].numel()
         tokens = rows - self._padding * (rows == self._positions)
-        if head in self._charged_heads:
-            self._charged_heads.discard(head)
-            tokens = tokens - (self._positions - self._padding)
         spend = self._spend()
         spend.flops = spend.flops + sum(_linear_flops(head, args[0])) * tokens
+        if (charged := self._charged_for(head)) is not None:
+            self._charged_heads.remove(charged)
+            self._heads[self._heads.index(charged)] = head
+            tokens = self._positions - self._padding
+            spend.flops = spend.flops - sum(_linear_flops(charged, args[0])) * tokens
         self.account.ledger.charged(args[0].device)
+
+    def _charged_for(self, head: nn.Module) -> nn.Module | None:
+        """The head that was charged in place of this one, as long as that was not taken back."""
+        if head in self._heads:
+            return head if head in self._charged_heads else None
+        same = (one for one in self._charged_heads if one.weight.shape == head.weight.shape)
+        return next(same, None)
 
 
 def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:

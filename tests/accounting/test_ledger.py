@@ -68,6 +68,16 @@ ADAPTED: dict[str, Callable[[PreTrainedModel], Any]] = {
     "lora-qv": lambda m: PeftModelForCausalLM(
         m, LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     ),
+    "modules-to-save": lambda m: PeftModelForCausalLM(  # copies of what the meter sits on
+        m,
+        LoraConfig(
+            r=8,
+            target_modules=["q_proj", "v_proj"],
+            modules_to_save=["embed_tokens", "lm_head"],
+            ensure_weight_tying=True,
+            task_type="CAUSAL_LM",
+        ),
+    ),
     "prompt": lambda m: PeftModelForCausalLM(
         m, PromptTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")
     ),
