@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 from transformers import GenerationConfig
 
-from .ends import end_ids
+from .ends import CutOff, end_ids
 
 if TYPE_CHECKING:
     from bench import Session
@@ -33,21 +33,22 @@ class Scored(NamedTuple):
 def sample(
     model: Any, session: Session, prompts: Sequence[Any], settings: Mapping[str, Any]
 ) -> list[str]:
-    """One sampled completion of each prompt; `settings` are those of `GenerationConfig`, and what
-    they do not say is plain sampling.
+    """One sampled completion of each prompt, a `CutOff` where it did not end. `settings` are those
+    of `GenerationConfig`, and what they do not say is plain sampling.
 
     Passes are charged as rollout, as many rows at once as a batch has. They are not split by
     `micro`: random numbers are drawn for all rows of a part, token by token, so other parts would
     give other samples, and another gradient.
     """
     tokenizer = session.tokenizer
+    ends = end_ids(model, tokenizer)
     config = GenerationConfig(
         do_sample=True,
         top_p=1.0,
         repetition_penalty=1.0,
         use_cache=True,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=end_ids(model, tokenizer),
+        eos_token_id=ends,
         **settings,
     )
     room = max(1, session.max_length - settings["max_new_tokens"])
@@ -63,8 +64,11 @@ def sample(
         with torch.no_grad(), session.purpose("rollout"):
             whole = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
         begun = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        ended = tokenizer.batch_decode(whole, skip_special_tokens=True)
-        found += [text[len(start) :] for text, start in zip(ended, begun, strict=True)]
+        texts = tokenizer.batch_decode(whole, skip_special_tokens=True)
+        for text, start, said in zip(texts, begun, whole[:, ids.shape[1] :].tolist(), strict=True):
+            completion = text[len(start) :]
+            ended = not set(ends).isdisjoint(said)
+            found.append(completion if ended else CutOff.of(completion, said))
     return found
 
 

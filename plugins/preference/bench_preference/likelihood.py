@@ -10,6 +10,8 @@ from torch import Tensor
 
 from bench import token_log_probs
 
+from .ends import encoded
+
 if TYPE_CHECKING:
     from bench import Session
 
@@ -21,8 +23,8 @@ each of them counts, of the same shape.
 
 
 class Likelihoods(NamedTuple):
-    """What a model says of completions, each with its end of sequence. Both have the shape
-    (completions,).
+    """What a model says of completions, each with its end of sequence unless it was cut off. Both
+    have the shape (completions,).
     """
 
     logp: Tensor
@@ -53,7 +55,7 @@ def likelihoods(
     """Log-probability of each completion after its prompt, in one forward pass; with `weights` the
     weighted sum over its tokens.
     """
-    batch = session.encode(prompts, completions)
+    batch = encoded(session, prompts, completions)
     said, labelled = token_log_probs(model, batch), batch["labels"][:, 1:] >= 0
     if weights is not None:
         said = said * weights(labelled)

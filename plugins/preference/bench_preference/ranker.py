@@ -13,6 +13,7 @@ from bench import Format, load_scorer
 
 from . import losses
 from .dropout import without_dropout
+from .ends import encoded
 
 if TYPE_CHECKING:
     from bench import Session
@@ -65,7 +66,7 @@ def rewards(
     ranker: Any, session: Session, prompts: Sequence[str], completions: Sequence[str]
 ) -> Tensor:
     """Reward of each completion at its last token, of shape (completions,)."""
-    batch = session.encode(prompts, completions)
+    batch = encoded(session, prompts, completions)
     return ranker(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
 
 

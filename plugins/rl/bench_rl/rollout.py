@@ -93,7 +93,8 @@ def end_ids(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     declared: Any = model.generation_config.eos_token_id  # pyright: ignore[reportOptionalMemberAccess]
     more = [declared] if isinstance(declared, int) else declared or []
-    return list(dict.fromkeys([tokenizer.eos_token_id, *more]))
+    own: Any = tokenizer.eos_token_id
+    return list(dict.fromkeys([own, *more]))
 
 
 def _among(ids: Tensor, some: Sequence[int]) -> Tensor:
