@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.data.chat import opened
 from bench.data.formats import Format
+from bench.data.order import evenly_spaced
 from bench.data.render import Encoded
 from bench.data.sources import Split
 from bench.data.tokenize import collate, encode, encode_pairs
@@ -45,9 +47,26 @@ def first_rows(
     task: Any, split: Split, count: int, tokenizer: Any, max_length: int
 ) -> list[Encoded]:
     """The first rows of a split, whatever formats the task offers."""
+    return _chosen(task, split, lambda total: range(min(count, total)), tokenizer, max_length)
+
+
+def spread_rows(
+    task: Any, split: Split, count: int, tokenizer: Any, max_length: int
+) -> list[Encoded]:
+    """As `first_rows`, evenly spaced over the split: files may be sorted by length."""
+    return _chosen(task, split, lambda total: evenly_spaced(count, total), tokenizer, max_length)
+
+
+def _chosen(
+    task: Any,
+    split: Split,
+    choose: Callable[[int], Sequence[int]],
+    tokenizer: Any,
+    max_length: int,
+) -> list[Encoded]:
     format = next(f for f in COLUMNS if f in task.formats)
     data = task.load(format, split)
-    rows = opened(data[: min(count, len(data))])
+    rows = opened(data[choose(len(data))])
     if format == Format.LANGUAGE_MODELING:
         return encode(rows, format, tokenizer, max_length)
     prompts, *said = (rows[name] for name in COLUMNS[format] if name in rows)

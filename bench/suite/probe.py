@@ -137,15 +137,15 @@ class _Probe:
 
     def _encoded(self, task: Task) -> list[Any]:
         """Some training rows of a task as token ids, whatever its format."""
-        from bench.evaluation.agreement import first_rows
+        from bench.evaluation.agreement import spread_rows
 
-        return first_rows(task, "train", SAMPLE, self._tokenizer, self._suite.batch.max_length)
+        return spread_rows(task, "train", SAMPLE, self._tokenizer, self._suite.batch.max_length)
 
     def _speed(self, passes: Callable[[dict[str, Any]], None]) -> float:
         """Tokens per second, of a batch as large as patience allows: more at once are faster."""
         speed, rows = 0.0, self._rows
         for count in _growing(self._most):
-            given = (rows * (count // len(rows) + 1))[:count]
+            given = [rows[i * len(rows) // count] for i in range(count)]
             batch = collate(given, self._tokenizer)
             batch = {name: tensor.to(self._device) for name, tensor in batch.items()}
             if count == 1:

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.models.load import load_tokenizer
 from bench.records.schema import Batch, Fingerprints, Record
 from bench.records.stages import Environment
 from bench.suite.file import parse
 from bench.suite.forecast import LEAST_LIMIT, Expected, Forecast, Seconds, alike
 from bench.suite.plan import Run, make_plan
+from bench.suite.probe import SAMPLE, _Probe
 from bench.suite.schema import Suite
 
 from ..conftest import Bench, command, environment
@@ -29,7 +32,7 @@ SECONDS = st.floats(0.1, 1e4)
 KIND = {"kind": "resident set"}
 
 
-def _suite(recipes: Sequence[str] = RECIPES, **more: Any) -> Suite:
+def _suite(recipes: Sequence[str] = RECIPES, folder: Path = Path(), **more: Any) -> Suite:
     return parse(
         {
             "suite": "s",
@@ -40,7 +43,8 @@ def _suite(recipes: Sequence[str] = RECIPES, **more: Any) -> Suite:
             "budget": {"tokens": 1000},
             "methods": list(recipes),
             **more,
-        }
+        },
+        folder,
     )
 
 
@@ -241,3 +245,18 @@ def test_a_record_tells_of_a_suite_that_leaves_micro_to_the_memory() -> None:
     for size, micro, same in ((16, 4, True), (16, None, True), (32, 4, False)):
         record = found.model_copy(update={"batch": Batch(size=size, max_length=64, micro=micro)})
         assert alike(record, suite, run, "here") is same
+
+
+def test_a_file_that_is_sorted_by_length_is_forecast_as_any_other(tmp_path: Path) -> None:
+    """The probe looks at rows from all of the file, not at its short beginning."""
+    lengths = [2] * (3 * SAMPLE) + [40] * SAMPLE
+    rows = [json.dumps({"prompt": "a " * length, "completion": " b"}) for length in lengths]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    files = {"train": "rows.jsonl", "validation": "rows.jsonl"}
+    source = {"prompt-completion": {"path": "json", "data_files": files}}
+    tasks = {"mine": source | {"evaluate": "arc_easy"}}
+    suite = _suite(["sft"], tmp_path, target="mine", tasks=tasks)
+    found = _Probe(suite, torch.device("cpu"), torch.float32)._per_row
+    texts = ["a " * length + " b" for length in lengths]
+    whole = sum(map(len, load_tokenizer(suite.start())(texts)["input_ids"]))
+    assert found == pytest.approx(whole / len(lengths) + 1, rel=0.05)
