@@ -112,6 +112,7 @@ class _Training:
                 self.log.settle()
                 earlier = (*earlier, *self._adapter(model))
                 start = next_start(self.session, model, "merged-start")
+                model = None  # it is saved, and the next one needs its place
         return model
 
     def _keep_stage(self, number: int, model: Any) -> None:

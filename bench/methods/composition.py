@@ -34,6 +34,7 @@ class Chain(Recipe):
             if number:
                 session.log.settle()
                 start = next_start(session, model, f"merged-start-{number}")
+                model = None  # it is saved, and the next one needs its place
             with session.stage(str(number), until, start) as stage:
                 model = apply(part.name, part.method, stage)
             session.start, session.made_by = stage.start, stage.made_by
