@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 IGNORED = -100
 MARKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
 """What a chat template marks the assistant's tokens with."""
+EARLIER = (
+    "the chat template renders earlier turns of the assistant differently from the last, so what"
+    " they say cannot be found in a conversation: give a template that marks it with"
+    " {% generation %}, as TRL's training templates do, as chat: {template: file.jinja}"
+)
 Encoded = tuple[list[int], list[int]]
 """Token ids and labels of one row."""
 
@@ -61,14 +66,16 @@ def _spans(
     for number in range(behind, len(whole.turns)):
         if whole.turns[number]["role"] == "assistant":
             before = Conversation(whole.turns[:number], whole.tools)
-            upto = Conversation(whole.turns[: number + 1], whole.tools)
-            last = number + 1 == len(whole.turns)
-            spans.append(
-                (
-                    shared_length(ids_of(before, tokenizer, asks=True), ids),
-                    len(ids) if last else shared_length(ids_of(upto, tokenizer, asks=False), ids),
-                )
-            )
+            first = shared_length(ids_of(before, tokenizer, asks=True), ids)
+            last = len(ids)
+            if number + 1 < len(whole.turns):
+                upto = Conversation(whole.turns[: number + 1], whole.tools)
+                alone = ids_of(upto, tokenizer, asks=False)
+                last = shared_length(alone, ids)
+                # some templates end a whole conversation, and no earlier turn, with another token
+                if last <= first or last < len(alone) - 1:
+                    raise UserError(EARLIER)
+            spans.append((first, last))
     return spans
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trl
 
 from ..conftest import Bench
 from .own import edit, jsonl
 
+KNOWN = Path(str(trl.__file__)).parent / "chat_templates"
 USER = {"role": "user", "content": "Hi"}
 SYSTEM = {"role": "system", "content": "Be kind"}
 ANSWER = {"role": "assistant", "content": "Hello"}
@@ -64,3 +66,15 @@ def test_a_bad_conversation_is_told_with_its_line(name: str, bench: Bench, own: 
         good = good | {"completion": cell}
     rows = [good, row] if "line 1" not in expected else [row]
     assert expected in planned(bench, own, format, [*rows, *rows], "true")
+
+
+@pytest.mark.parametrize(("template", "fits"), [("qwen3", False), ("qwen3_training", True)])
+def test_a_template_that_hides_earlier_turns_is_told(
+    bench: Bench, own: Path, template: str, fits: bool
+) -> None:
+    """Qwen3 shows thoughts in the last turn alone, so that the turns before were not learned."""
+    rows = [{"messages": [USER, ANSWER, AGAIN, OTHER | {"content": f"{n}"}]} for n in range(9)]
+    (own / "chat.jinja").write_text((KNOWN / f"{template}.jinja").read_text())
+    edit(own / "own.yaml", "max_length: 64", "max_length: 512")
+    told = planned(bench, own, "prompt-completion", rows, "{template: chat.jinja}")
+    assert ("line 7: reviews, prompt-completion: the chat template renders" in told) is not fits

@@ -15,6 +15,7 @@ from bench.suite.checks.overlap import Seen, normal
 from bench.suite.checks.report import Lengths, Mistake, Report, Source
 from bench.suite.checks.start import tokenizer_of
 from bench.suite.checks.tables import Table, tables
+from bench.suite.checks.turns import Turns
 from bench.suite.schema import Suite
 from bench.system.errors import UserError
 
@@ -88,7 +89,10 @@ class _Checker:
             return
         looker, step = Looker(table, self.suite.chat), -(-len(table.rows) // lengths.MOST)
         marked = any(items.has(table.rows.column_names) for items in self.items)
+        turns = Turns(table, self.tokenizer)
         for number, raw, row in looker.good():
+            if mistake := turns.look(row):
+                self.report.mistakes.append(mistake)
             asked, wholes = texts(table.format, row)
             content = mark(raw) if marked else None
             yield Seen(number, normal(asked), content, wholes if number % step == 0 else [])
