@@ -102,7 +102,10 @@ class OnlineDPO(ReferenceMethod):
         return model
 
     def batches(self, model: Any, rank: Ranker, session: Session) -> Iterator[list[Match]]:
-        """Full batches of pairs of which one sample earns more, while there is budget."""
+        """Full batches of pairs of which one sample earns more, while there is budget.
+
+        Pairs beyond a full batch are dropped: after the update they are those of an older policy.
+        """
         waiting: list[Match] = []
         dry = 0
         for rows in session.rows(*self.needs()):
@@ -112,7 +115,7 @@ class OnlineDPO(ReferenceMethod):
             dry = 0 if found else dry + 1
             if len(waiting) >= session.batch_size:
                 yield waiting[: session.batch_size]
-                waiting = waiting[session.batch_size :]
+                waiting = []
             elif dry == MOST_DRY:
                 return
 

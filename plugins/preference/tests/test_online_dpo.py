@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from bench_preference import OnlineDPO
 from bench_preference.ranker import by_reward
+from bench_preference.sampled import Match
 
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
@@ -56,6 +58,27 @@ def test_online_dpo_samples_from_the_policy_as_it_is(tmp_path: Path) -> None:
     with torch.no_grad():
         model.get_parameter("model.embed_tokens.weight").mul_(0.8)
     assert pairs() != before
+
+
+def test_online_dpo_learns_from_no_pair_of_an_older_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five pairs are decided at a time, so two samplings fill a batch of eight, and two are left
+    over.
+    """
+    session = tiny_session(tmp_path, Budget("steps", 3))
+    updates = 0
+
+    def matches(*_: Any) -> list[Match]:
+        return [Match("a ?", f" after {updates}", " worse", "")] * 5
+
+    monkeypatch.setattr(OnlineDPO, "matches", matches)
+    model: Any = session.model()
+    batches = OnlineDPO().batches(model, by_reward(session), session)
+    for batch in itertools.islice(batches, 3):
+        assert [match.winner for match in batch] == [f" after {updates}"] * 8
+        updates += 1
+    assert updates == 3
 
 
 def test_online_dpo_ends_where_no_pair_is_decided(tmp_path: Path) -> None:
