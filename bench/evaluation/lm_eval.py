@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +24,7 @@ from bench.evaluation.lm_eval_tasks import load_tasks
 
 Model = PreTrainedModel | PeftModel
 
-
+SAME = 1e-6  # as close as a mean of items comes to the mean that lm-eval gives
 _HFLM: Any = HFLM  # lm-eval's registration hides its type
 
 
@@ -169,23 +170,23 @@ def _chosen(task: Task, loaded: Any) -> dict[str, list[int]] | None:
 
 
 def _read(label: str, name: str, results: Any) -> Score:
-    """The first metric of a task is its score."""
-    key = next(
+    """The first metric of a task that is better when higher is its score, or else its first one."""
+    better_higher = results["higher_is_better"][name]
+    keys = [
         k
         for k, v in results["results"][name].items()
         if "," in k and "_stderr" not in k and isinstance(v, (int, float))
-    )
+    ]
+    key = next((k for k in keys if better_higher.get(k.split(",")[0])), keys[0])
     metric, filter_name = key.split(",")
+    value = float(results["results"][name][key])
     samples = [s for s in results["samples"][name] if s["filter"] == filter_name]
     items = {
         int(s["doc_id"]): float(s[metric])
         for s in samples
         if isinstance(s.get(metric), (int, float))
     }
-    return Score(
-        label,
-        metric,
-        float(results["results"][name][key]),
-        bool(results["higher_is_better"][name][metric]),
-        items,
-    )
+    # a perplexity has items too, of another kind than itself
+    mean = sum(items.values()) / len(items) if items else value
+    is_mean = math.isclose(mean, value, rel_tol=SAME, abs_tol=SAME)
+    return Score(label, metric, value, bool(better_higher[metric]), items if is_mean else {})

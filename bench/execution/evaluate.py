@@ -116,8 +116,9 @@ def _opened(job: Job, artifact: Path) -> Any:
 
 
 def _summary(group: list[Any]) -> dict[str, Any]:
-    """A task's score: the mean over its items, or over its parts where lm-eval gives no items."""
-    items = [value for part in group for value in part.items.values()]
+    """A task's score: the mean over its items, or over its parts where it is no mean of items."""
+    every = all(part.items for part in group)
+    items = [value for part in group for value in part.items.values()] if every else []
     values = items or [part.value for part in group]
     return {
         "value": sum(values) / len(values),

@@ -21,6 +21,7 @@ from bench.data.tasks import Task
 from bench.data.tokenize import encode_pairs
 from bench.evaluation.drift import drift, drift_of_rows
 from bench.evaluation.lm_eval import open_model, score
+from bench.execution.evaluate import _summary
 from bench.models.load import load_model, load_tokenizer
 from bench.models.spec import ModelSpec
 from bench.system.errors import UserError
@@ -207,6 +208,38 @@ def test_a_multiple_choice_task_of_ones_own(tmp_path: Path) -> None:
     assert found.value == pytest.approx(sum(by_hand) / len(by_hand))
     assert 0 < found.value < 1
     assert math.isfinite(found.value)
+
+
+LAST_WORD = """\
+task: last-word
+dataset_path: json
+dataset_kwargs: {data_files: {test: test.jsonl}}
+test_split: test
+output_type: loglikelihood
+doc_to_text: '{{q}}'
+doc_to_target: ' {{a}}'
+metric_list:
+  - {metric: perplexity, aggregation: perplexity, higher_is_better: false}
+"""
+ACC = "  - {metric: acc, aggregation: mean, higher_is_better: true}\n"
+
+
+@pytest.mark.parametrize("also", ["", ACC])
+def test_a_perplexity_is_no_mean_of_its_items(also: str, tmp_path: Path) -> None:
+    """As lambada_openai is written, whose items are log-likelihoods."""
+    rows = items("add", "validation")[:6]
+    lines = (f'{{"q": "{item.prompt}", "a": "{item.answer}"}}\n' for item in rows)
+    (tmp_path / "test.jsonl").write_text("".join(lines))
+    (tmp_path / "task.yaml").write_text(LAST_WORD + also)
+    lm = open_model(_tiny(), TOKENIZER, 4, CPU)
+    group = score(lm, Task("it", {}, read_lm_eval_yaml(tmp_path / "task.yaml")[0], ""), "test")
+    found = _summary(group)
+    if also:
+        assert (found["metric"], found["higher_is_better"]) == ("acc", True)
+        assert found["items"] == len(rows) and 0 <= found["value"] <= 1
+    else:
+        assert (found["metric"], found["higher_is_better"]) == ("perplexity", False)
+        assert found["items"] == 0 and found["value"] == group[0].value > 1
 
 
 def test_a_missing_file_of_an_lm_eval_task_is_told(tmp_path: Path) -> None:
