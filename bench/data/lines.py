@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -24,6 +25,28 @@ def trouble(loader: str, file: Path, error: Exception) -> str | None:
     if loader in ("csv", "text"):
         return _bad_text(file, error)
     return None
+
+
+def unnamed_cells(file: Path) -> str | None:
+    """That the first row of a CSV file has more cells than there are names, with its line. Pandas
+    would take the first cells for an index, and give every other column the cells of its neighbour.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream)
+            names = next(filter(None, reader), [])
+            line = reader.line_num + 1
+            for cells in reader:
+                if cells:
+                    break
+                line = reader.line_num + 1
+            else:
+                return None
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None  # whoever reads the file tells what is wrong with it
+    if len(cells) <= len(names):
+        return None
+    return f"line {line}: it has {len(cells)} cells, and the first line has {len(names)}"
 
 
 def of_rows(file: Path) -> list[int]:

@@ -60,6 +60,12 @@ class Origin:
         """The local files, which need not exist."""
         return [file for split, _ in self.data_files for file in self.files(split)]
 
+    def csv_files(self) -> list[Path]:
+        """Those of the local files that are read as CSV."""
+        inside = files_below(self.below) if self.below else []
+        files = (*self.all_files(), *inside)
+        return [file for file in files if "csv" in (self.path, file.suffix.lstrip("."))]
+
     def shown(self, file: Path) -> str:
         """A file as the suite would name it."""
         inside = file.is_relative_to(self.folder)
@@ -166,6 +172,11 @@ def _everything(origin: Origin) -> DatasetDict:
     if not local and Path(origin.path).is_dir():  # which `datasets` would read instead of the hub
         what = "is a folder where you work, and none beside the suite file, where paths start"
         raise BadData(f"{origin.path} {what}")
+    csv_files = origin.csv_files()
+    if wrong := [
+        f"{origin.shown(f)}, {what}" for f in csv_files if (what := lines.unnamed_cells(f))
+    ]:
+        raise BadData(*wrong)
     try:
         with no_waiting(not local):
             return _load(origin, None)
