@@ -57,7 +57,7 @@ def save_model(model: Any, folder: Path, dtype: torch.dtype, start: Start) -> No
         case "peft":
             model.save_pretrained(str(folder))
         case "weights":
-            model.to(dtype).save_pretrained(str(folder))
+            codecs.save_weights(model.to(dtype), folder, start.spec)
         case _:
             codecs.save_weights_on_start(model.to(dtype), folder, dtype)
 
@@ -98,7 +98,7 @@ def open_artifact(
     if form["base"] != fingerprint(known):
         raise BrokenArtifact("it was made from another start model than the suite's")
     if form["form"] == WEIGHTS:
-        model = codecs.load_weights(folder, dtype).to(device)
+        model = codecs.load_weights(folder, dtype, known).to(device)
         compute_in(model, dtype)
         return model
     spec = known.moved(folder / START) if (folder / START).is_dir() else known

@@ -13,6 +13,8 @@ from bench.system.errors import BrokenArtifact
 if TYPE_CHECKING:
     import torch
 
+    from bench.models.spec import ModelSpec
+
 SHOWN = 3  # names in one message
 
 
@@ -29,8 +31,10 @@ def load_adapter(base: Any, folder: Path) -> Any:
     return model
 
 
-def load_weights(folder: Path, dtype: torch.dtype) -> Any:
-    """A whole model, built from the configuration beside its weights."""
+def load_weights(folder: Path, dtype: torch.dtype, known: ModelSpec) -> Any:
+    """A whole model, built from the configuration beside its weights, that computes as the suite's
+    model does.
+    """
     from transformers import AutoModelForCausalLM
 
     saved = read_tensors(folder)
@@ -39,6 +43,8 @@ def load_weights(folder: Path, dtype: torch.dtype) -> Any:
             folder,
             dtype=dtype,
             use_safetensors=True,
+            trust_remote_code=known.trust_remote_code,
+            attn_implementation=known.attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they can be named
         )
@@ -50,6 +56,20 @@ def load_weights(folder: Path, dtype: torch.dtype) -> Any:
     _refuse("of the wrong shape", [key[0] for key in loading["mismatched_keys"]])
     _demand_types(saved, model.state_dict())
     return model
+
+
+def save_weights(model: Any, folder: Path, start: ModelSpec) -> None:
+    """What `load_weights` loads. Code that came with the start stays where it is: an artifact holds
+    none, and says where it lies.
+    """
+    for kind in (type(model), type(model.config)):
+        kind._auto_class = None  # else transformers copies the code
+    if found := getattr(model.config, "auto_map", None):
+        model.config.auto_map = {
+            kind: name if "--" in name else f"{start.location}--{name}"
+            for kind, name in found.items()
+        }
+    model.save_pretrained(str(folder))
 
 
 def load_weights_on_start(base: Any, folder: Path) -> Any:
