@@ -62,9 +62,9 @@ class Origin:
 
     def csv_files(self) -> list[Path]:
         """Those of the local files that are read as CSV."""
-        inside = files_below(self.below) if self.below else []
-        files = (*self.all_files(), *inside)
-        return [file for file in files if "csv" in (self.path, file.suffix.lstrip("."))]
+        files = [*self.all_files(), *(files_below(self.below) if self.below else [])]
+        loader = self.path if self.path in BUILT_IN else None  # else, the names of files decide
+        return [file for file in files if (loader or file.suffix.lstrip(".")) == "csv"]
 
     def shown(self, file: Path) -> str:
         """A file as the suite would name it."""
@@ -172,10 +172,8 @@ def _everything(origin: Origin) -> DatasetDict:
     if not local and Path(origin.path).is_dir():  # which `datasets` would read instead of the hub
         what = "is a folder where you work, and none beside the suite file, where paths start"
         raise BadData(f"{origin.path} {what}")
-    csv_files = origin.csv_files()
-    if wrong := [
-        f"{origin.shown(f)}, {what}" for f in csv_files if (what := lines.unnamed_cells(f))
-    ]:
+    told = [(file, lines.unnamed_cells(file)) for file in origin.csv_files()]
+    if wrong := [f"{origin.shown(file)}, {what}" for file, what in told if what]:
         raise BadData(*wrong)
     try:
         with no_waiting(not local):
