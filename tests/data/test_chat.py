@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
@@ -237,8 +239,12 @@ def test_an_answer_that_begins_within_a_token_is_learned(prompt: str) -> None:
 def _declared(folder: Path, rows: list[dict[str, Any]], **chat: Any) -> Any:
     """The first rows of a file, as methods get them."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files = {"train": "rows.jsonl", "validation": "rows.jsonl"}
-    spec = {"prompt-completion": {"path": "json", "data_files": files}}
+    return _loaded(folder, "json", "rows.jsonl", **chat)
+
+
+def _loaded(folder: Path, path: str, name: str, **chat: Any) -> Any:
+    files = {"train": name, "validation": name}
+    spec = {"prompt-completion": {"path": path, "data_files": files}}
     task = find_task("own", {"own": TaskSpec.model_validate(spec)}, folder, **chat)
     return opened(task.load(Format.PROMPT_COMPLETION, "train")[:])
 
@@ -259,7 +265,8 @@ def test_keys_that_only_other_rows_have_are_not_taught(tmp_path: Path) -> None:
         return {"prompt": [USER], "completion": [asks], "tools": [{"name": name} | arguments]}
 
     one, other = row("one", a=1), row("other", b=2)
-    found = _declared(tmp_path, [one, other], chat=ChatSpec())
+    pq.write_table(pa.Table.from_pylist([one, other]), tmp_path / "rows.parquet")
+    found = _loaded(tmp_path, "parquet", "rows.parquet", chat=ChatSpec())
     assert [list(said.turns) for said in found["completion"]] == [
         one["completion"],
         other["completion"],
