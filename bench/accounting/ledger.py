@@ -203,7 +203,13 @@ class Account:
         self._refuse_overrun()
 
     def boundary(self) -> bool:
-        """Look at the budget; True while some of it is left."""
+        """Look at the budget; True while some of it is left. Raises `BudgetSpent` where the last
+        batch spent far too much.
+        """
+        self._refuse_overrun()
+        return self._look()
+
+    def _look(self) -> bool:
         self.fraction = self.progress
         self._closed = self.fraction >= 1.0
         return not self._closed
@@ -241,8 +247,5 @@ class Account:
         if self.ledger.suspended or self._another_counts:
             return
         self.ledger.steps += 1
-        own, self._passes = self._passes, 0
-        if own:  # without a pass since the last step, this one is of another session
-            self._refuse_overrun()
-        self.boundary()
+        self._look()
         self._on_step(optimizer)
