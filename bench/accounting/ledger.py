@@ -152,7 +152,8 @@ class Account:
         slack: float | None = None,
     ) -> None:
         self.budget, self.ledger = budget, ledger
-        self.slack = OVERRUN * budget.amount if slack is None else slack
+        least = 1.0 if budget.currency == "steps" else 0.0  # nobody takes half a step
+        self.slack = max(least, OVERRUN * budget.amount if slack is None else slack)
         """What the last batch may spend beyond the budget, in the budget's currency."""
         self._before = ledger.spent(budget.currency)
         self.fraction = 0.0
