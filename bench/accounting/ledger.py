@@ -152,8 +152,7 @@ class Account:
         slack: float | None = None,
     ) -> None:
         self.budget, self.ledger = budget, ledger
-        least = 1.0 if budget.currency == "steps" else 0.0  # nobody takes half a step
-        self.slack = max(least, OVERRUN * budget.amount if slack is None else slack)
+        self.slack = OVERRUN * budget.amount if slack is None else slack
         """What the last batch may spend beyond the budget, in the budget's currency."""
         self._before = ledger.spent(budget.currency)
         self.fraction = 0.0
@@ -204,13 +203,7 @@ class Account:
         self._refuse_overrun()
 
     def boundary(self) -> bool:
-        """Look at the budget; True while some of it is left. Raises `BudgetSpent` where the last
-        batch spent far too much.
-        """
-        self._refuse_overrun()
-        return self._look()
-
-    def _look(self) -> bool:
+        """Look at the budget; True while some of it is left."""
         self.fraction = self.progress
         self._closed = self.fraction >= 1.0
         return not self._closed
@@ -248,5 +241,5 @@ class Account:
         if self.ledger.suspended or self._another_counts:
             return
         self.ledger.steps += 1
-        self._look()
+        self.boundary()
         self._on_step(optimizer)

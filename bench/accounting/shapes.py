@@ -162,7 +162,8 @@ def generated(
     wanted = {**(generation_config.to_diff_dict() if generation_config else {}), **settings}
     rows = input_ids.repeat_interleave(wanted.get("num_return_sequences") or 1, 0)
     said = rows.new_zeros(len(rows), wanted["max_new_tokens"])
-    said[:, -1:] = wanted.get("eos_token_id") or model.config.eos_token_id or 0
+    ends = wanted.get("eos_token_id") or model.config.eos_token_id or 0
+    said[:, -1:] = ends[0] if isinstance(ends, (list, tuple)) else ends
     whole = torch.cat([rows, said], 1)
     shape = model.config.get_text_config()
     heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads

@@ -206,14 +206,14 @@ def test_padding_costs_no_flops() -> None:
 
 def test_a_spent_budget_stops_the_next_pass_but_not_the_present_batch() -> None:
     base = _llama()
-    account = Account(Budget("tokens", 14), Ledger())
+    account = Account(Budget("tokens", 10), Ledger())
     Meter(base, account, "train")
     ids = torch.full((1, 8), 7)
     assert account.open_batch()
     base(input_ids=ids)
     base(input_ids=ids)  # over the budget now, within the batch that began before
     assert not account.open_batch()
-    with pytest.raises(BudgetSpent, match="14 tokens"):
+    with pytest.raises(BudgetSpent, match="10 tokens"):
         base(input_ids=ids)
 
 
