@@ -45,14 +45,14 @@ def run_suite(
             suite.start().prepare()
         forecast = Forecast(suite)
         hear(forecast, suite, runs, store, executor.processor)
-        named = _Named(suite, store, executor.kind, shard, forecast)
+        coming = _Named(suite, store, executor.kind, shard, forecast)
         with watch(total, len(runs) - left, forecast) as watcher:
             if suite.artifacts not in (DROP, KEEP):
                 done = {record.id for record in store.found(run.id for run in runs)}
                 ended = (_job(suite, run, cache_folder()) for run in runs if run.id in done)
                 make_up(ended, watcher)
-            while jobs := named.jobs(planned):
-                place_all(jobs, executor, store, watcher, forecast, named.after)
+            while jobs := coming.jobs(planned):
+                place_all(jobs, executor, store, watcher, forecast, coming.after)
                 # others may have finished trials in the meantime
                 planned = known_runs(suite, executor.kind, store) if suite.tuning else planned
 

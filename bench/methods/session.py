@@ -128,6 +128,14 @@ class Session(SessionState):
         """Token ids of each prompt, ready for a completion; any may be longer than `max_length`."""
         return tokenize.prompt_ids(prompts, self.tokenizer)
 
+    def end_ids(self, model: Any) -> list[int]:
+        """All tokens that end a completion of a model, as TRL takes them: the tokenizer's end of
+        sequence, and what else the model declares, such as the end of a turn.
+        """
+        declared = model.generation_config.eos_token_id
+        more = [declared] if isinstance(declared, int) else declared or []
+        return list(dict.fromkeys([tokenize.token_id(self.tokenizer, "eos"), *more]))
+
     def pack(self, texts: Sequence[Content]) -> dict[str, Tensor]:
         """Whole texts side by side in as few rows of `max_length` as they need, none of which
         attends to another: what a model takes, and labels, on the device. A model that cannot tell

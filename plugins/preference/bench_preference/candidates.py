@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 from transformers import GenerationConfig
 
-from .ends import CutOff, end_ids
+from .ends import CutOff
 
 if TYPE_CHECKING:
     from bench import Session
@@ -41,7 +41,7 @@ def sample(
     give other samples, and another gradient.
     """
     tokenizer = session.tokenizer
-    ends = end_ids(model, tokenizer)
+    ends = session.end_ids(model)
     config = GenerationConfig(
         do_sample=True,
         top_p=1.0,

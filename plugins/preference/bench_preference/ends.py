@@ -1,4 +1,4 @@
-"""What ends a sample, and how one that was cut off before its end becomes tensors."""
+"""How a sample that was cut off before its end becomes tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
 
     from bench import Session
 
@@ -30,16 +29,6 @@ class CutOff(str):
         made = cls(text)
         made.ids = ids
         return made
-
-
-def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """All tokens that end a sample, as TRL takes them: the tokenizer's end of sequence, and what
-    else the model declares, such as the end of a turn.
-    """
-    declared = model.generation_config.eos_token_id
-    more = [declared] if isinstance(declared, int) else declared or []
-    own: Any = tokenizer.eos_token_id
-    return list(dict.fromkeys([own, *more]))
 
 
 def encoded(

@@ -10,7 +10,7 @@ import torch
 
 from .completions import Completions
 from .rewards import Reward, chosen
-from .rollout import Rollout, end_ids, joined, log_probs, longest, repeated, sample, split
+from .rollout import Rollout, joined, log_probs, longest, repeated, sample, split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +94,7 @@ def _judged(
     advantages = method.advantages(shaped.view(-1, method.num_generations)).flatten()
     mask = rollout.mask
     if method.mask_truncated_completions:
-        mask = mask * rollout.ended(end_ids(policy, session.tokenizer))[:, None]
+        mask = mask * rollout.ended(session.end_ids(policy))[:, None]
     unknown = torch.full_like(mask, torch.nan)
     return Completions(rollout, mask, rewards, advantages, unknown)
 

@@ -87,16 +87,6 @@ class Rollout:
             )
 
 
-def end_ids(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """All tokens that end a completion, as TRL takes them: the tokenizer's end of sequence, and
-    what else the model declares, such as the end of a turn.
-    """
-    declared: Any = model.generation_config.eos_token_id  # pyright: ignore[reportOptionalMemberAccess]
-    more = [declared] if isinstance(declared, int) else declared or []
-    own: Any = tokenizer.eos_token_id
-    return list(dict.fromkeys([own, *more]))
-
-
 def _among(ids: Tensor, some: Sequence[int]) -> Tensor:
     return torch.isin(ids, torch.tensor(some, device=ids.device))
 
@@ -118,7 +108,7 @@ def sample(
     leaves less room than it could (half of that, or `max_completion_length`) loses its start.
     """
     tokenizer = session.tokenizer
-    ends = end_ids(model, tokenizer)
+    ends = session.end_ids(model)
     room = min(max_completion_length, session.max_length // 2)
     encoded = [ids[room - session.max_length :] for ids in session.prompt_ids(prompts)]
     width = max(map(len, encoded))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from bench_rl import GRPO
 from bench_rl.measure import PROMPTS, SAMPLES
-from bench_rl.rollout import end_ids, sample
+from bench_rl.rollout import sample
 from transformers import set_seed
 
 from bench.testing import tiny_session
@@ -71,7 +71,7 @@ def test_sampling_ends_where_all_completions_have_ended(tmp_path: Path) -> None:
     found = sample(
         session, model, prompts, num_samples=2, temperature=0.01, max_completion_length=40
     )
-    assert found.ended(end_ids(model, session.tokenizer)).all()
+    assert found.ended(session.end_ids(model)).all()
     assert found.mask.shape[1] == int(found.mask.sum(1).max()) < 10
     read = int(found.attention_mask.sum() - found.mask.sum()) + 4 * (found.mask.shape[1] - 1)
     assert float(session.ledger.purposes["rollout"].tokens) == read

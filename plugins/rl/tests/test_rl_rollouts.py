@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from bench_rl.rewards import of_task, reward_model, scored
-from bench_rl.rollout import Rollout, end_ids, log_probs, sample, token_values
+from bench_rl.rollout import Rollout, log_probs, sample, token_values
 from torch.nn.functional import logsigmoid
 from transformers import set_seed
 
@@ -49,14 +49,14 @@ def test_what_a_model_declares_ends_a_completion_too(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, task=KNOWN)
     model = session.model().eval()
     own: Any = session.tokenizer.eos_token_id
-    assert end_ids(model, session.tokenizer) == [own]
+    assert session.end_ids(model) == [own]
 
     def drawn() -> Rollout:
         return rollout_of(session, model, num_samples=1, temperature=0.01)
 
     first = int(drawn().completion_ids[0, 0])
     model.generation_config.eos_token_id = [first]
-    ends = end_ids(model, session.tokenizer)
+    ends = session.end_ids(model)
     assert ends == [own, first]
     rollout = drawn()
     assert next(rollout.tokens())[1] == (first,)
