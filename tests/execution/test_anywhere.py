@@ -15,7 +15,7 @@ from bench.records.store import Store
 from bench.system.location import location
 
 from ..conftest import ROOT, Bench
-from .test_executors import ONE_SLOT, installed
+from .placing import ONE_SLOT, installed
 
 SUITE = """
 suite: away

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..conftest import Bench, command, environment, run_in
+from ..conftest import Bench, run_in
+from .placing import (
+    ON_SLURM,
+    ONE_SLOT,
+    SUITE,
+    before,
+    installed,
+    items,
+    only,
+    processes,
+    started,
+    statuses,
+    until,
+)
 
-SUITE = """\
-suite: small
-model: tiny
-target: tiny/smallest
-budget: {tokens: 1k}
-batch: {size: 16, max_length: 64}
-seeds: 1
-methods:
-  - sft: {lr: 1.0e-3}
-  - lora: {lr: 5.0e-3}
-"""
-ON_SLURM = "slurm://?cluster=local"
 MINE = """\
 from bench.execution.executors.local import Local
 
@@ -42,29 +41,6 @@ class Mine:
         return getattr(self._inner, name)
 """
 
-ONE_SLOT = """\
-class OneSlot:
-    slots, kind, processor, jobs = 1, "cpu", "", ()
-
-    def __init__(self, place):
-        pass
-
-    def room(self):
-        return 1 - len(self.jobs)
-
-    def submit(self, jobs):
-        self.jobs = jobs
-
-    def hear(self, seconds):
-        jobs, self.jobs = self.jobs, ()
-        return map(self.done, jobs)
-
-    def close(self):
-        print("closed")
-
-
-"""
-"""Of an executor that knows what becomes of a job: `done`."""
 POISONED = (
     ONE_SLOT
     + """\
@@ -90,7 +66,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     (folder / "suite.yaml").write_text(SUITE)
     done = run_in(folder, "run", "suite.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    return _items(folder / "results")
+    return items(folder / "results")
 
 
 @pytest.fixture
@@ -157,7 +133,7 @@ def test_a_missing_package_is_one_line(
 ) -> None:
     (suite / "site").mkdir()
     (suite / f"site/{package}.py").write_text("raise ImportError")
-    result = bench_process("run", "suite.yaml", "--on", extra, PYTHONPATH=_before(suite / "site"))
+    result = bench_process("run", "suite.yaml", "--on", extra, PYTHONPATH=before(suite / "site"))
     assert result.returncode == 2
     assert f'pip install "finetuning-bench[{extra}]"' in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -166,11 +142,11 @@ def test_a_missing_package_is_one_line(
 @pytest.mark.slow
 def test_a_package_brings_an_executor(bench_process: Bench, suite: Path) -> None:
     path = installed(suite / "site", "mine", MINE)
-    _only(suite, "sft")
+    only(suite, "sft")
     result = bench_process("run", "suite.yaml", "--on", "mine://here?fast=yes", PYTHONPATH=path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "mine at here with {'fast': 'yes'}" in result.stdout
-    assert _statuses(suite / "results") == {"base": "ok", "sft": "ok"}
+    assert statuses(suite / "results") == {"base": "ok", "sft": "ok"}
 
 
 @pytest.mark.slow
@@ -178,11 +154,11 @@ def test_a_run_that_takes_its_nodes_down_is_placed_only_so_often(
     bench_process: Bench, suite: Path
 ) -> None:
     path = installed(suite / "site", "poisoned", POISONED)
-    _only(suite, "sft")
+    only(suite, "sft")
     result = bench_process("run", "suite.yaml", "--on", "poisoned", PYTHONPATH=path)
     assert result.returncode == 1, result.stdout + result.stderr
     assert result.stdout.count("on n7: lost: its node went up in smoke; it is placed again") == 6
-    assert _statuses(suite / "results") == {"base": "crashed", "sft": "crashed"}
+    assert statuses(suite / "results") == {"base": "crashed", "sft": "crashed"}
     assert "its node went up in smoke, 4 times" in result.stdout
     assert "closed" in result.stdout
 
@@ -193,11 +169,11 @@ def test_a_ray_node_that_is_killed_changes_no_item(
 ) -> None:
     (suite / "suite.yaml").write_text(SUITE + "artifacts: keep\n")
     (doomed,) = ray_cluster.worker_nodes
-    with _started(suite, "ray") as process:
-        _until(lambda: list(suite.glob(f"cache/bench/nodes/{doomed.node_id}/small/*/log.txt")))
+    with started(suite, "ray") as process:
+        until(lambda: list(suite.glob(f"cache/bench/nodes/{doomed.node_id}/small/*/log.txt")))
         ray_cluster.remove_node(doomed, allow_graceful=False)
         _goes_on(process, suite)
-    assert _items(suite / "results") == here and len(here) == 3
+    assert items(suite / "results") == here and len(here) == 3
     kept = [f.parent.parent.name[:3] for f in suite.glob("cache/bench/small/*/artifact/*.json")]
     assert {"sft", "lor"} <= set(kept)  # they came back through the object store
     assert {left.name for left in suite.glob("cache/bench/nodes/*")} <= {doomed.node_id}
@@ -211,7 +187,7 @@ def test_a_ray_cluster_elsewhere_changes_no_item(
     monkeypatch.delenv("RAY_ADDRESS")
     done = run_in(suite, "run", "suite.yaml", "--on", f"ray://127.0.0.1:{client_port}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert _items(suite / "results") == here and len(here) == 3
+    assert items(suite / "results") == here and len(here) == 3
 
 
 @pytest.mark.slow
@@ -227,12 +203,12 @@ def test_a_slurm_job_that_loses_its_node_changes_no_item(
     suite: Path, here: dict[str, bytes], sent: signal.Signals, to: list[str]
 ) -> None:
     pytest.importorskip("submitit", reason="needs submitit")
-    with _started(suite, ON_SLURM, "--jobs", "2") as process:
-        _until(lambda: list(suite.glob("cache/bench/small/*/log.txt")))
-        for job in [job for word in to for job in _processes(suite, word)]:
+    with started(suite, ON_SLURM, "--jobs", "2") as process:
+        until(lambda: list(suite.glob("cache/bench/small/*/log.txt")))
+        for job in [job for word in to for job in processes(suite, word)]:
             os.kill(job, sent)
         _goes_on(process, suite)
-    assert _items(suite / "results") == here and len(here) == 3
+    assert items(suite / "results") == here and len(here) == 3
     assert not list((suite / "cache/bench/slurm").iterdir())
 
 
@@ -255,76 +231,16 @@ def _goes_on(process: subprocess.Popen[str], suite: Path) -> None:
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
     assert "it is placed again" in out
-    assert _statuses(suite / "results") == {"base": "ok", "sft": "ok", "lora": "ok"}
+    assert statuses(suite / "results") == {"base": "ok", "sft": "ok", "lora": "ok"}
 
 
 def _interrupt(suite: Path, on: str, under_way: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
-    with _started(suite, on) as process:
-        _until(lambda: list(suite.glob(under_way)))
+    with started(suite, on) as process:
+        until(lambda: list(suite.glob(under_way)))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "Interrupted" in err and "Traceback" not in err
-    _until(lambda: not _processes(suite, "forkserver"), seconds=10)
-    assert not _processes(suite, "submitit")
-
-
-def _started(suite: Path, on: str | None, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command("run", "suite.yaml", *(("--on", on) if on else ()), *options),
-        cwd=suite,
-        env=environment(suite),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _processes(suite: Path, word: str) -> list[int]:
-    """Of those that work in a suite's cache: the ones whose command holds a word."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            own = f"XDG_CACHE_HOME={suite}/cache".encode() in (folder / "environ").read_bytes()
-            if own and word.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # it has ended
-            continue
-    return found
-
-
-def _until(seen: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def _only(suite: Path, method: str) -> None:
-    kept = [line for line in SUITE.splitlines() if not line.startswith("  - ") or method in line]
-    (suite / "suite.yaml").write_text("\n".join(kept) + "\n")
-
-
-def installed(site: Path, name: str, source: str) -> str:
-    """Installs a package with one executor, and gives the PYTHONPATH."""
-    info = site / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / f"{name}.py").write_text(source)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    entry = f"[bench.executors]\n{name} = {name}:{name.capitalize()}\n"
-    (info / "entry_points.txt").write_text(entry)
-    return _before(site)
-
-
-def _before(site: Path) -> str:
-    return f"{site}:{os.environ.get('PYTHONPATH', '')}"
-
-
-def _items(results: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in (results / "small/items").iterdir()}
-
-
-def _statuses(results: Path) -> dict[str, str]:
-    records = [json.loads(f.read_text()) for f in (results / "small/records").glob("*.json")]
-    return {record["recipe"]: record["status"] for record in records}
+    until(lambda: not processes(suite, "forkserver"))
+    assert not processes(suite, "submitit")

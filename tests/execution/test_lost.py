@@ -14,7 +14,7 @@ from bench.suite.file import load
 
 from ..conftest import Bench
 from ..runs import records
-from .test_executors import ONE_SLOT, SUITE, installed
+from .placing import ONE_SLOT, SUITE, installed
 
 MORTAL = (
     ONE_SLOT

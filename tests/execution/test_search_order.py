@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import Bench
-from .test_executors import installed
+from .placing import installed
 
 SUITE = """\
 suite: small

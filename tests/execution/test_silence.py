@@ -15,7 +15,7 @@ from bench.execution.executors import slurm
 from bench.execution.executors.protocol import Placement
 
 from ..runs import write_suite
-from .test_executors import ON_SLURM, _processes, _started, _statuses, _until
+from .placing import ON_SLURM, processes, started, statuses, until
 
 PATIENT = """\
 import time
@@ -55,7 +55,7 @@ def test_a_driver_at_work_gives_signs_of_life(
     with closing(slurm.Slurm(Placement("slurm", options=(("cluster", "local"),)))):
         (sign,) = tmp_path.glob(f"bench/slurm/*/{slurm.ALIVE}")
         os.utime(sign, (0, 0))
-        _until(lambda: sign.stat().st_mtime, seconds=10)
+        until(lambda: sign.stat().st_mtime)
     time.sleep(0.2)
     assert not sign.exists()
 
@@ -70,13 +70,13 @@ def test_jobs_of_a_driver_that_was_held_up_are_placed_again(
     monkeypatch.setenv("PYTHONPATH", site)
     write_suite(tmp_path, "  - patient", "tokens: 1k")
     held.touch()
-    with _started(tmp_path, ON_SLURM, "--jobs", "2") as driver:
-        _until(lambda: list(tmp_path.glob("cache/bench/small/patient-*/log.txt")))
+    with started(tmp_path, ON_SLURM, "--jobs", "2") as driver:
+        until(lambda: list(tmp_path.glob("cache/bench/small/patient-*/log.txt")))
         driver.send_signal(signal.SIGSTOP)  # as Ctrl-Z does
-        _until(lambda: not _processes(tmp_path, "submitit.core._submit"))
+        until(lambda: not processes(tmp_path, "submitit.core._submit"))
         held.unlink()
         driver.send_signal(signal.SIGCONT)
         out, err = driver.communicate(timeout=200)
     assert driver.returncode == 0, out + err
     assert "it is placed again" in out
-    assert _statuses(tmp_path / "results") == {"base": "ok", "patient": "ok"}
+    assert statuses(tmp_path / "results") == {"base": "ok", "patient": "ok"}

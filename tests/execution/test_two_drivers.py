@@ -15,7 +15,7 @@ from bench.records.store import Store
 from bench.suite.file import load
 from bench.suite.forecast import Forecast
 
-from .test_executors import SUITE
+from .placing import SUITE
 
 
 class Rivalled:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -23,7 +24,7 @@ from bench.report import suite_file
 from bench.report.html import choose, page
 from tests.browser import EVIL, everything, opened
 
-from ..conftest import ROOT
+from ..conftest import ROOT, Bench
 
 SENTIMENT, SEQUENCE = ROOT / "results/smollm2/sentiment", ROOT / "results/sequence"
 Limits = dict[str, float]
@@ -246,3 +247,15 @@ def test_names_are_quoted_in_commands_and_origins_are_told() -> None:
 def test_the_command_names_the_suite_file(suite: str) -> None:
     """suites/smollm2/solar.yaml is a suite of another name, suites/gpu/domain.yaml of the same."""
     assert suite_file(Store(ROOT / "results" / suite)) == f"suites/{suite}.yaml"
+
+
+def test_rows_that_retain_other_tasks_share_one_chooser(bench: Bench, tmp_path: Path) -> None:
+    shutil.copytree(SENTIMENT, tmp_path / "two", ignore=shutil.ignore_patterns(".lock"))
+    store = Store(tmp_path / "two")
+    for record in store.planned():
+        if record.method == "lora":
+            fewer = record.model_copy(update={"retain": record.retain[:1]})
+            store.put(fewer, store.items_file(record.id))
+    result = bench("report", "two", "--together")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'data-limit="peak_train_bytes"' in (tmp_path / "two/report/report.html").read_text()

@@ -34,6 +34,8 @@ OPTIONS = ("gpus", "cpus", "memory")
 QUEUE = 100  # runs that wait in the cluster, so that one that grows knows what for
 TELL_EVERY = 1.0  # seconds between news of one stage
 UNTIL_ENDED = 15.0  # seconds that a cancelled run has to end by itself
+CONNECTIONS = 4  # attempts at a client's connection
+UNSTARTED = "Starting Ray client server failed"
 
 
 class Ray:
@@ -185,13 +187,12 @@ def _work(job: Job, board: Any) -> remote.Parcel:
 def _connect(placement: Placement) -> None:
     os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     try:
-        import ray
+        import ray  # noqa: F401
     except ImportError:
         raise missing_package("Ray", "ray") from None
     address = f"ray://{placement.address}" if placement.address else "auto"
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # it raises as well
-            ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        _init(address)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if "pip package `ray[client]`" in reason:
@@ -202,3 +203,20 @@ def _connect(placement: Placement) -> None:
             "no Ray cluster runs on this machine: start one with `ray start --head`, or name one"
             f" with --on ray://HOST:10001 ({reason})"
         ) from None
+
+
+def _init(address: str) -> None:
+    """Connects. A cluster answers a client by a process of its own, and on a busy head node one
+    start in three of such a process was seen to fail, so it is asked for again.
+    """
+    import ray
+
+    for left in reversed(range(CONNECTIONS)):
+        try:
+            # what it warns of, it raises as well
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+            return
+        except (ConnectionError, RuntimeError) as error:
+            if not left or UNSTARTED not in str(error):
+                raise

@@ -95,19 +95,22 @@ def chooser(group: Group, suite_file: str, level: float, again: dict[str, Again]
         "compared": {
             " ".join(str(targets.index(task)) for task in tasks): _compared(found, names)
             for tasks, found in group.compared.items()
-            if len(found.pairs) <= MOST_PAIRS
+            if set(tasks) <= set(targets) and len(found.pairs) <= MOST_PAIRS
         },
     }
     return Chooser(lines, [limit[:3] for limit in limits], targets, retained, numbers)
 
 
 def _tasks(rows: list[Row]) -> tuple[list[str], list[str]]:
-    """Targets and retained tasks that every row was scored on."""
+    """Targets, and retained tasks, that every row was scored on."""
     records = [row.records[0] for row in rows if row.records]
     if len(records) < len(rows):
         return [], []
-    same = all((r.target, r.retain) == (records[0].target, records[0].retain) for r in records)
-    return (records[0].target, records[0].retain) if same else ([], [])
+    return _same([r.target for r in records]), _same([r.retain for r in records])
+
+
+def _same(lists: list[list[str]]) -> list[str]:
+    return lists[0] if all(one == lists[0] for one in lists) else []
 
 
 def _score(row: Row, task: str) -> float | None:
