@@ -68,18 +68,16 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Callable[[str, str], str]:
-    """Installs a method plugin that is only a file: writes the module and its entry point, and
-    gives the PYTHONPATH.
-    """
+    """Installs a method plugin that is only a file, and gives the PYTHONPATH."""
+    return partial(install_plugin, tmp_path / "site")
 
-    def install(name: str, source: str) -> str:
-        site = tmp_path / "site"
-        module = f"plugin_{name.replace('-', '_')}"
-        info = site / f"{module}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (site / f"{module}.py").write_text(source)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[bench.methods]\n{name} = {module}:Plugin\n")
-        return str(site)
 
-    return install
+def install_plugin(site: Path, name: str, source: str) -> str:
+    """Writes a module whose `Plugin` is a method, and its entry point; gives the PYTHONPATH."""
+    module = f"plugin_{name.replace('-', '_')}"
+    info = site / f"{module}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / f"{module}.py").write_text(source)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[bench.methods]\n{name} = {module}:Plugin\n")
+    return str(site)

@@ -12,6 +12,8 @@ from bench.methods import registry
 from bench.methods.method import Method
 from bench.tiny.tasks import tiny_task
 
+from . import guide
+
 SETTINGS = {
     "teacher": "tiny",
     "max_prompts": 8,
@@ -24,11 +26,16 @@ ROWS = 64
 TASKS = ("tiny/smallest", "tiny/choose", "tiny/swap")
 
 
+def kind(name: str) -> type[Method]:
+    """A method by its name; `by-trainer` is one that a trainer of TRL trains."""
+    return guide.method(guide.BY_TRAINER) if name == "by-trainer" else registry.usable(name)
+
+
 def little(name: str, **given: Any) -> Any:
     """A method with these parameters that trains in a second or two."""
-    kind = registry.usable(name)
-    small = {key: value for key, value in SETTINGS.items() if key in kind.model_fields}
-    return kind.model_validate(small | given)
+    fields = kind(name).model_fields
+    small = {key: value for key, value in SETTINGS.items() if key in fields}
+    return kind(name).model_validate(small | given)
 
 
 def task_for(method: Method) -> str:

@@ -84,6 +84,7 @@ def allocated(name: str, given: dict[str, Any], folder: Path, **changes: Any) ->
         ("ipo", {}),
         ("ipo", {"adapter": "lora"}),
         ("dpo", {}),
+        ("by-trainer", {}),
         ("replay", {}),
         ("grpo", {}),
         ("ppo", {}),
@@ -97,7 +98,7 @@ def test_shapes_tell_what_is_allocated(name: str, given: dict[str, Any], tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sft", "dpo"])
+@pytest.mark.parametrize("name", ["sft", "by-trainer"])
 def test_shapes_tell_what_a_state_in_8_bits_takes(name: str, tmp_path: Path) -> None:
     found = {}
     for optim in ("adamw", "adamw_8bit"):

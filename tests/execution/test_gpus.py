@@ -17,13 +17,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ..conftest import Bench, command, environment, run_in
+from .. import guide
+from ..conftest import Bench, command, environment, install_plugin, run_in
 
 METHODS = """\
   - sft: {lr: 1.0e-3}
   - dora: {lr: 5.0e-3}
   - prompt-tuning
   - chain: [{lora: {lr: 5.0e-3}}, {dpo: {lr: 1.0e-4}}]
+  - by-trainer: {lr: 1.0e-4}
   - chain: [{sft: {lr: 1.0e-3}}, {grpo: {reward: check, lr: 1.0e-4}}]
 """
 SUITE = """\
@@ -121,9 +123,10 @@ def _artifact(folder: Path, record: dict[str, Any]) -> dict[str, torch.Tensor]:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
     """The records of one suite on one device, and of the same on two."""
     folder = tmp_path_factory.mktemp("both")
+    path = install_plugin(folder / "site", "by-trainer", guide.plugin(guide.BY_TRAINER))
     for gpus in (1, 2):
         suite = _write(folder, gpus, METHODS)
-        done = run_in(folder, "run", suite, "--jobs", "1")
+        done = run_in(folder, "run", suite, "--jobs", "1", PYTHONPATH=path)
         assert done.returncode == 0, done.stdout + done.stderr
     yield folder, [_records(folder, "on-1"), _records(folder, "on-2")]
 

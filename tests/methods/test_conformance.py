@@ -5,7 +5,6 @@ method that breaks it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -19,7 +18,8 @@ from bench.methods import registry
 from bench.methods.recipe import Recipe
 from bench.testing import assert_conforms, check, check_merger
 
-from ..conftest import ROOT, Bench
+from .. import guide
+from ..conftest import Bench
 
 METHODS = [
     name
@@ -190,26 +190,7 @@ def test_check_tells_what_cannot_be_checked(bench: Bench) -> None:
     assert "composed of other methods" in chain.stderr
 
 
-def _examples() -> list[str]:
-    """The whole methods that the guide shows."""
-    text = (ROOT / "docs/writing-a-method.md").read_text(encoding="utf-8")
-    return [
-        block
-        for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-        if "def train" in block
-    ]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "example", _examples(), ids=lambda text: re.findall(r"class (\w+)", text)[0]
-)
-def test_the_methods_that_the_guide_shows_conform(example: str, tmp_path: Path) -> None:
-    found: dict[str, Any] = {}
-    exec(compile(example, "guide", "exec", dont_inherit=True), found)
-    (method,) = (
-        v
-        for v in found.values()
-        if isinstance(v, type) and issubclass(v, Method) and v is not Method
-    )
-    assert_conforms(method, tmp_path)
+@pytest.mark.parametrize("name", guide.examples())
+def test_the_methods_that_the_guide_shows_conform(name: str, tmp_path: Path) -> None:
+    assert_conforms(guide.method(name), tmp_path)

@@ -19,6 +19,7 @@ from bench.methods.fit import fewer
 from bench.methods.registry import usable
 from bench.methods.session import Session
 from bench.testing import tiny_session
+from tests.little import kind
 from tests.methods.test_split import first_rows
 
 ROOM = 4
@@ -48,7 +49,7 @@ def trained(name: str, folder: Path, micro: Any) -> tuple[dict[str, Tensor], Ses
     session = tiny_session(folder, Budget("steps", 3), batch_size=16, micro=micro)
     session.task = first_rows(session.task)
     set_seed(session.seed)
-    method = usable(name).model_validate(SETTINGS.get(name, {}))
+    method = kind(name).model_validate(SETTINGS.get(name, {}))
     with little_memory(ROOM):
         model = method.train(session)
     session.close()
@@ -71,9 +72,9 @@ def test_a_step_that_did_not_fit_leaves_no_trace(name: str, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_trainer_settles_before_it_begins(tmp_path: Path) -> None:
-    found, auto = trained("dpo", tmp_path / "auto", "auto")
+    found, auto = trained("by-trainer", tmp_path / "auto", "auto")
     assert auto.log.micro == ROOM // 2
-    fixed, given = trained("dpo", tmp_path / "fixed", ROOM // 2)
+    fixed, given = trained("by-trainer", tmp_path / "fixed", ROOM // 2)
     assert all(torch.equal(found[key], fixed[key]) for key in fixed)
     assert auto.ledger.by_purpose() == given.ledger.by_purpose()
 

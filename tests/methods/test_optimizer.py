@@ -27,7 +27,7 @@ def after(name: str, folder: Path, **session: Any) -> Any:
     return made, model
 
 
-@pytest.mark.parametrize("name", ["sft", "ipo", "dpo", "kto"])
+@pytest.mark.parametrize("name", ["sft", "ipo", "by-trainer", "kto"])
 def test_the_state_is_in_8_bits_but_for_embeddings(name: str, tmp_path: Path) -> None:
     small, model = after(name, tmp_path / "8", optim="adamw_8bit")
     embedded = model.get_input_embeddings().weight.numel()

@@ -17,12 +17,12 @@ from bench.accounting.budget import Budget
 from bench.data.formats import Format
 from bench.data.order import derive, order
 from bench.data.tokenize import collate, encode, pack, token_id
-from bench.methods.registry import usable
 from bench.methods.schedule import Diverged, schedule
 from bench.methods.session import Session
 from bench.models.load import load_tokenizer
 from bench.models.spec import ModelSpec
 from bench.testing import tiny_session
+from tests.little import kind
 from tests.methods.test_split import first_rows
 
 TOKENIZER = load_tokenizer(ModelSpec(path="tiny"))
@@ -211,10 +211,10 @@ def test_old_rows_come_evenly_from_the_old_tasks(tmp_path: Path) -> None:
     assert [sum(prompt in k for prompt in drawn) for k in known] == [20, 20]
 
 
-@pytest.mark.parametrize("name", ["sft", "dpo"])
+@pytest.mark.parametrize("name", ["sft", "by-trainer"])
 def test_a_loss_that_is_no_number_ends_a_training(name: str, tmp_path: Path) -> None:
     session = tiny_session(tmp_path, Budget("steps", 4))
     session.task = first_rows(session.task)
     with pytest.raises(Diverged, match=r"at step [23]"):
-        usable(name).model_validate({"lr": 1e30}).train(session)
+        kind(name).model_validate({"lr": 1e30}).train(session)
     session.close()

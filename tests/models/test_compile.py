@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.models.compiled import obstacle
 
+from .. import guide
 from ..conftest import Bench
 from ..runs import records, write_suite
 
-METHODS = ("sft", "lora", "dpo", "grpo")  # our own step, an adapter, a trainer, samples and a step
+METHODS = ("sft", "lora", "by-trainer", "grpo")
+"""Our own step, an adapter, a trainer of TRL, samples and a step."""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(obstacle() is not None, reason="no C++ compiler on this machine")
 def test_compiled_layers_learn_the_same_at_the_same_charge(
-    bench_process: Bench, tmp_path: Path
+    bench_process: Bench, tmp_path: Path, plugin: Callable[[str, str], str]
 ) -> None:
-    found = []
+    found, path = [], plugin("by-trainer", guide.plugin(guide.BY_TRAINER))
     for compiled in (False, True):
         folder = tmp_path / str(compiled)
         folder.mkdir()
         extra = "compile: true\n" if compiled else ""
         write_suite(folder, "".join(f"  - {name}\n" for name in METHODS), "tokens: 6k", "1", extra)
-        result = bench_process(
-            "run", folder / "suite.yaml", "--results", folder / "results", "--jobs", "1"
-        )
+        given = (folder / "suite.yaml", "--results", folder / "results", "--jobs", "1")
+        result = bench_process("run", *given, PYTHONPATH=path)
         assert result.returncode == 0, result.stdout + result.stderr
         found.append(records(folder))
     plain, fast = found

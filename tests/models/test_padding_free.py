@@ -63,7 +63,7 @@ def test_rows_get_fewer_and_every_token_keeps_its_place(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["prompt-tuning", "dpo", "lwf"])
+@pytest.mark.parametrize("name", ["prompt-tuning", "lwf"])
 def test_a_method_whose_batches_stay_padded_is_a_skipped_row(name: str, tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="cannot train without padding"):
         apply(name, little(name), tiny_session(tmp_path, padding_free=True))

@@ -1,9 +1,9 @@
-"""Direct preference optimisation: once, by TRL, and in stages."""
+"""Direct preference optimisation: once, and in stages."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -14,7 +14,6 @@ from .pairs import ReferenceMethod
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
-    from trl.trainer.dpo_trainer import DPOTrainer
 
     from bench import Session
 
@@ -28,14 +27,10 @@ class DPO(ReferenceMethod):
     is than under the start model.
     """
 
-    reference: ClassVar = (
-        "Rafailov et al. 2023, Direct preference optimization, 2305.18290, eq. 7 (trl.DPOTrainer)"
-    )
+    reference: ClassVar = "Rafailov et al. 2023, Direct preference optimization, 2305.18290, eq. 7"
     verified: ClassVar = (
-        "golden; tokens as everybody's; first loss ln 2; steps equal a plain loop; the reference is"
-        " charged"
+        "golden; tokens, loss and steps equal TRL's; first loss ln 2; the reference is charged"
     )
-    padded: ClassVar = "its trainer pads them"
 
     beta: Beta = 0.1
 
@@ -47,36 +42,6 @@ class DPO(ReferenceMethod):
         from . import losses
 
         return losses.dpo(chosen, rejected, self.beta)
-
-    def train(self, session: Session) -> PreTrainedModel:
-        model = self.policy(session)
-        self.trainer(session, model).train()
-        return model
-
-    def settings(self) -> dict[str, Any]:
-        """What of TRL's `DPOConfig` makes its loss this one."""
-        return {"loss_type": ["sigmoid"], "beta": self.beta}
-
-    def trainer(self, session: Session, model: PreTrainedModel) -> DPOTrainer:
-        """TRL's trainer on the same tokens as every other method: a row that is too long loses the
-        start of its prompt, not its answer.
-        """
-        from trl.trainer.dpo_config import DPOConfig
-        from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
-
-        pad = session.tokenizer.pad_token_id
-        assert isinstance(pad, int)
-        return DPOTrainer(
-            model,
-            ref_model=session.reference(),
-            train_dataset=session.dataset(Format.PREFERENCE),
-            data_collator=DataCollatorForPreference(
-                pad, max_length=session.max_length, truncation_mode="keep_end"
-            ),
-            **session.trainer_kwargs(
-                DPOConfig, learning_rate=self.lr, max_length=None, **self.settings()
-            ),
-        )
 
 
 class StepwiseDPO(DPO):

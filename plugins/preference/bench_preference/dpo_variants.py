@@ -1,8 +1,8 @@
-"""DPO with another loss or another measure of a completion, by TRL."""
+"""DPO with another loss or another measure of a completion."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ class RobustDPO(DPO):
 
     reference: ClassVar = (
         "Chowdhury et al. 2024, Provably robust DPO: aligning language models with noisy feedback,"
-        " 2403.00409, §3.1 (trl.DPOTrainer)"
+        " 2403.00409, §3.1"
     )
     verified: ClassVar = (
         "golden; equals TRL's; unbiased under flipped labels; with no noise it is DPO"
@@ -39,12 +39,6 @@ class RobustDPO(DPO):
 
         return losses.robust_dpo(chosen, rejected, self.beta, self.label_smoothing)
 
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {
-            "loss_type": ["robust"],
-            "label_smoothing": self.label_smoothing,
-        }
-
 
 class DPONorm(DPO):
     """DPO on log-ratios per token, so that a longer completion has no larger reward for its length
@@ -53,7 +47,7 @@ class DPONorm(DPO):
 
     reference: ClassVar = (
         "Lambert et al. 2024, Tülu 3: pushing frontiers in open language model post-training,"
-        " 2411.15124, eq. 6 (trl.DPOTrainer)"
+        " 2411.15124, eq. 6"
     )
     verified: ClassVar = "equals TRL's; with completions of one length n it is DPO with β/n"
 
@@ -67,16 +61,13 @@ class DPONorm(DPO):
     def weights(self, labelled: Tensor) -> Tensor:
         return labelled.float() / labelled.sum(1, keepdim=True).clamp(min=1)
 
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"loss_type": ["sigmoid_norm"]}
-
 
 class LDDPO(DPO):
     """DPO in which tokens beyond the length of the shorter completion of a pair count less."""
 
     reference: ClassVar = (
         "Liu et al. 2024, Length desensitization in direct preference optimization, 2409.06411,"
-        " §3.2 (trl.DPOTrainer)"
+        " §3.2"
     )
     verified: ClassVar = "equals TRL's; α = 1 is DPO; α = 0 sees no token beyond the shorter one"
 
@@ -92,6 +83,3 @@ class LDDPO(DPO):
         chosen, rejected = labelled.sum(1).chunk(2)
         shared = chosen.minimum(rejected).repeat(2)[:, None]
         return labelled.float().where(place <= shared, self.ld_alpha * labelled.float())
-
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"ld_alpha": self.ld_alpha}

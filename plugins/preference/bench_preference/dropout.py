@@ -11,10 +11,11 @@ def without_dropout(model: Any) -> Any:
     As TRL's preference trainers do by default (`disable_dropout`). Beyond layers of dropout it
     covers the rates that some models keep as plain numbers, such as the attention's in Llama.
     """
-    from trl.trainer.utils import disable_dropout_in_model
+    from torch.nn import Dropout
 
-    disable_dropout_in_model(model)
     for module in model.modules():
+        if isinstance(module, Dropout):
+            module.p = 0.0
         for name, value in list(vars(module).items()):
             if name.endswith("dropout") and isinstance(value, float):
                 setattr(module, name, 0.0)

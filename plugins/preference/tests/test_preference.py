@@ -27,8 +27,8 @@ from bench_preference import (
     SLiCHFDirect,
     StepwiseDPO,
 )
+from bench_preference.dropout import without_dropout
 from bench_preference.likelihood import likelihoods, outcome, share_above
-from bench_preference.pairs import ReferenceMethod
 
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
@@ -38,7 +38,13 @@ from bench.methods.objective import measured
 from bench.methods.session import Session
 from bench.testing import tiny_session
 
-OWN_LOOPS: list[Method] = [
+from .by_trl import dpo_trainer
+
+METHODS: list[Method] = [
+    DPO(lr=3e-4),
+    RobustDPO(lr=3e-4),
+    DPONorm(lr=3e-4),
+    LDDPO(lr=3e-4),
     StepwiseDPO(lr=3e-4),
     IPO(lr=3e-4),
     KTO(lr=3e-4),
@@ -48,12 +54,6 @@ OWN_LOOPS: list[Method] = [
     SLiCHFDirect(lr=3e-4),
     RRHF(lr=3e-4),
     TPO(lr=3e-4),
-]
-BY_TRL: list[Method] = [
-    DPO(lr=3e-4),
-    RobustDPO(lr=3e-4),
-    DPONorm(lr=3e-4),
-    LDDPO(lr=3e-4),
 ]
 FOUR_STEPS = Budget("steps", 4)
 AGAINST_THE_START = (DPO, IPO, KTO)
@@ -92,7 +92,7 @@ def test_dpo_reads_the_same_tokens_as_everybody_and_answers_are_never_cut(
     tmp_path: Path, max_length: int
 ) -> None:
     session = _small(tmp_path, max_length=max_length)
-    trainer = DPO().trainer(session, session.model())
+    trainer = dpo_trainer(session, session.model())
     theirs = next(iter(trainer.get_train_dataloader()))
     rows = next(session.rows(Format.PREFERENCE))
     ours = session.encode(rows["prompt"] * 2, rows["chosen"] + rows["rejected"])
@@ -123,23 +123,19 @@ def test_log_probabilities_are_those_of_the_completion_alone(tmp_path: Path) -> 
 # ── the reference ──
 
 
-def test_dpo_starts_at_ln_2_and_its_steps_are_those_of_the_plain_loop(tmp_path: Path) -> None:
-    method = DPO(lr=3e-4, beta=0.1)
+def test_dpo_starts_at_ln_2_and_its_steps_are_those_of_trl(tmp_path: Path) -> None:
+    session = _small(tmp_path / "own")
+    DPO(lr=3e-4, beta=0.1).train(session)
     by_trl = _small(tmp_path / "trl")
-    method.train(by_trl)
+    model = without_dropout(by_trl.model())
+    dpo_trainer(by_trl, model, learning_rate=3e-4, beta=0.1).train()
     by_trl.close()
-    assert by_trl.log.losses[0] == pytest.approx(math.log(2), abs=1e-6)
-    plain = _small(tmp_path / "plain")
-    ReferenceMethod.train(method, plain)
-    assert by_trl.log.losses == pytest.approx(plain.log.losses, abs=1e-4)
-    assert by_trl.log.losses[-1] < 0.69
-    spent = by_trl.ledger.by_purpose()
-    assert (
-        spent["reference"]["tokens"]
-        == spent["train"]["tokens"]
-        == plain.ledger.by_purpose()["reference"]["tokens"]
-        > 0
-    )
+    assert session.log.losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert session.log.losses == pytest.approx(by_trl.log.losses, abs=1e-4)
+    assert session.log.losses[-1] < 0.69
+    spent = session.ledger.by_purpose()
+    assert spent["reference"]["tokens"] == spent["train"]["tokens"] > 0
+    assert by_trl.ledger.by_purpose()["train"]["tokens"] == spent["train"]["tokens"]
 
 
 def test_dpo_trains_in_float32_where_the_suite_computes_in_bfloat16(tmp_path: Path) -> None:
@@ -166,7 +162,7 @@ def test_stepwise_dpo_of_two_stages_learns_something_else_than_dpo(
     tmp_path: Path,
 ) -> None:
     once = tiny_session(tmp_path / "once")
-    ReferenceMethod.train(DPO(lr=3e-4), once)
+    DPO(lr=3e-4).train(once)
     once.close()
     twice = tiny_session(tmp_path / "twice")
     StepwiseDPO(lr=3e-4, stages=2).train(twice)
@@ -195,7 +191,7 @@ def test_kto_pairs_each_prompt_with_another_completion_and_needs_two_rows(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [*OWN_LOOPS, *BY_TRL], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 def test_a_method_improves_what_it_optimises_within_its_budget(
     method: Method, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from torch import Tensor
 from bench.data.formats import Format
 from bench.testing import tiny_session
 
+from .by_trl import dpo_trainer
+
 finite = st.floats(-30, 30)
 LONG_AND_SHORT = {
     "prompt": ["smallest of 84 92 78 ?", "smallest of 59 71 41 ?", "swap tom and ann ?"],
@@ -98,22 +100,24 @@ def test_with_completions_of_one_length_dpo_norm_is_dpo_with_another_beta(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "method",
+    ("method", "settings"),
     [
-        RobustDPO(label_smoothing=0.2),
-        DPONorm(beta=5.0),
-        LDDPO(ld_alpha=0.3),
-        LDDPO(ld_alpha=0.0),
+        (RobustDPO(label_smoothing=0.2), {"loss_type": ["robust"], "label_smoothing": 0.2}),
+        (DPONorm(beta=5.0), {"loss_type": ["sigmoid_norm"]}),
+        (LDDPO(ld_alpha=0.3), {"ld_alpha": 0.3}),
+        (LDDPO(ld_alpha=0.0), {"ld_alpha": 0.0}),
     ],
-    ids=lambda m: f"{type(m).__name__} {m.settings()}",
+    ids=["robust-dpo", "dpo-norm", "ld-dpo", "ld-dpo without the rest"],
 )
-def test_a_variant_of_dpo_is_what_trl_computes(method: DPO, tmp_path: Path) -> None:
+def test_a_variant_of_dpo_is_what_trl_computes(
+    method: DPO, settings: dict[str, Any], tmp_path: Path
+) -> None:
     from datasets import Dataset
 
     session = tiny_session(tmp_path, batch_size=3)
     model = session.model()
     session.task = _task_of(session.task, Dataset.from_dict(LONG_AND_SHORT))
-    trainer = method.trainer(session, model)
+    trainer = dpo_trainer(session, model, beta=method.beta, **settings)
     with torch.no_grad():  # a policy that has moved, or all losses are ln 2
         model.get_parameter("model.embed_tokens.weight").mul_(0.9)
         theirs = trainer.compute_loss(model, next(iter(trainer.get_train_dataloader())))
