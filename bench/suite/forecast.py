@@ -166,11 +166,12 @@ class Forecast:
         yet.
         """
         runs, paces = list(self._open.values()), self._paces()
-        each = {self._kind(run): run for run in runs}
+        kinds = [self._kind(run) for run in runs]
+        each = dict(zip(kinds, runs, strict=True))
         forecasts = {kind: self._of(run, paces) for kind, run in each.items()}
         left, rows = [], []
-        for run in runs:
-            forecast = forecasts[self._kind(run)]
+        for run, kind in zip(runs, kinds, strict=True):
+            forecast = forecasts[kind]
             if forecast is None:
                 return None
             left.append(self._left(run, forecast, now))

@@ -184,11 +184,12 @@ def _runs(
     for row in rows:
         method, parameters, origin = row.recipe.name, row.recipe.parameters, origins(row.recipe)
         text = ", ".join((setting.text, *map(_json, (method, parameters, origin))))
-        said.append((text, method, parameters, origin))
+        said.append((_file_name(row.label), text, method, parameters, origin))
     for seed in seeds:
-        for row, (text, method, parameters, origin) in zip(rows, said, strict=True):
+        for row, (name, text, method, parameters, origin) in zip(rows, said, strict=True):
+            digest = _hash(f"[{text}, {seed}]")  # the JSON of all five as a list
             yield _run(
-                _hash(f"[{text}, {seed}]"),  # the JSON of all five as a list
+                f"{name}-s{seed}-{digest}",
                 setting,
                 recipe=row.label,
                 method=method,
@@ -203,11 +204,9 @@ def _runs(
             )
 
 
-def _run(digest: str, setting: _Shared, recipe: str, seed: int, **more: Any) -> Run:
+def _run(name: str, setting: _Shared, **more: Any) -> Run:
     return Run(
-        id=f"{_file_name(recipe)}-s{seed}-{digest}",
-        recipe=recipe,
-        seed=seed,
+        id=name,
         setting=setting.digest,
         fingerprints=setting.fingerprints,
         split=setting.split,

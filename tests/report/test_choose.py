@@ -137,6 +137,16 @@ def test_what_one_has_decides_which_rows_are_best(tmp_path: Path) -> None:
             )
             said = row.locator("td").first.inner_text()
             assert said == f"memory {own['memory']:.3g} GiB", name
+        name, near = next(
+            (name, float(f"{own['training']:.3g}"))
+            for name, own in rows.items()
+            if float(f"{own['training']:.3g}") < own["training"]
+        )
+        _limit(browser, {"training": near})
+        row = browser.locator("#choose-0 tbody tr").filter(
+            has=browser.get_by_role("link", name=name, exact=True)
+        )
+        assert row.locator("td").first.inner_text() == f"training just over {near:g} minutes"
         assert not troubles, troubles
 
 

@@ -22,6 +22,7 @@ def own_texts(session: Session, samples: int, max_length: int) -> list[str]:
     if begin is None:
         raise Skipped("the tokenizer has no token that a text begins with, to sample after")
     model = session.model("rollout").eval()
+    ends = session.end_ids(model)
     while tries < samples and session.progress < LARGEST_SHARE:
         size = min(session.batch_size, samples - tries)
         with session.purpose("rollout"):
@@ -36,9 +37,9 @@ def own_texts(session: Session, samples: int, max_length: int) -> list[str]:
                 max_new_tokens=min(max_length, session.max_length - 2),
                 use_cache=True,
                 pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
+                eos_token_id=ends,
             )[:, 1:]
-        ended = ids[(ids == tokenizer.eos_token_id).any(1)]
+        ended = ids[torch.isin(ids, torch.tensor(ends, device=ids.device)).any(1)]
         found += [text for text in tokenizer.batch_decode(ended, skip_special_tokens=True) if text]
         tries += size
     if not found:

@@ -35,13 +35,12 @@ def generate(
     max_completion_length: int,
     **how: Any,
 ) -> list[Ids]:
-    """Completions of each prompt as token ids, the end of sequence included; those of one prompt in
+    """Completions of each prompt as token ids, the end included; those of one prompt in
     a row. `how` are settings of transformers' `generate`.
 
     Prompt and completion together have at most the session's `max_length` tokens.
     """
-    pad, end = session.tokenizer.pad_token_id, session.tokenizer.eos_token_id
-    assert isinstance(end, int)
+    pad, ends = session.tokenizer.pad_token_id, session.end_ids(model)
     width = max(map(len, prompts))
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in prompts])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
@@ -53,10 +52,10 @@ def generate(
         repetition_penalty=1.0,
         use_cache=True,
         pad_token_id=pad,
-        eos_token_id=end,
+        eos_token_id=ends,
         **how,
     )
-    return [_said(row, end) for row in sequences[:, width:].tolist()]
+    return [_said(row, ends) for row in sequences[:, width:].tolist()]
 
 
 def sample(
@@ -99,6 +98,7 @@ def collate(
     return {name: torch.tensor(rows, device=session.device) for name, rows in columns.items()}
 
 
-def _said(ids: Ids, end: int) -> Ids:
-    """What was generated, up to the end of sequence and with it."""
-    return ids[: ids.index(end) + 1] if end in ids else ids
+def _said(ids: Ids, ends: Sequence[int]) -> Ids:
+    """What was generated, up to the first end and with it."""
+    found = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    return ids[: found + 1]

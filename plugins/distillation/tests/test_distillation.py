@@ -209,6 +209,17 @@ def test_samples_have_the_models_distribution(tmp_path: Path) -> None:
     assert float((counted - expected).abs().max()) < 0.03
 
 
+def test_what_a_model_declares_ends_a_completion_too(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path)
+    model = session.model().eval()
+    ids = session.prompt_ids(["smallest of 41 53 76 ?", "swap tom and ann ?"])
+    whole = generate(session, model, ids, 8, do_sample=False)
+    model.generation_config.eos_token_id = [whole[0][1]]
+    first, second = generate(session, model, ids, 8, do_sample=False)
+    assert first == whole[0][:2]
+    assert second == whole[1][: len(second)]
+
+
 def test_sequence_level_targets_are_what_beam_search_finds(tutor: str, tmp_path: Path) -> None:
     session = tiny_session(tmp_path)
     teacher = teacher_of(SeqKD(teacher=tutor), session)

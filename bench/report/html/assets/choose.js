@@ -102,9 +102,12 @@
         if (!picks[i].checked) return "not picked";
         if (score[i] === null) return "no score on these targets";
         const broken = limited.find((limit) => limit.values[i] === null || limit.values[i] > limit.most);
-        return broken && (broken.values[i] === null ? `${broken.title} not known` : `${broken.title} ${short(broken.values[i])} ${broken.unit}`);
+        if (!broken) return "";
+        const value = broken.values[i], seen = value !== null && Number(value.toPrecision(3)) > broken.most;
+        const told = seen ? short(value) : `just over ${short(broken.most)}`; // rounded, it would look like the limit
+        return value === null ? `${broken.title} not known` : `${broken.title} ${told} ${broken.unit}`;
       };
-      const reasons = rows.map((_, i) => against(i) || "");
+      const reasons = rows.map((_, i) => against(i));
       const fitting = rows.map((_, i) => i).filter((i) => !reasons[i]).sort((a, b) => score[b] - score[a] || (given.names[a] < given.names[b] ? -1 : 1));
       const fresh = compared ? ties(fitting, compared, count, given.level) : null;
       // Of a table with too many pairs the groups stay those of the whole; on other targets nothing is known.
