@@ -101,9 +101,8 @@ class _Planner:
     def base(self) -> Run:
         setting = _Shared.of(self._setting)
         text = _json([{**self._setting, "budget": None}, None, {}, "", 0])
-        return _run(
-            _hash(text), setting, recipe=BASE, method=None, parameters={}, origin="", seed=0
-        )
+        name = f"{BASE}-s0-{_hash(text)}"
+        return _run(name, setting, recipe=BASE, method=None, parameters={}, origin="", seed=0)
 
     def rows(self) -> Iterator[Run]:
         """The recipes as the suite lists them; without those that the search alone is to show."""
