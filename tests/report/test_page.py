@@ -272,17 +272,8 @@ def test_pairs_are_written_out_when_opened_and_sort(tmp_path: Path) -> None:
         browser.locator("[aria-labelledby=pairs] summary").first.click()
         table.locator("tbody tr").first.wait_for()  # the browser tells of it a moment later
         assert table.locator("tbody tr").count() == len(everything().groups[0].pairs)
-        assert table.locator("tbody tr").first.inner_text().split("\t") == [
-            *(
-                "method-0",
-                "method-0 (tuned)",
-                "−2.0",
-                "−5.0 to 1.0",
-                "< 0.001",
-                "< 0.001",
-                "not known",
-            )
-        ]
+        first = "method-0|method-0 (tuned)|−2.0|−5.0 to 1.0|< 0.001|< 0.001|not known"
+        assert table.locator("tbody tr").first.inner_text().split("\t") == first.split("|")
         table.locator("thead button", has_text="difference").click()
         values = table.locator("tbody td:nth-child(3)").all_inner_texts()
         assert values == sorted(values, key=lambda text: -float(text.replace("−", "-")))

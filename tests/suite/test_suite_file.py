@@ -201,8 +201,15 @@ def test_memory_and_time_do_not_change_what_a_run_is(bench: Bench, tmp_path: Pat
     assert runs(GOOD.replace("size: 8", "size: 16")) != runs(GOOD)
 
 
+PUBLISHED = sorted(
+    folder.name
+    for folder in (ROOT / "results").iterdir()
+    if (folder / "plan.json").is_file() and (ROOT / f"suites/{folder.name}.yaml").is_file()
+)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="published on a CPU, which the ids say")
-@pytest.mark.parametrize("name", ["quickstart", "classics"])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_suites_ask_for_the_published_runs(bench: Bench, name: str) -> None:
     planned = json.loads(bench("plan", ROOT / f"suites/{name}.yaml", "--json").stdout)
     published = json.loads((ROOT / f"results/{name}/plan.json").read_text())["runs"]

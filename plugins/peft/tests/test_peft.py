@@ -12,13 +12,10 @@ from typing import Any
 import pytest
 import torch
 from bench_peft import PeftMethod
-from bench_peft.allocation import LAST, MOMENTS, Allocation
 from bench_peft.fitted import common_ending, common_tokens
 from bench_peft.methods import METHODS
 from bench_peft.table import ROWS
 from datasets import Dataset
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -27,42 +24,14 @@ from bench.accounting.budget import Budget
 from bench.models.start import load_start
 from bench.testing import tiny_session
 
-STEPS = Budget("steps", 3)
-SMALL: dict[str, dict[str, Any]] = {
-    "adamss": {"r": 16, "num_subspaces": 2},
-    "adamss-asa": {"r": 16, "num_subspaces": 2, "asa_target_subspaces": 20},
-    "corda": {"init_rows": 8},
-    "corda-kpm": {"init_rows": 8},
-    "eva": {"init_rows": 32},
-    "monteclora": {"num_samples": 2},
-}
-"""Where the defaults do not fit the tiny model, or take seconds on it."""
+from .adapters import STEPS, logits, made, trained
+
 NO_CHANGE_AT_START = (
     "dora rslora pissa olora lora-orthogonal mica lora-bias velora lora-modules-to-save"
     " lora-target-parameters lora-plus lora-fa lora-riemannian lora-intruders eva pissa-niter corda"
     " corda-kpm lora-ga loha lokr"
     " hira gralora delora deft oft boft hra miss shira ia3 vera ln-tuning alora"
 ).split()
-
-
-def made(name: str, **settings: Any) -> Any:
-    return METHODS[name](**{**SMALL.get(name, {}), **settings})
-
-
-def trained(
-    name: str, folder: Path, budget: Budget = STEPS, **settings: Any
-) -> tuple[Session, Any]:
-    session = tiny_session(folder, budget)
-    torch.manual_seed(0)
-    return session, made(name, **settings).train(session).eval()
-
-
-def logits(session: Session, model: Any) -> Tensor:
-    rows = session.dataset(Format.PROMPT_COMPLETION)[:4]
-    batch = session.encode(rows["prompt"], rows["completion"])
-    del batch["labels"]
-    with torch.no_grad(), session.unmetered():
-        return model(**batch).logits
 
 
 def start_of(session: Session) -> Any:
@@ -130,54 +99,6 @@ def test_what_a_start_is_computed_from_is_charged(
     assert spent["train"]["tokens"] == without["train"]["tokens"]
 
 
-def test_adalora_keeps_its_regulariser(tmp_path: Path) -> None:
-    _, without = trained("adalora", tmp_path / "without", orth_reg_weight=0.0)
-    _, with_it = trained("adalora", tmp_path / "with", orth_reg_weight=0.5)
-    factors = [
-        (a, b)
-        for (n, a), b in zip(without.named_parameters(), with_it.parameters(), strict=True)
-        if "lora_A" in n
-    ]
-    assert not any(torch.equal(a, b) for a, b in factors)
-
-
-@pytest.mark.parametrize("steps", [1, 3, 25])
-def test_adalora_ends_at_its_target_rank(steps: int, tmp_path: Path) -> None:
-    _, model = trained("adalora", tmp_path, Budget("steps", steps), init_r=6, target_r=2, lr=1e-2)
-    pattern = model.active_peft_config.rank_pattern
-    assert sum(map(sum, pattern.values())) == 2 * 28
-    alive = sum(int((p != 0).sum()) for n, p in model.named_parameters() if "lora_E" in n)
-    assert 0 < alive <= 2 * 28
-
-
-def test_adalora_ranks_must_shrink() -> None:
-    with pytest.raises(ValidationError, match="target_r must be less than init_r"):
-        made("adalora", init_r=8, target_r=8)
-
-
-def test_adamss_asa_switches_clusters_off(tmp_path: Path) -> None:
-    """They are off when the loop ends; after it all count as trained that were trained at some
-    time.
-    """
-    active: list[int] = []
-
-    def clusters(model: Any) -> list[bool]:
-        return [p.requires_grad for n, p in model.named_parameters() if "adamss_A" in n]
-
-    base: Any = METHODS["adamss-asa"]
-
-    class Watched(base):
-        def fit(self, session: Any, model: Any, optimizer: Any) -> None:
-            super().fit(session, model, optimizer)
-            active.append(sum(clusters(model)))
-
-    settings = {**SMALL["adamss-asa"], "asa_target_subspaces": 20}
-    model = Watched(**settings).train(tiny_session(tmp_path, Budget("steps", 5)))
-    assert 0 < active[0] <= 20
-    assert len(clusters(model)) == 56  # two in each linear layer
-    assert all(clusters(model))
-
-
 def test_shadow_trains_no_update_that_nothing_reads(tmp_path: Path) -> None:
     model = made("shadow").adapted(tiny_session(tmp_path, STEPS))
     idle = {
@@ -186,31 +107,6 @@ def test_shadow_trains_no_update_that_nothing_reads(tmp_path: Path) -> None:
         if "shadow_update" in n and not p.requires_grad
     }
     assert idle == {"base_model.model.model.layers.3"}
-
-
-@given(
-    progress=st.lists(st.floats(0, 1), min_size=1, max_size=60).map(sorted),
-    interval=st.sampled_from([50, LAST]),
-)
-def test_allocation_acts_once_at_every_moment_that_counts(
-    progress: list[float], interval: int
-) -> None:
-    acted: list[int] = []
-    weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.SGD([weight], lr=0.0)
-    session: Any = SimpleNamespace(progress=0.0)
-    model: Any = SimpleNamespace(base_model=SimpleNamespace(update_and_allocate=acted.append))
-    allocation = Allocation(session, model, optimizer, interval)
-    for session.progress in progress:
-        weight.grad = torch.zeros(1)
-        optimizer.step()
-    allocation.finish()
-    cuts = [moment for moment in acted if moment % interval == 0]
-    assert acted.count(LAST) == 1
-    assert sorted(set(cuts)) == cuts
-    assert {
-        round(p * MOMENTS) // interval * interval for p in progress if round(p * MOMENTS) < LAST
-    } - {0} <= set(cuts)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("kasa", "gamma"), ("monteclora", "kl_loss_weight")])
