@@ -62,7 +62,7 @@ def sentences(
         (UNVERIFIED, [row.recipe for row in trained if UNVERIFIED in row.marks]),
         *(("unequal", bought) for group in groups if (bought := _bought(group.rows))),
         (OVERSPENT, [row.recipe for row in trained if OVERSPENT in row.marks]),
-        ("no gain", [row.recipe for group in groups for row in _no_gain(group)]),
+        ("no gain", [row.recipe for group in groups for row in no_gain(group)]),
         ("idle", [name for row in trained for name in _idle(row)]),
         ("too easy", easy if easy > 1 else 0),
         ("unstable", [row.recipe for row in trained if _unstable(row)]),
@@ -129,7 +129,7 @@ def _idle(row: Row) -> list[str]:
     ]
 
 
-def _no_gain(group: Group) -> list[Row]:
+def no_gain(group: Group) -> list[Row]:
     """Rows whose target accuracy may be that of the base: the interval of the difference holds 0,
     and their own is not wholly above the base's. The first is too wide for a base that is always
     wrong, where nothing but a gain is possible.

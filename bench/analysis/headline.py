@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from bench.analysis.caveats import no_gain
 from bench.analysis.columns import named
 from bench.analysis.rows import Row
 from bench.analysis.shape import Group
@@ -22,6 +23,8 @@ def headline(group: Group, target: Sequence[str], level: float) -> str:
     if not ranked:
         return f"No recipe has a result on {listed(target)}."
     best, others = ranked[0], ranked[1:]
+    if len(no_gain(group)) == len(ranked):
+        return _nothing_gained(group, ranked, target, level)
     if group.best:
         others = [r for r in others if r.tie_groups]
     average = " on average" if len(target) > 1 else ""
@@ -38,6 +41,18 @@ def headline(group: Group, target: Sequence[str], level: float) -> str:
     if forgetful:
         return f"{said}; it forgets {_with_bounds(best, FORGETTING, level)}."
     return f"{said}."
+
+
+def _nothing_gained(group: Group, ranked: list[Row], target: Sequence[str], level: float) -> str:
+    (start,) = (row for row in group.rows if row.recipe == BASE)
+    best, count = ranked[0], len(ranked)
+    who = f"none of {count} recipes raises" if count > 1 else f"{best.recipe} does not raise"
+    reached = _with_bounds(best, ACCURACY, level)
+    return (
+        f"On {listed(target)}, {who} accuracy above the base's"
+        f" {named(ACCURACY).quantity(start.means[ACCURACY])} by more than noise:"
+        f" {f'the highest, {best.recipe},' if count > 1 else 'it'} reaches {reached}."
+    )
 
 
 def _lead(best: Row, others: list[Row], tied: list[Row]) -> str:

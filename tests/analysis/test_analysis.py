@@ -199,6 +199,17 @@ def test_the_headline_is_made_from_the_numbers(results: Results) -> None:
     assert results.found().headline.startswith("On tiny/smallest, perfect reaches 100.0%")
 
 
+def test_a_table_in_which_nobody_gains_says_so_first(results: Results) -> None:
+    for name in ("weak", "weaker"):
+        results.add("base", lambda r, name=name: r.update(recipe=name, method="sft"))
+    results.runs = [results.runs[0], *results.runs[-2:]]
+    (results.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
+    assert results.found().headline.startswith(
+        "On tiny/smallest, none of 2 recipes raises accuracy above the base's 0.0% by more than"
+        " noise: the highest, weak, reaches 0.0% (95% interval "
+    )
+
+
 def test_a_sequence_has_its_matrix(results: Results) -> None:
     targets = ["tiny/smallest", "tiny/add"]
 
