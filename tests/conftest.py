@@ -75,9 +75,14 @@ def plugin(tmp_path: Path) -> Callable[[str, str], str]:
 def install_plugin(site: Path, name: str, source: str) -> str:
     """Writes a module whose `Plugin` is a method, and its entry point; gives the PYTHONPATH."""
     module = f"plugin_{name.replace('-', '_')}"
+    install_module(site, module, source, f"[bench.methods]\n{name} = {module}:Plugin\n")
+    return str(site)
+
+
+def install_module(site: Path, module: str, source: str, entry_points: str) -> None:
+    """Writes a package that is only a file, and what it offers."""
     info = site / f"{module}-1.0.dist-info"
     info.mkdir(parents=True)
     (site / f"{module}.py").write_text(source)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[bench.methods]\n{name} = {module}:Plugin\n")
-    return str(site)
+    (info / "entry_points.txt").write_text(entry_points)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..conftest import command, environment
+from ..conftest import command, environment, install_module
 
 SUITE = """\
 suite: small
@@ -86,12 +86,8 @@ def only(suite: Path, method: str) -> None:
 
 def installed(site: Path, name: str, source: str) -> str:
     """Installs a package with one executor, and gives the PYTHONPATH."""
-    info = site / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / f"{name}.py").write_text(source)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     entry = f"[bench.executors]\n{name} = {name}:{name.capitalize()}\n"
-    (info / "entry_points.txt").write_text(entry)
+    install_module(site, name, source, entry)
     return before(site)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from threading import Event
@@ -187,12 +187,12 @@ def _work(job: Job, board: Any) -> remote.Parcel:
 def _connect(placement: Placement) -> None:
     os.environ |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     try:
-        import ray  # noqa: F401
+        import ray
     except ImportError:
         raise missing_package("Ray", "ray") from None
     address = f"ray://{placement.address}" if placement.address else "auto"
     try:
-        _init(address)
+        _persist(lambda: ray.init(address, logging_level=logging.ERROR, log_to_driver=False))
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if "pip package `ray[client]`" in reason:
@@ -205,17 +205,15 @@ def _connect(placement: Placement) -> None:
         ) from None
 
 
-def _init(address: str) -> None:
-    """Connects. A cluster answers a client by a process of its own, and on a busy head node one
-    start in three of such a process was seen to fail, so it is asked for again.
+def _persist(connect: Callable[[], object]) -> None:
+    """A cluster answers a client by a process of its own, and on a busy head node one start in
+    three of such a process was seen to fail, so it is asked for again.
     """
-    import ray
-
     for left in reversed(range(CONNECTIONS)):
         try:
             # what it warns of, it raises as well
             with warnings.catch_warnings(action="ignore", category=UserWarning):
-                ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+                connect()
             return
         except (ConnectionError, RuntimeError) as error:
             if not left or UNSTARTED not in str(error):

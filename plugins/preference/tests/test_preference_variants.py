@@ -136,19 +136,12 @@ def _task_of(task: Any, rows: Any) -> Any:
 def test_the_hinge_and_the_sigmoid_of_rso_are_what_trl_computes(tmp_path: Path) -> None:
     from bench_preference import RSO
     from datasets import Dataset
-    from trl.trainer.dpo_config import DPOConfig
-    from trl.trainer.dpo_trainer import DPOTrainer
 
     session = tiny_session(tmp_path, batch_size=3)
     model = session.model()
+    session.task = _task_of(session.task, Dataset.from_dict(LONG_AND_SHORT))
     for kind in ("hinge", "sigmoid"):
-        settings = session.trainer_kwargs(DPOConfig, loss_type=[kind], beta=0.05, max_length=None)
-        trainer = DPOTrainer(
-            model,
-            ref_model=session.reference(),
-            train_dataset=Dataset.from_dict(LONG_AND_SHORT),
-            **settings,
-        )
+        trainer = dpo_trainer(session, model, loss_type=[kind], beta=0.05)
         with torch.no_grad():
             model.get_parameter("model.embed_tokens.weight").mul_(0.9)
             theirs = trainer.compute_loss(model, next(iter(trainer.get_train_dataloader())))

@@ -2,7 +2,8 @@
 (() => {
   const numbers = JSON.parse(document.getElementById("numbers").textContent).choose;
   const points = (value) => (100 * value).toFixed(1).replace("-", "−").replace(/^−0\.0$/, "0.0");
-  const short = (value) => (Math.abs(value) < 100 ? Number(value.toPrecision(3)).toString() : value.toFixed(0)).replace("-", "−");
+  const rounded = (value) => Number(Math.abs(value) < 100 ? value.toPrecision(3) : value.toFixed(0));
+  const short = (value) => rounded(value).toString().replace("-", "−");
   const mean = (values) => (values.some((v) => v === null || v === undefined) ? null : values.reduce((a, b) => a + b, 0) / values.length);
   const listed = (names) => (names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
 
@@ -103,9 +104,10 @@
         if (score[i] === null) return "no score on these targets";
         const broken = limited.find((limit) => limit.values[i] === null || limit.values[i] > limit.most);
         if (!broken) return "";
-        const value = broken.values[i], seen = value !== null && Number(value.toPrecision(3)) > broken.most;
-        const told = seen ? short(value) : `just over ${short(broken.most)}`; // rounded, it would look like the limit
-        return value === null ? `${broken.title} not known` : `${broken.title} ${told} ${broken.unit}`;
+        const value = broken.values[i];
+        if (value === null) return `${broken.title} not known`;
+        const told = rounded(value) > broken.most ? short(value) : `just over ${short(broken.most)}`; // it would look like the limit
+        return `${broken.title} ${told} ${broken.unit}`;
       };
       const reasons = rows.map((_, i) => against(i));
       const fitting = rows.map((_, i) => i).filter((i) => !reasons[i]).sort((a, b) => score[b] - score[a] || (given.names[a] < given.names[b] ? -1 : 1));
