@@ -75,19 +75,26 @@ def test_the_page_of_methods_has_one_row_for_each() -> None:
 
 
 def test_the_page_says_what_each_method_says_of_how_it_was_verified() -> None:
+    told = {name: row[4] for name, row in _methods_page().items()}
+    said = {name: registry.usable(name).verified for name in told}
+    assert said == told
+
+
+def test_the_page_says_which_adapters_cannot_be_merged() -> None:
+    told = {name for name, row in _methods_page().items() if "cannot be merged" in row[5]}
+    assert told == {name for name in _methods_page() if registry.usable(name).unmerged}
+
+
+def _methods_page() -> dict[str, list[str]]:
+    """The cells of each method with a line of its own, by name."""
     page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
     cells = [
         [cell.strip() for cell in line.strip("|").split(" | ")]
         for line in page.splitlines()
         if line.startswith("| ")
     ]
-    told = {row[0]: row[4] for row in cells if len(row) == 6}
-    said = {
-        name: plugin.method.verified
-        for name, plugin in registry.plugins().items()
-        if plugin.method and name in told
-    }
-    assert said == {name: told[name] for name in said}
+    known = registry.plugins()
+    return {row[0]: row for row in cells if len(row) == 6 and row[0] in known}
 
 
 def test_one_method_under_many_names_is_tied_with_itself() -> None:

@@ -62,7 +62,8 @@ def _lead(best: Row, others: list[Row], tied: list[Row]) -> str:
     if not best.tie_groups:
         return f", the highest of {count} recipes, which no test compared"
     if not tied:
-        return f", more than each of the other {len(others)}"
+        more = others[0].recipe if len(others) == 1 else f"each of the other {len(others)}"
+        return f", more than {more}"
     if all(len(row.tie_groups) == 1 and row.tie_groups == best.tie_groups for row in others):
         return f", the highest of {count} recipes, all statistically indistinguishable"
     if len(tied) <= FEW:

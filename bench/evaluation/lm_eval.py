@@ -44,6 +44,8 @@ class GreedyLM(_HFLM):
     say, and to answer as it answers one row at a time, however rows are batched.
     """
 
+    engine: str | None = None
+    """What generates, with its version; None where it is transformers."""
     generated_tokens = 0
     generation_seconds = 0.0
     resolved: dict[str, Any] | None = None
@@ -126,6 +128,12 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
         loaded = load_tasks(task, split)
         results = _scored(lm, loaded, task)
     return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+
+
+def generates(task: Task, split: str) -> bool:
+    """Whether a task asks for text, and for nothing else."""
+    asked = load_tasks(task, split).values()
+    return all(one.OUTPUT_TYPE == "generate_until" for one in asked)
 
 
 def seconds_of(lm: GreedyLM, task: Task, split: str, enough: float) -> float:

@@ -155,6 +155,7 @@ class _Training:
             checkpointing=suite.batch.checkpointing,
             compiled=suite.compile,
             padding_free=suite.batch.padding_free,
+            merges=suite.merges(number),
             optim=suite.optimizer,
             group_by_length=suite.batch.group_by_length,
             ledger=self.ledger,

@@ -12,7 +12,7 @@ from bench.methods import registry
 from bench.methods.artifact import next_start
 from bench.methods.entry import Resolved, resolve_merger
 from bench.methods.method import Merger, Weights
-from bench.methods.recipe import Recipe, apply
+from bench.methods.recipe import Part, Recipe, apply, unmerged
 from bench.models.start import Start, load_start
 from bench.system.errors import Skipped
 
@@ -26,6 +26,12 @@ class Chain(Recipe):
     """One recipe after another: each starts from what the one before it made."""
 
     reference: ClassVar = "bench: stages in a row, as in Ouyang et al. 2022, 2203.02155, Figure 2"
+
+    def skip(self, session: Session) -> str | None:
+        return followed(self.parts[:-1]) or super().skip(session)
+
+    def unmerged_end(self) -> str:
+        return unmerged(self.parts[-1].method)
 
     def train(self, session: Session) -> Any:
         model, start = None, session.start
@@ -90,7 +96,7 @@ class Merge(Recipe):
         if missing:
             (name,) = self.by
             return f"{name} reads {', '.join(missing)} data, which {session.task.name} lacks"
-        return super().skip(session)
+        return followed(self.parts) or super().skip(session)
 
     def train(self, session: Session) -> PreTrainedModel:
         merger = self._merger_made()
@@ -124,6 +130,14 @@ class Merge(Recipe):
     def _merger_made(self) -> Merger:
         ((name, parameters),) = self.by.items()
         return registry.usable_merger(name).model_validate(parameters)
+
+
+def followed(parts: Sequence[Part]) -> str | None:
+    """Why one of these parts cannot have anything after it, or None."""
+    for part in parts:
+        if reason := unmerged(part.method):
+            return f"{part.name} cannot be merged into the model's weights: {reason}"
+    return None
 
 
 def _weights(session: Session, starts: Sequence[Start]) -> tuple[dict[str, str], Sequence[Weights]]:

@@ -56,6 +56,12 @@ class Method(BaseModel):
     what it adds is all that trains, so that `quantize:` of a suite's model works.
     """
 
+    unmerged: ClassVar[str] = ""
+    """Why what it adds cannot become part of the model's weights, such as `it learns embeddings in
+    front of the text`; empty where it can, so that a part of a chain or another target may follow
+    it, and `engine: vllm` of a suite works.
+    """
+
     def needs(self) -> tuple[Format, ...]:
         """The formats that the target must offer, where its hyper-parameters change that; else all
         of `formats`.

@@ -108,6 +108,10 @@ class Recipe(Method):
             (reason for part in self.parts if (reason := obstacle(part.method, session))), None
         )
 
+    def unmerged_end(self) -> str:
+        """As `unmerged` of a method, for what comes out of the recipe."""
+        return ""
+
     def objective(
         self, session: ValidationSession, model: PreTrainedModel | PeftModel
     ) -> dict[str, float]:
@@ -137,7 +141,20 @@ def obstacle(method: Method, session: Session) -> str | None:
         return f"cannot train without padding: {reason}"
     if session.start.spec.quantize and (reason := _full_precision(method)):
         return f"cannot train on a quantized model: {reason}"
+    if session.merges and (reason := unmerged(method)):
+        return f"cannot be merged into the model's weights: {reason}"
     return method.skip(session)
+
+
+def unmerged(method: Method) -> str:
+    """Why what comes out of a method, or of the adapter that it trains, cannot become part of the
+    model's weights; empty where it can.
+    """
+    if isinstance(method, Recipe):
+        return method.unmerged_end()
+    if isinstance(method, Adaptable) and method.adapter is not None:
+        return method.adapter.recipe.method.unmerged
+    return method.unmerged
 
 
 def _padded(method: Method) -> str:

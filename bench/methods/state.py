@@ -67,6 +67,8 @@ class SessionState:
     """Compute activations anew in the backward pass rather than keep them."""
     padding_free: bool = False
     """Let texts stand side by side in a row, where a likelihood is computed."""
+    merges: bool = False
+    """Whether what comes out must become part of the model's weights."""
     compiled: bool = False
     """Compile the layers of models that are handed out."""
     group_by_length: bool = False

@@ -250,6 +250,11 @@ class Decode(Part):
 
     tokens: int
     seconds: float = Field(description="wall-clock seconds of generation")
+    engine: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # records from before are written as they were
+        description="what generated, with its version; null: transformers",
+    )
 
     @property
     def tokens_per_second(self) -> float | None:

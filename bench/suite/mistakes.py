@@ -13,6 +13,7 @@ from bench.data.formats import Format
 from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
 from bench.data.tasks import TaskSpec, prefixes
+from bench.evaluation import vllm_server
 from bench.methods.entry import Mistakes, Place
 from bench.methods.optimizer import PLAIN
 from bench.models import compiled, gguf, quantized
@@ -21,7 +22,7 @@ from bench.models.load import attention_obstacle
 from bench.models.spec import ModelSpec
 from bench.suite.keys import BatchSpec, BudgetSpec, TuningSpec
 from bench.suite.plan import tuned_label
-from bench.suite.schema import Suite
+from bench.suite.schema import TRANSFORMERS, Suite
 from bench.suite.search import ranges
 from bench.system.errors import UserError, nearest
 
@@ -51,6 +52,8 @@ def beyond_schema(suite: Suite) -> Found:
         yield ("compile",), reason
     if suite.model.quantize and (reason := quantized.missing("quantize")):
         yield ("model",), reason
+    if suite.engine != TRANSFORMERS and (reason := vllm_server.missing()):
+        yield ("engine",), reason
     if suite.optimizer != PLAIN and (reason := quantized.missing(suite.optimizer)):
         yield ("optimizer",), reason
     missing = list(_missing_files(suite))

@@ -67,6 +67,7 @@ def session_of_shape(suite: Suite, number: int, folder: Path, **changes: Any) ->
         "start": Start(start),
         "gpus": suite.gpus,
         "padding_free": suite.batch.padding_free,
+        "merges": suite.merges(number),
         "old": tuple(task for task in earlier if task.formats),
     }
     return Session(**given | changes)

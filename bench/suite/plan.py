@@ -17,7 +17,7 @@ from bench.methods.entry import Resolved, resolve
 from bench.methods.optimizer import PLAIN
 from bench.models.spec import fingerprint
 from bench.records.schema import BASE, Purpose, Record
-from bench.suite.schema import Suite
+from bench.suite.schema import TRANSFORMERS, Suite
 from bench.suite.search import RULES, draws, ranges
 
 MEANING = 1  # of what enters ids: raised when runs of before and after must not be compared
@@ -237,6 +237,7 @@ def _setting(suite: Suite, device: str) -> dict[str, Any]:
         "device": device,
         **({"attention": suite.attention} if suite.attention else {}),
         **({"compile": True} if suite.compile else {}),
+        **({"engine": suite.engine} if suite.engine != TRANSFORMERS else {}),
         **({"optimizer": suite.optimizer} if suite.optimizer != PLAIN else {}),
         **({"gpus": suite.gpus} if suite.gpus > 1 else {}),
         **_chat(suite),

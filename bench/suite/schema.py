@@ -32,6 +32,7 @@ def _as_seeds(value: Any) -> Any:
 
 
 DROP, KEEP = "drop", "keep"
+TRANSFORMERS = "transformers"
 
 
 def _kept(value: Any) -> Any:
@@ -152,6 +153,13 @@ class Suite(Strict):
             "compile the layers of models that are trained (torch.compile); for all rows alike"
         ),
     )
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers",
+        description=(
+            "what generates the answers of evaluation. vllm takes the weights with their adapter"
+            " merged; it is a command of its own"
+        ),
+    )
     seeds: Seeds = Field(default=[0, 1, 2], description="how many, or which")
     split: Literal["test", "validation"] = Field(
         default="test", description="the split that scores are taken on"
@@ -219,6 +227,19 @@ class Suite(Strict):
             raise ValueError("memory: works without int8: it depends on values what a pass needs")
         return self
 
+    @model_validator(mode="after")
+    def _engine_fits(self) -> Suite:
+        if self.engine == TRANSFORMERS:
+            return self
+        if self.gpus > 1:
+            raise ValueError(f"engine: {self.engine} works with one GPU: more were not tried")
+        if self.model.quantize:
+            raise ValueError(
+                f"engine: {self.engine} works without quantize: an adapter cannot become part of"
+                " quantized weights"
+            )
+        return self
+
     folder: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
     """Where the suite file lies, which no suite says itself; relative paths in it start here."""
 
@@ -244,6 +265,12 @@ class Suite(Strict):
     def scored(self) -> list[str]:
         """Every task that a row is scored on, each once."""
         return list(dict.fromkeys((*self.target, *self.retain, *self.measure)))
+
+    def merges(self, target: int) -> bool:
+        """Whether what is trained on a target, by its number, must become part of the weights:
+        another target follows, or another engine than transformers loads it.
+        """
+        return target + 1 < len(self.target) or self.engine != TRANSFORMERS
 
     def task(self, name: str) -> Task:
         """A task that the suite names, its prompts plain or turns as the suite says."""

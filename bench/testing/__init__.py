@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 
 from bench.methods.artifact import own_form, save_result
 from bench.methods.method import Merger, Method, Weights
 from bench.methods.objective import measured
+from bench.methods.recipe import unmerged
 from bench.methods.search_space import LogRange, hyperparameters
-from bench.models.artifact import open_artifact
+from bench.models.artifact import CannotMerge, merge_adapter, open_artifact
 from bench.models.load import load_model
 from bench.models.spec import ModelSpec
 from bench.models.start import Start
@@ -46,7 +48,7 @@ TOKENS = 6000.0
 SHORT = 0.25  # of these, where only seeds are compared
 SLACK = 1.25  # one batch may overrun a budget as small as this
 # of the largest logit: a hundred roundings of float32, as where what a network makes is saved in
-# place of the network
+# place of the network, or becomes part of the weights
 CLOSE = 1e-5
 SEED, OTHER_SEED = 1, 2
 
@@ -79,6 +81,8 @@ def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
     yield _frozen(done, opened)
     yield _counts(done)
     yield _reload(done, opened)
+    if isinstance(opened, PeftModel):
+        yield _merge(done, opened, unmerged(method))
     yield from _seeds(attempt, folder)
     same = fingerprint(load_model(start, torch.float32, CPU)) == untouched
     what = "the start model is as it was for the next run"
@@ -233,6 +237,19 @@ def _reload(done: Trial, opened: Any) -> Finding:
     off = float((done.said - logits(opened, done.session)).abs().max() / done.said.abs().max())
     what = "what is saved and loaded gives the same logits"
     return Finding(what, off <= CLOSE, f"largest difference {off:.1g} of the largest logit")
+
+
+def _merge(done: Trial, opened: PeftModel, unmerged: str) -> Finding:
+    """That an adapter becomes part of the weights, or that its method says why it cannot."""
+    try:
+        merged = merge_adapter(opened)
+    except CannotMerge as error:
+        what = "says why its adapter cannot become part of the weights"
+        return Finding(what, bool(unmerged), unmerged or f"declare unmerged: {error}")
+    off = float((done.said - logits(merged, done.session)).abs().max() / done.said.abs().max())
+    what = "its adapter becomes part of the weights, with the same logits"
+    told = f"declares that it cannot: {unmerged}" if unmerged else f"largest difference {off:.1g}"
+    return Finding(what, not unmerged and off <= CLOSE, told)
 
 
 def _seeds(attempt: Attempt, folder: Path) -> Iterator[Finding]:

@@ -152,6 +152,7 @@ class PromptTuning(PeftMethod):
     """Learned embeddings in front of the text; the model itself stays frozen."""
 
     padded: ClassVar = IN_FRONT
+    unmerged: ClassVar = IN_FRONT
     reference: ClassVar = (
         "Lester et al. 2021, The power of scale for parameter-efficient prompt tuning, 2104.08691"
         " (peft.PromptTuningConfig)"
@@ -185,6 +186,7 @@ class PrefixTuning(PeftMethod):
     """Learned keys and values in front of the text in every layer; the model stays frozen."""
 
     padded: ClassVar = IN_FRONT
+    unmerged: ClassVar = IN_FRONT
     reference: ClassVar = (
         "Li and Liang 2021, Prefix-tuning, 2101.00190, without the network of §4.3 by default, as"
         " Liu et al. 2021, P-tuning v2, 2110.07602 (peft.PrefixTuningConfig)"

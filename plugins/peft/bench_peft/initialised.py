@@ -207,6 +207,7 @@ class Cartridge(PeftMethod):
         " (peft.CartridgeConfig)"
     )
     padded: ClassVar = IN_FRONT
+    unmerged: ClassVar = IN_FRONT
 
     lr: KeysValuesRate = 1e-2
     num_virtual_tokens: Annotated[
@@ -241,6 +242,7 @@ class Cpt(PeftMethod):
         "Blau et al. 2024, Context-aware prompt tuning, 2410.17222, §4 (peft.CPTConfig)"
     )
     padded: ClassVar = IN_FRONT
+    unmerged: ClassVar = IN_FRONT
     # its loss is on the examples in front, too: no number of a start without them compares with it
     goal: ClassVar = ("loss", "lower")
 

@@ -80,6 +80,13 @@ FULL_PRECISION = {
 """Rows of the table that cannot train on a quantized model, and why."""
 PADDED = {"lily": "its router is averaged over a row"}
 """Rows of the table whose batches stay padded, and why."""
+UNMERGED = {
+    "adaption-prompt": "it learns keys and values of its own in every layer",
+    "beft": "PEFT cannot merge its biases",
+    "lily": "its router looks at the inputs of a layer",
+    "lora-bias": "its bias has no place in a layer without one",
+}
+"""Rows of the table whose adapters cannot become part of the weights, and why."""
 
 
 def made(row: Row) -> type[TableMethod]:
@@ -92,6 +99,7 @@ def made(row: Row) -> type[TableMethod]:
     method.row, method.family = row, row.family
     method.full_precision = FULL_PRECISION.get(row.name, "")
     method.padded = IN_FRONT if in_front else PADDED.get(row.name, "")
+    method.unmerged = IN_FRONT if in_front else UNMERGED.get(row.name, "")
     method.reference = (
         row.reference
         if row.reference.startswith("peft.")

@@ -227,6 +227,7 @@ class ALora(LowRank):
         " (peft.LoraConfig(alora_invocation_tokens=…))"
     )
     padded: ClassVar = "it begins once in each row"
+    unmerged: ClassVar = "it acts on the tokens behind its invocation alone"
 
     def skip(self, session: Session) -> str | None:
         return (
@@ -244,6 +245,7 @@ class Shadow(PeftMethod):
 
     reference: ClassVar = "peft.ShadowConfig"
     padded: ClassVar = OWN_LOSS
+    unmerged: ClassVar = "it is a network beside the layers"
 
     lr: LowRankRate = 2e-4
     r: Annotated[int, Choice((4, 8, 16, 32, 64)), Field(gt=0, description="rank of the update")] = 8
