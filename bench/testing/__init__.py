@@ -83,7 +83,7 @@ def check(kind: type[Method], folder: Path) -> Iterator[Finding]:
     yield _reload(done, opened)
     if isinstance(opened, PeftModel):
         yield _merge(done, opened, unmerged(method))
-    yield from _seeds(attempt, folder)
+    yield from _seeds(attempt, done.said, folder)
     same = fingerprint(load_model(start, torch.float32, CPU)) == untouched
     what = "the start model is as it was for the next run"
     yield Finding(what, same, "" if same else "its files have changed")
@@ -252,20 +252,25 @@ def _merge(done: Trial, opened: PeftModel, unmerged: str) -> Finding:
     return Finding(what, not unmerged and off <= CLOSE, told)
 
 
-def _seeds(attempt: Attempt, folder: Path) -> Iterator[Finding]:
-    """Short trainings with one seed and another; longer ones where another seed changes nothing in
-    a short one, as where a reward model comes first.
+def _seeds(attempt: Attempt, said: torch.Tensor, folder: Path) -> Iterator[Finding]:
+    """Short trainings with one seed and another. Where another seed changes nothing in a short one,
+    as where a reward model comes first, they are as long as the attempt, which said `said`.
     """
-    same, differs = True, False
-    for tokens in (SHORT * attempt.tokens, attempt.tokens):
-        short, place = replace(attempt, tokens=tokens), folder / f"seeds-{tokens:.0f}"
-        first, again, other = (
-            short.made(place / name, seed).said
-            for name, seed in (("first", SEED), ("again", SEED), ("other", OTHER_SEED))
-        )
-        same, differs = same and torch.equal(first, again), not torch.equal(first, other)
-        if differs or not attempt.method.formats:
-            break
+    short = replace(attempt, tokens=SHORT * TOKENS)
+    first = short.made(folder / "seeds-first", SEED).said
+    same, differs = _repeats(short, first, folder / "seeds")
+    if not differs and attempt.method.formats:
+        again, differs = _repeats(attempt, said, folder / "seeds-long")
+        same = same and again
     yield Finding("the same seed gives the same result", same)
     if attempt.method.formats:
         yield Finding("another seed gives another result", differs)
+
+
+def _repeats(attempt: Attempt, said: torch.Tensor, folder: Path) -> tuple[bool, bool]:
+    """Whether the same seed says the same once more, and another seed something else."""
+    again, other = (
+        attempt.made(folder / name, seed).said
+        for name, seed in (("again", SEED), ("other", OTHER_SEED))
+    )
+    return torch.equal(said, again), not torch.equal(said, other)
