@@ -18,6 +18,7 @@ CEILING = 0.99
 UNSTABLE = 0.1  # standard deviation of accuracy between seeds
 UNEVEN = 0.2  # standard deviation of a speed between seeds, over its mean
 OVERRUN = 1.03  # of the budget: the last batch may exceed it
+LONGER = 4 / 3  # than the base's answers
 ALIKE = 1.1  # what a unit of the budget buys, the most over the least
 UNITS = {"steps": "step", "samples": "sample"}
 """Currencies whose unit is not the same work for every recipe."""
@@ -64,6 +65,7 @@ def sentences(
         (OVERSPENT, [row.recipe for row in trained if OVERSPENT in row.marks]),
         ("no gain", [row.recipe for group in groups for row in no_gain(group)]),
         ("idle", [name for row in trained for name in _idle(row)]),
+        ("longer", [row.recipe for group in groups for row in _longer(group)]),
         ("too easy", easy if easy > 1 else 0),
         ("unstable", [row.recipe for row in trained if _unstable(row)]),
         ("uneven", [row.recipe for row in trained if _uneven(row)]),
@@ -142,6 +144,14 @@ def no_gain(group: Group) -> list[Row]:
         for row in group.rows
         if row.gain and row.gain[0] <= 0 and row.intervals.get(accuracy, (0.0, 1.0))[0] <= above
     ]
+
+
+def _longer(group: Group) -> list[Row]:
+    """Rows whose answers are longer than the base's by more than a third."""
+    length = "answer_tokens"
+    base = next((row for row in group.rows if row.recipe == BASE), None)
+    most = LONGER * base.means[length] if base and length in base.means else float("inf")
+    return [row for row in group.rows if row.means.get(length, 0.0) > most]
 
 
 def _at_once(group: Group) -> str:

@@ -46,7 +46,7 @@ class GreedyLM(_HFLM):
 
     engine: str | None = None
     """What generates, with its version; None where it is transformers."""
-    generated_tokens = 0
+    answers = generated_tokens = 0
     generation_seconds = 0.0
     resolved: dict[str, Any] | None = None
 
@@ -87,6 +87,7 @@ class GreedyLM(_HFLM):
                     out[rows, context.shape[1] : context.shape[1] + answers.shape[1]] = answers
                     self.generated_tokens += int((answers != pad).sum())
         self.generation_seconds += watch.seconds
+        self.answers += len(out)
         if self.resolved is None:
             self.resolved = {**self.model.generation_config.to_diff_dict(), **settings}
             self.resolved.pop("transformers_version", None)

@@ -44,6 +44,7 @@ class ServedLM(GreedyLM):
         out = context.new_full((rows, max_length), pad)
         for row, answer in zip(out, answers, strict=True):
             row[width : width + len(answer)] = torch.tensor(answer)
+        self.answers += rows
         self.generated_tokens += int((out[:, width:] != pad).sum())
         self.resolved = {**self.model.generation_config.to_diff_dict(), "do_sample": False}
         self.resolved.pop("transformers_version", None)

@@ -67,6 +67,7 @@ def evaluate(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
         "decode": {
             "tokens": generator.generated_tokens,
             "seconds": generator.generation_seconds,
+            "answers": generator.answers,
             "engine": generator.engine,
         },
         "generation_config": generator.resolved,

@@ -250,15 +250,24 @@ class Decode(Part):
 
     tokens: int
     seconds: float = Field(description="wall-clock seconds of generation")
-    engine: str | None = Field(
+    answers: int | None = Field(
         default=None,
         exclude_if=lambda value: value is None,  # records from before are written as they were
+        description="how many texts these tokens are of",
+    )
+    engine: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # as answers
         description="what generated, with its version; null: transformers",
     )
 
     @property
     def tokens_per_second(self) -> float | None:
         return self.tokens / self.seconds if self.tokens and self.seconds else None
+
+    @property
+    def tokens_per_answer(self) -> float | None:
+        return self.tokens / self.answers if self.answers else None
 
 
 class EvaluationStage(Part):

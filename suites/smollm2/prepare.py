@@ -30,6 +30,7 @@ FOR_THE_JUDGE = 0.5  # of the other questions
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 OF_EACH_TASK = 1200  # rows of the mixture
 LONGEST = 400  # characters: with its answer such a row has about 100 tokens
+LONGEST_PAIR = 300  # characters of a question with its longer answer: 112 tokens at most
 
 Row = dict[str, Any]
 
@@ -117,7 +118,8 @@ def words(data: Path) -> None:
 
 def dialogues(data: Path) -> None:
     """HH-RLHF as turns. The test and what is for choosing are drawn by the hash of the question, so
-    that the test stays the same when rows are added.
+    that the test stays the same when rows are added. To train on there are the short pairs, each
+    with the last question alone: a small budget reads many of them.
     """
     pairs = [pair for row in _read(data / "hh-rlhf-harmless.jsonl") if (pair := _pair(row))]
     single = {_first(pair) for pair in pairs if len(pair["prompt"]) == 1}
@@ -125,7 +127,8 @@ def dialogues(data: Path) -> None:
     test, valid = set(drawn[:TEST_PAIRS]), set(drawn[TEST_PAIRS:])
     others = [pair for pair in pairs if _first(pair) not in test | valid]
     judge = [pair for pair in others if _share(_first(pair)) < FOR_THE_JUDGE]
-    train = [pair for pair in others if _share(_first(pair)) >= FOR_THE_JUDGE]
+    rest = [pair for pair in others if _share(_first(pair)) >= FOR_THE_JUDGE]
+    train = [short for pair in rest if _length(short := _last_question(pair)) <= LONGEST_PAIR]
     _write(data / "hh-rlhf-harmless-judge.jsonl", judge)
     _write(data / "hh-rlhf-harmless-train.jsonl", train)
     _write(
@@ -193,6 +196,17 @@ def _turns(dialogue: str) -> list[dict[str, str]]:
         {"role": SPEAKERS[who], "content": said.strip()}
         for who, said in zip(parts[::2], parts[1::2], strict=True)
     ]
+
+
+def _last_question(pair: Row) -> Row:
+    """The pair without what was said before its last question."""
+    return pair | {"prompt": pair["prompt"][-1:]}
+
+
+def _length(pair: Row) -> int:
+    """Characters of the prompt with the longer answer."""
+    answers = (pair[kind][0]["content"] for kind in ("chosen", "rejected"))
+    return sum(len(turn["content"]) for turn in pair["prompt"]) + max(map(len, answers))
 
 
 def _first(pair: Row) -> str:

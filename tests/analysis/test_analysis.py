@@ -167,6 +167,24 @@ def test_the_report_names_a_part_that_changed_nothing(results: Results) -> None:
     assert told.startswith("sft in still changed nothing")
 
 
+def test_the_report_names_who_answers_at_greater_length(results: Results) -> None:
+    def answering(recipe: str, tokens: int) -> Change:
+        def change(record: dict[str, Any]) -> None:
+            record |= {"recipe": recipe, "comparison_key": "judged"}
+            record["evaluation"]["decode"] |= {"tokens": tokens, "answers": 100}
+
+        return change
+
+    results.add("base", answering("base", 3000))
+    results.add("sft", answering("brief", 3900))
+    assert "may prefer long ones" not in " ".join(results.found().caveats)
+    results.add("sft", answering("wordy", 4100))
+    found = results.found()
+    (told,) = (c for c in found.caveats if "may prefer long ones" in c)
+    assert told.startswith("The answers of wordy are longer")
+    assert {r.recipe: r.means.get("answer_tokens") for r in found.rows}["wordy"] == 41
+
+
 def _in_steps(tokens: float, flops: float) -> Change:
     def change(record: dict[str, Any]) -> None:
         record |= {"recipe": f"{tokens:.0f}-tokens", "comparison_key": "in-steps"}

@@ -75,8 +75,9 @@ def test_vllm_gives_the_answers_that_transformers_gives(tmp_path: Path, path: st
         assert one.equals(other), row
         assert served[row]["evaluation"]["decode"]["engine"].startswith("vllm 0.")
         assert "engine" not in plain[row]["evaluation"]["decode"]
-        tokens = (r["evaluation"]["decode"]["tokens"] for r in (plain[row], served[row]))
-        assert len(set(tokens)) == 1
+        counts = [r["evaluation"]["decode"] for r in (plain[row], served[row])]
+        assert counts[0]["tokens"] == counts[1]["tokens"]
+        assert counts[0]["answers"] == counts[1]["answers"] == len(one)
         assert served[row]["evaluation"]["drift"] == plain[row]["evaluation"]["drift"]
     assert plain["sft+prompt"]["status"] == "ok"
     assert served["sft+prompt"]["status"] == "skipped"
