@@ -66,10 +66,7 @@ class Server:
             "stop": list(stop),
             "return_token_ids": True,
         }
-        try:
-            choices = self._ask("POST", "/v1/completions", asked)["choices"]
-        except (OSError, HTTPException) as error:
-            raise NoServer(f"vLLM stopped answering: {self._said()}") from error
+        choices = self._ask("POST", "/v1/completions", asked)["choices"]
         return [choice["token_ids"] for choice in sorted(choices, key=lambda one: one["index"])]
 
     def _wait(self) -> None:
@@ -77,7 +74,7 @@ class Server:
         while True:
             if self._process.poll() is not None:
                 raise NoServer(f"vLLM did not start: {self._said()}")
-            with suppress(OSError, HTTPException, NoServer):
+            with suppress(NoServer):
                 self._ask("GET", "/health")
                 return
             time.sleep(0.1)
@@ -85,9 +82,12 @@ class Server:
     def _ask(self, verb: str, path: str, content: Any = None) -> Any:
         line = _Line(self._place)
         try:
-            line.request(verb, path, json.dumps(content), {"Content-Type": "application/json"})
+            body = None if content is None else json.dumps(content)
+            line.request(verb, path, body, {"Content-Type": "application/json"})
             answer = line.getresponse()
             text = answer.read().decode()
+        except (OSError, HTTPException) as error:
+            raise NoServer(f"vLLM does not answer: {self._said()}") from error
         finally:
             line.close()
         if answer.status != 200:
