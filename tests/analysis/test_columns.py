@@ -76,7 +76,8 @@ def test_every_source_is_a_place_in_a_record(tmp_path: Path) -> None:
     row = "sft (tuned)"
     for record in (r for r in store.planned() if r.recipe == row):
         told = record.model_dump(mode="json")
-        told["evaluation"]["drift"]["target_kl"] = 0.5  # records from before lack it
+        told["evaluation"]["drift"]["target_kl"] = 0.5  # records from before lack these
+        told["evaluation"]["decode"]["answers"] = 100
         store.put(Record.model_validate(told), folder / "items" / f"{record.id}.parquet")
     table = frame(analyze(store).rows).set_index("recipe")
     for column in columns.every().values():
