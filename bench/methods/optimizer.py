@@ -47,6 +47,17 @@ def _in_8_bits(model: Module, groups: Any, lr: float) -> Optimizer:
     return AdamW8bit(groups, lr=lr, weight_decay=0.0)
 
 
+def forget_others(optim: Optim) -> None:
+    """bitsandbytes remembers for the whole process which parameters stay in 32 bits, by their place
+    among an optimizer's: what a part of a recipe says must not hold for the next.
+    """
+    if optim == PLAIN:
+        return
+    from bitsandbytes.optim.optimizer import GlobalOptimManager
+
+    GlobalOptimManager.get_instance().initialize()
+
+
 def trainers_optim(optim: Optim, device: torch.device) -> str:
     """The same optimizer by the name that transformers' trainer has for it."""
     if optim != PLAIN:

@@ -18,6 +18,7 @@ from pydantic import (
 from bench.methods.adaptable import Adaptable
 from bench.methods.entry import Resolved, entry, resolve
 from bench.methods.method import Method
+from bench.methods.optimizer import forget_others
 from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def apply(name: str, method: Method, session: Session) -> Any:
     if reason := obstacle(method, session):
         raise Skipped(reason)
     steps, start = session.ledger.steps, session.start
+    forget_others(session.optim)
     set_seed(session.seed)
     session.made_by = (name, method)
     session.adapter = method.adapter if isinstance(method, Adaptable) else None

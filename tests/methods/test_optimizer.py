@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bitsandbytes.optim.optimizer import GlobalOptimManager
 
 from bench.accounting.budget import Budget
 from bench.methods.recipe import apply
@@ -38,6 +39,15 @@ def test_the_state_is_in_8_bits_but_for_embeddings(name: str, tmp_path: Path) ->
     assert expected <= small.log.held.optimizer < 1.1 * expected
     whole, _ = after(name, tmp_path / "32")
     assert small.log.held.optimizer < 0.4 * whole.log.held.optimizer
+
+
+@pytest.mark.parametrize("name", ["sft", "by-trainer"])
+def test_what_an_earlier_model_kept_in_32_bits_is_forgotten(name: str, tmp_path: Path) -> None:
+    alone, _ = after(name, tmp_path / "alone", optim="adamw_8bit")
+    manager = GlobalOptimManager.get_instance()
+    manager.index2config |= {(group, at): {"optim_bits": 32} for group in (0, 1) for at in range(9)}
+    later, _ = after(name, tmp_path / "later", optim="adamw_8bit")
+    assert later.log.held.optimizer == alone.log.held.optimizer
 
 
 def test_it_learns_what_32_bits_learn(tmp_path: Path) -> None:
