@@ -28,7 +28,7 @@ class Chain(Recipe):
     reference: ClassVar = "bench: stages in a row, as in Ouyang et al. 2022, 2203.02155, Figure 2"
 
     def skip(self, session: Session) -> str | None:
-        return followed(self.parts[:-1]) or super().skip(session)
+        return _first_unmerged(self.parts[:-1]) or super().skip(session)
 
     def unmerged_end(self) -> str:
         return unmerged(self.parts[-1].method)
@@ -96,7 +96,7 @@ class Merge(Recipe):
         if missing:
             (name,) = self.by
             return f"{name} reads {', '.join(missing)} data, which {session.task.name} lacks"
-        return followed(self.parts) or super().skip(session)
+        return _first_unmerged(self.parts) or super().skip(session)
 
     def train(self, session: Session) -> PreTrainedModel:
         merger = self._merger_made()
@@ -132,8 +132,8 @@ class Merge(Recipe):
         return registry.usable_merger(name).model_validate(parameters)
 
 
-def followed(parts: Sequence[Part]) -> str | None:
-    """Why one of these parts cannot have anything after it, or None."""
+def _first_unmerged(parts: Sequence[Part]) -> str | None:
+    """Which of these parts cannot become part of the model's weights, and why; or None."""
     for part in parts:
         if reason := unmerged(part.method):
             return f"{part.name} cannot be merged into the model's weights: {reason}"
