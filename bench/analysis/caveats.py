@@ -137,7 +137,7 @@ def no_gain(group: Group) -> list[Row]:
     wrong, where nothing but a gain is possible.
     """
     accuracy = "target_accuracy"
-    base = next((row for row in group.rows if row.recipe == BASE), None)
+    base = group.base
     above = base.intervals.get(accuracy, (0.0, 1.0))[1] if base else 1.0
     return [
         row
@@ -149,7 +149,7 @@ def no_gain(group: Group) -> list[Row]:
 def _longer(group: Group) -> list[Row]:
     """Rows whose answers are longer than the base's by more than a third."""
     length = "answer_tokens"
-    base = next((row for row in group.rows if row.recipe == BASE), None)
+    base = group.base
     most = LONGER * base.means[length] if base and length in base.means else float("inf")
     return [row for row in group.rows if row.means.get(length, 0.0) > most]
 

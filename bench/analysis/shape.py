@@ -9,6 +9,7 @@ from bench.analysis.again import Again
 from bench.analysis.columns import Column, named
 from bench.analysis.rows import Row
 from bench.analysis.statistics import Comparison, Pair
+from bench.records.schema import BASE
 
 
 @dataclass
@@ -40,6 +41,11 @@ class Group:
     """The same for half of the pairs: far less than `smallest` where a few recipes are unstable."""
     best: int | None = None
     """How many rows, the best ones, were compared with one another; None: all of them."""
+
+    @property
+    def base(self) -> Row | None:
+        """The row of the start model, where there is one."""
+        return next((row for row in self.rows if row.recipe == BASE), None)
 
 
 @dataclass(frozen=True)

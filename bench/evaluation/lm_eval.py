@@ -85,13 +85,17 @@ class GreedyLM(_HFLM):
             for together in self._together(context, mask):
                 for rows, answers in answered(generate, together, lambda rows: rows.chunk(2)):
                     out[rows, context.shape[1] : context.shape[1] + answers.shape[1]] = answers
-                    self.generated_tokens += int((answers != pad).sum())
-        self.generation_seconds += watch.seconds
-        self.answers += len(out)
+        self._note(out[:, context.shape[1] :], watch.seconds, settings)
+        return out
+
+    def _note(self, answers: Tensor, seconds: float, settings: dict[str, Any]) -> None:
+        """Count answers, (rows, tokens), padded; and how they were generated."""
+        self.answers += len(answers)
+        self.generated_tokens += int((answers != token_id(self.tokenizer, "pad")).sum())
+        self.generation_seconds += seconds
         if self.resolved is None:
             self.resolved = {**self.model.generation_config.to_diff_dict(), **settings}
             self.resolved.pop("transformers_version", None)
-        return out
 
     def _together(self, context: Tensor, mask: Tensor) -> list[Tensor]:
         """Which rows are answered at once: all, or those of one length, as padding on the left puts

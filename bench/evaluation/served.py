@@ -37,17 +37,13 @@ class ServedLM(GreedyLM):
     ) -> Tensor:
         seen = settings.pop("attention_mask").bool()
         prompts = [row[kept].tolist() for row, kept in zip(context, seen, strict=True)]
-        (rows, width), pad = context.shape, token_id(self.tokenizer, "pad")
+        width = context.shape[1]
         with resources.stopwatch(self._device) as watch:
             answers = self._server.answers(prompts, max_length - width, stop)
-        self.generation_seconds += watch.seconds
-        out = context.new_full((rows, max_length), pad)
+        out = context.new_full((len(prompts), max_length), token_id(self.tokenizer, "pad"))
         for row, answer in zip(out, answers, strict=True):
             row[width : width + len(answer)] = torch.tensor(answer)
-        self.answers += rows
-        self.generated_tokens += int((out[:, width:] != pad).sum())
-        self.resolved = {**self.model.generation_config.to_diff_dict(), "do_sample": False}
-        self.resolved.pop("transformers_version", None)
+        self._note(out[:, width:], watch.seconds, {"do_sample": False})
         return out
 
 

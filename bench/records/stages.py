@@ -245,21 +245,15 @@ class Agreement(Part):
     tolerance: float = Field(description="what is allowed in this precision")
 
 
-class Decode(Part):
+class Decode(Grown):
     """What the model generated during evaluation."""
+
+    later = frozenset({"answers", "engine"})
 
     tokens: int
     seconds: float = Field(description="wall-clock seconds of generation")
-    answers: int | None = Field(
-        default=None,
-        exclude_if=lambda value: value is None,  # records from before are written as they were
-        description="how many texts these tokens are of",
-    )
-    engine: str | None = Field(
-        default=None,
-        exclude_if=lambda value: value is None,  # as answers
-        description="what generated, with its version; null: transformers",
-    )
+    answers: int | None = maybe("how many texts these tokens are of")
+    engine: str | None = maybe("what generated, with its version; null: transformers")
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -13,7 +13,6 @@ from bench.data.formats import Format
 from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
 from bench.data.tasks import TaskSpec, prefixes
-from bench.evaluation import vllm_server
 from bench.methods.entry import Mistakes, Place
 from bench.methods.optimizer import PLAIN
 from bench.models import compiled, gguf, quantized
@@ -52,8 +51,7 @@ def beyond_schema(suite: Suite) -> Found:
         yield ("compile",), reason
     if suite.model.quantize and (reason := quantized.missing("quantize")):
         yield ("model",), reason
-    if suite.engine != TRANSFORMERS and (reason := vllm_server.missing()):
-        yield ("engine",), reason
+    yield from _engine(suite)
     if suite.optimizer != PLAIN and (reason := quantized.missing(suite.optimizer)):
         yield ("optimizer",), reason
     missing = list(_missing_files(suite))
@@ -70,6 +68,15 @@ def beyond_schema(suite: Suite) -> Found:
             if name not in incomplete:
                 for what in _task(suite, name, key == "target"):
                     yield (key, i), what
+
+
+def _engine(suite: Suite) -> Found:
+    if suite.engine == TRANSFORMERS:
+        return
+    from bench.evaluation.vllm_server import missing
+
+    if reason := missing():
+        yield ("engine",), reason
 
 
 def _known_keys(place: Place) -> list[str]:

@@ -154,6 +154,14 @@ class Deaf(Plain):
         return {}
 
 
+class Modest(registry.usable("lora")):
+    unmerged: ClassVar = "it says so"
+
+
+class Silent(registry.usable("prompt-tuning")):
+    unmerged: ClassVar = ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "broken"),
@@ -166,6 +174,8 @@ class Deaf(Plain):
         (Meddling, "frozen"),
         (Boasting, "declares"),
         (Forgetful, "saved and loaded"),
+        (Modest, "becomes part of the weights"),
+        (Silent, "says why its adapter cannot"),
         (Moody, "same seed"),
         (Deaf, "another seed"),
     ],
