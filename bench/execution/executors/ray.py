@@ -35,7 +35,8 @@ QUEUE = 100  # runs that wait in the cluster, so that one that grows knows what 
 TELL_EVERY = 1.0  # seconds between news of one stage
 UNTIL_ENDED = 15.0  # seconds that a cancelled run has to end by itself
 CONNECTIONS = 4  # attempts at a client's connection
-UNSTARTED = "Starting Ray client server failed"
+# however the process that answers a client failed, also where Ray looks at it as it dies
+UNSTARTED = "Initialization failure from server"
 
 
 class Ray:
