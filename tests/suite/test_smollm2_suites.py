@@ -85,9 +85,6 @@ def suites(tmp_path: Path) -> Path:
     here = _suites(tmp_path)
     _data(tmp_path / "data")
     runpy.run_path(str(here / "prepare.py"))["main"](tmp_path / "data")
-    judged = [{"question": f"short {i}", "chosen": "no", "score": 0.5} for i in range(9)]
-    for split in ("valid", "test"):  # judge.py takes half an hour
-        _write(tmp_path / f"data/hh-rlhf-harmless-judged-{split}.jsonl", judged)
     return here
 
 
