@@ -9,6 +9,10 @@ hh-rlhf-harmless-test.jsonl, hh-rlhf-harmless-valid.jsonl
     Dialogues of HH-RLHF as lists of turns, in the shape of TRL. The last two hold pairs of answers
     to a single question; the very last is for choosing. judge.py trains on the judge's pairs, which
     no method sees. No two of the files have a dialogue that begins with the same question.
+choice/arc_easy-train-rest.jsonl, choice/arc_easy-valid.jsonl
+    The training rows of ARC-Easy in two; the second file is for choosing.
+chemprot/train-20.jsonl, chemprot/train-5.jsonl
+    A fifth and a twentieth of ChemProt's training rows. The latter are among the former.
 instructions-train.jsonl, instructions-valid.jsonl
     Rows of ARC-Easy, OpenBookQA, BoolQ, ChemProt and MAWPS as instructions, as many of each. Film
     reviews and questions of everyday life (PIQA, Social IQa) are not among them.
@@ -25,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 TEST_PAIRS, CHOOSING_PAIRS = 300, 150
-FOR_CHOOSING = 0.12  # of the word problems that no test asks, and of the instructions
+FOR_CHOOSING = 0.12  # of the word problems that no test asks, of ARC-Easy and of the instructions
+LABELLED = (20, 5)  # percent of ChemProt's training rows
 FOR_THE_JUDGE = 0.5  # of the other questions
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 OF_EACH_TASK = 1200  # rows of the mixture
@@ -86,6 +91,8 @@ def main(data: Path) -> None:
     made = (
         (words, problems),
         (dialogues, ["hh-rlhf-harmless.jsonl"]),
+        (exams, ["choice/arc_easy-train.jsonl"]),
+        (labels, ["chemprot/train.jsonl"]),
         (instructions, list(MIXTURE)),
     )
     for make, needed in made:
@@ -153,6 +160,25 @@ def dialogues(data: Path) -> None:
         f"HH-RLHF: {len(train)} pairs to train on, {len(judge)} for the judge;"
         f" {len(test)} questions to test on, {len(valid)} for choosing"
     )
+
+
+def exams(data: Path) -> None:
+    """ARC-Easy with rows for choosing, drawn by the hash of the question."""
+    rows = list(_read(data / "choice/arc_easy-train.jsonl"))
+    valid = [row for row in rows if _share(row["question"]) < FOR_CHOOSING]
+    train = [row for row in rows if _share(row["question"]) >= FOR_CHOOSING]
+    _write(data / "choice/arc_easy-valid.jsonl", valid)
+    _write(data / "choice/arc_easy-train-rest.jsonl", train)
+    print(f"ARC-Easy: {len(train)} to train on, {len(valid)} for choosing")
+
+
+def labels(data: Path) -> None:
+    """Few rows of ChemProt, drawn by the hash of their sentence."""
+    rows = sorted(_read(data / "chemprot/train.jsonl"), key=lambda row: _share(row["text"]))
+    for percent in LABELLED:
+        drawn = rows[: len(rows) * percent // 100]
+        _write(data / f"chemprot/train-{percent}.jsonl", drawn)
+        print(f"ChemProt: {len(drawn)} of {len(rows)} training rows in train-{percent}.jsonl")
 
 
 def instructions(data: Path) -> None:

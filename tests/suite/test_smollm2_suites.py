@@ -21,7 +21,10 @@ from bench.suite.plan import tasks
 
 from ..conftest import ROOT, Bench
 
-NAMES = ("sentiment", "science", "domain", "alignment", "words", "instruct", "solar")
+NAMES = (
+    *("sentiment", "science", "domain", "domain-20", "domain-5"),
+    *("alignment", "words", "instruct", "solar"),
+)
 LABELS = ("INHIBITOR", "SUBSTRATE", "AGONIST")
 
 
