@@ -73,7 +73,7 @@ def processes(suite: Path, word: str) -> list[int]:
 
 
 def until(seen: Callable[[], object]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not seen():
         assert time.monotonic() < end
         time.sleep(0.1)

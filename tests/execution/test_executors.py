@@ -228,7 +228,7 @@ def test_ctrl_c_cancels_what_ray_was_given(suite: Path, client_port: int, on: st
 
 def _goes_on(process: subprocess.Popen[str], suite: Path) -> None:
     """A lost run is told and placed again, and no row is missing in the end."""
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out + err
     assert "it is placed again" in out
     assert statuses(suite / "results") == {"base": "ok", "sft": "ok", "lora": "ok"}
@@ -239,7 +239,7 @@ def _interrupt(suite: Path, on: str, under_way: str) -> None:
     with started(suite, on) as process:
         until(lambda: list(suite.glob(under_way)))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 130, out + err
     assert "Interrupted" in err and "Traceback" not in err
     until(lambda: not processes(suite, "forkserver"))

@@ -72,13 +72,13 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path: Path) -> 
     ):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "the same command continues from there" in errors
     assert "Traceback" not in errors
     assert "leaked" not in errors
     assert "base-s0" in records(tmp_path)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while _alive(process.pid):
         assert time.monotonic() < deadline, "a worker outlived the command"
         time.sleep(0.2)

@@ -164,7 +164,7 @@ def test_ctrl_c_during_an_evaluation_keeps_the_training(
         time.sleep(0.1)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     kept = json.loads(found[0].read_text())
     assert "sft" not in _records(tmp_path)
     slow.unlink()

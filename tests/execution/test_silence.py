@@ -76,7 +76,7 @@ def test_jobs_of_a_driver_that_was_held_up_are_placed_again(
         until(lambda: not processes(tmp_path, "submitit.core._submit"))
         held.unlink()
         driver.send_signal(signal.SIGCONT)
-        out, err = driver.communicate(timeout=200)
+        out, err = driver.communicate(timeout=600)
     assert driver.returncode == 0, out + err
     assert "it is placed again" in out
     assert statuses(tmp_path / "results") == {"base": "ok", "patient": "ok"}
