@@ -4,6 +4,7 @@ then samples, then the policy, each with a share of the budget.
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import islice
@@ -194,7 +195,22 @@ class Sampling(Preference):
         ]
 
     def looked_at(self, session: ValidationSession) -> Iterator[list[Match]]:
-        """Matches among samples of the start on validation rows, as the ranker decides them."""
+        """Matches among samples of the start on validation rows, as the ranker decides them. The
+        looks before and after training see the same: beside a trained ranker they are kept.
+        """
+        from .ranker import FOLDER
+
+        if self.rank_by == "reward":
+            yield from self.drawn(session)
+            return
+        kept = session.folder / FOLDER / "matches.json"
+        if not kept.is_file():
+            kept.write_text(json.dumps(list(self.drawn(session))))
+        for matches in json.loads(kept.read_text()):
+            yield [Match(*match) for match in matches]
+
+    def drawn(self, session: ValidationSession) -> Iterator[list[Match]]:
+        """Batches of matches on validation rows."""
         from .ranker import look_up
 
         rank, sampler = look_up(self.rank_by, session), session.reference()

@@ -7,10 +7,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from bench_preference import RRHF, RSO, SLiCHF
 from bench_preference.candidates import (
     endless,
@@ -21,13 +23,15 @@ from bench_preference.candidates import (
     tournament,
 )
 from bench_preference.ranker import by_model, trained_ranker
+from bench_preference.sampled import Match
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
 from bench.methods.method import Method
-from bench.methods.session import Session
+from bench.methods.session import Session, ValidationSession
+from bench.models.start import load_start
 from bench.system.errors import Skipped
 from bench.testing import tiny_session
 
@@ -201,6 +205,29 @@ def test_each_phase_keeps_to_its_share_and_the_policy_has_the_most(
     assert all(math.isfinite(loss) for loss in session.log.losses)
     for values in objectives(method, session, model):
         assert {"reward_margin", "reward_accuracy"} <= set(values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [SLiCHF, RSO])
+def test_samples_for_the_objective_are_drawn_once(
+    method: type[SLiCHF] | type[RSO], tmp_path: Path
+) -> None:
+    drawn = []
+
+    class Counted(method):  # type: ignore[misc,valid-type]
+        def drawn(self, session: ValidationSession) -> Iterator[list[Match]]:
+            drawn.append(session)
+            return super().drawn(session)
+
+    counted = Counted(num_candidates=4, max_new_tokens=4, max_prompts=8)
+    session = tiny_session(tmp_path, Budget("tokens", 4_000), batch_size=8)
+    counted.train(session)
+    session.close()
+    before, after = objectives(
+        counted, session, load_start(session.start, torch.float32, torch.device("cpu"))
+    )
+    assert len(drawn) == 1
+    assert before == after, "the model is the start"
 
 
 def test_in_steps_the_policy_has_the_most_of_them(tmp_path: Path) -> None:
