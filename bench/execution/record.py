@@ -24,6 +24,8 @@ from bench.records.schema import (
     Status,
 )
 from bench.records.stages import EvaluationStage, TrainStage
+from bench.suite.plan import Run
+from bench.suite.schema import Suite
 
 LOG_TAIL = 2000
 Stage = TypeVar("Stage", TrainStage, EvaluationStage)
@@ -51,7 +53,6 @@ def assemble(
     run, suite = job.run, job.suite
     stages = [s for s in (train, evaluation) if s is not None]
     verdict = next((s for s in stages if s["status"] != "ok"), stages[-1])
-    budget = suite.budget.budget().part(0, run.share)
     return Record(
         id=run.id,
         suite=suite.suite,
@@ -74,7 +75,7 @@ def assemble(
         target=suite.target,
         retain=suite.retain,
         split=run.split,
-        budget=Budget(currency=budget.currency, amount=budget.amount),
+        budget=_budget(suite, run),
         batch=_batch(job, train),
         train=_ended_well(TrainStage, train),
         evaluation=_ended_well(EvaluationStage, evaluation),
@@ -82,6 +83,17 @@ def assemble(
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git=_git_state(suite.folder),
     )
+
+
+def of_this_budget(record: Record, suite: Suite, run: Run) -> Record:
+    """The record of a base that was scored under another budget of the suite: it spends none."""
+    now = {"comparison_key": run.setting, "budget": _budget(suite, run)}
+    return record.model_copy(update=now)
+
+
+def _budget(suite: Suite, run: Run) -> Budget:
+    budget = suite.budget.budget().part(0, run.share)
+    return Budget(currency=budget.currency, amount=budget.amount)
 
 
 def _ended_well(kind: type[Stage], written: dict[str, Any] | None) -> Stage | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.execution import artifacts
 from bench.execution.executors.protocol import Executor
 from bench.execution.place import Watcher, make_up, place_all
+from bench.execution.record import of_this_budget
 from bench.execution.run_job import named
 from bench.execution.worker import Job
 from bench.records.schema import BASE, RETRIED, Purpose, Record, Status
@@ -79,6 +80,7 @@ class _Named:
             return []
         self._known |= {run.id for run in new}
         self._store.begin(suite_file.resolved(self._suite), [run.id for run in planned])
+        _take_over_base(self._suite, planned, self._store)
         missing = missing_runs(self._suite, new, self._store)
         self._trials.update(run.recipe for run in missing if run.purpose is Purpose.TRIAL)
         self._forecast.plan(missing, runs_to_come(self._suite, runs))
@@ -174,6 +176,14 @@ def known_runs(suite: Suite, kind: str, store: Store) -> list[Run]:
     the rows of their winners.
     """
     return make_plan(suite, kind, store.all() if suite.tuning else ())
+
+
+def _take_over_base(suite: Suite, planned: list[Run], store: Store) -> None:
+    """Where the base was scored under another budget, its record joins the rows of this one."""
+    base = next(run for run in planned if run.recipe == BASE)
+    for record in store.found([base.id]):
+        if record.comparison_key != base.setting:
+            store.put(of_this_budget(record, suite, base), store.items_file(base.id))
 
 
 def missing_runs(suite: Suite, runs: list[Run], store: Store) -> list[Run]:

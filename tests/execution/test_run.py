@@ -108,6 +108,22 @@ def test_seeds_repeat_and_differ(bench_process: Bench, tmp_path: Path) -> None:
     assert again["evaluation"]["scores"] == found["lora-s0"]["evaluation"]["scores"]
 
 
+def test_the_base_stands_beside_the_rows_of_another_budget(
+    bench_process: Bench, tmp_path: Path
+) -> None:
+    write_suite(tmp_path, "  - lora: {lr: 1.0e-3}\n")
+    assert bench_process("run", "suite.yaml").returncode == 0
+    scored = records(tmp_path)["base-s0"]["finished_at"]
+    suite = (tmp_path / "suite.yaml").read_text()
+    (tmp_path / "suite.yaml").write_text(suite.replace("tokens: 4k", "tokens: 2k"))
+    again = bench_process("run", "suite.yaml")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "tables" not in again.stdout
+    assert records(tmp_path)["base-s0"]["finished_at"] == scored
+    rows = table(tmp_path)
+    assert rows["lora"]["forgetting"], "compared with the base"
+
+
 def test_a_sequence_of_targets_is_learned_one_after_the_other(
     bench_process: Bench, tmp_path: Path
 ) -> None:
