@@ -23,7 +23,7 @@ from ..conftest import ROOT, Bench
 
 NAMES = (
     *("sentiment", "science", "domain", "domain-20", "domain-5"),
-    *("alignment", "words", "instruct", "solar"),
+    *("alignment", "alignment-start", "words", "instruct", "solar"),
 )
 LABELS = ("INHIBITOR", "SUBSTRATE", "AGONIST")
 
