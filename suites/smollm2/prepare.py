@@ -113,8 +113,7 @@ def words(data: Path) -> None:
     }
     rows = list(_read(data / "words/mawps-train.jsonl"))
     kept = [row for row in rows if _plain(row["question"]) not in asked]
-    valid = [row for row in kept if _share(_plain(row["question"])) < FOR_CHOOSING]
-    train = [row for row in kept if _share(_plain(row["question"])) >= FOR_CHOOSING]
+    train, valid = _apart(kept, lambda row: _plain(row["question"]))
     _write(data / "words/mawps-valid.jsonl", valid)
     _write(data / "words/mawps-train-unseen.jsonl", train)
     print(
@@ -164,9 +163,8 @@ def dialogues(data: Path) -> None:
 
 def exams(data: Path) -> None:
     """ARC-Easy with rows for choosing, drawn by the hash of the question."""
-    rows = list(_read(data / "choice/arc_easy-train.jsonl"))
-    valid = [row for row in rows if _share(row["question"]) < FOR_CHOOSING]
-    train = [row for row in rows if _share(row["question"]) >= FOR_CHOOSING]
+    rows = _read(data / "choice/arc_easy-train.jsonl")
+    train, valid = _apart(rows, lambda row: row["question"])
     _write(data / "choice/arc_easy-valid.jsonl", valid)
     _write(data / "choice/arc_easy-train-rest.jsonl", train)
     print(f"ARC-Easy: {len(train)} to train on, {len(valid)} for choosing")
@@ -192,11 +190,18 @@ def instructions(data: Path) -> None:
         drawn = sorted(short, key=lambda pair: _share(pair[0]))[:OF_EACH_TASK]
         rows += [{"prompt": prompt, "completion": f" {answer}"} for prompt, answer in drawn]
     rows.sort(key=lambda row: _share(f"order {row['prompt']}"))
-    valid = [row for row in rows if _share(f"valid {row['prompt']}") < FOR_CHOOSING]
-    train = [row for row in rows if _share(f"valid {row['prompt']}") >= FOR_CHOOSING]
+    train, valid = _apart(rows, lambda row: f"valid {row['prompt']}")
     _write(data / "instructions-train.jsonl", train)
     _write(data / "instructions-valid.jsonl", valid)
     print(f"instructions: {len(train)} to train on, {len(valid)} for choosing")
+
+
+def _apart(rows: Iterable[Row], text_of: Callable[[Row], str]) -> tuple[list[Row], list[Row]]:
+    """Rows to train on, and those for choosing, which the hash of a text of theirs decides."""
+    train, valid = [], []
+    for row in rows:
+        (valid if _share(text_of(row)) < FOR_CHOOSING else train).append(row)
+    return train, valid
 
 
 def _share(text: str) -> float:

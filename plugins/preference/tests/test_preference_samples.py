@@ -23,7 +23,7 @@ from bench_preference.candidates import (
     tournament,
 )
 from bench_preference.ranker import by_model, trained_ranker
-from bench_preference.sampled import Match
+from bench_preference.sampled import Match, Sampling
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ from bench.models.start import load_start
 from bench.system.errors import Skipped
 from bench.testing import tiny_session
 
-from .half_right import half_right, objectives, tokens, worthless
+from .half_right import objectives, tokens, worthless
 
 SAMPLING = SLiCHF(lr=3e-4, ranker_lr=3e-4, num_candidates=4, max_new_tokens=4)
 """The task that the half-trained model of the conformance kit has learned something of."""
@@ -210,23 +210,22 @@ def test_each_phase_keeps_to_its_share_and_the_policy_has_the_most(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [SLiCHF, RSO])
 def test_samples_for_the_objective_are_drawn_once(
-    method: type[SLiCHF] | type[RSO], tmp_path: Path
+    method: type[SLiCHF] | type[RSO], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
+    looks, draw = [], Sampling.drawn
 
-    class Counted(method):  # type: ignore[misc,valid-type]
-        def drawn(self, session: ValidationSession) -> Iterator[list[Match]]:
-            drawn.append(session)
-            return super().drawn(session)
+    def counted(self: Sampling, session: ValidationSession) -> Iterator[list[Match]]:
+        looks.append(session)
+        return draw(self, session)
 
-    counted = Counted(num_candidates=4, max_new_tokens=4, max_prompts=8)
+    monkeypatch.setattr(Sampling, "drawn", counted)
+    few = method(num_candidates=4, max_new_tokens=4, max_prompts=8)
     session = tiny_session(tmp_path, Budget("tokens", 4_000), batch_size=8)
-    counted.train(session)
+    few.train(session)
     session.close()
-    before, after = objectives(
-        counted, session, load_start(session.start, torch.float32, torch.device("cpu"))
-    )
-    assert len(drawn) == 1
+    start = load_start(session.start, torch.float32, torch.device("cpu"))
+    before, after = objectives(few, session, start)
+    assert len(looks) == 1
     assert before == after, "the model is the start"
 
 
@@ -279,33 +278,8 @@ def test_samples_that_are_all_alike_are_said_to_be(tmp_path: Path) -> None:
             method.train(session)
 
 
-# ── ranking one's own samples ──
-
-
 @pytest.mark.slow
 def test_a_ranker_that_leaves_nothing_for_samples_is_told(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, Budget("tokens", 300))
     with pytest.raises(Skipped, match="training the ranker spent the share for samples"):
         SLiCHF().train(session)
-
-
-def test_rrhf_ranks_its_own_samples_by_the_reward_of_the_task(tmp_path: Path) -> None:
-    method = RRHF(lr=1e-4, candidates="sampled", max_new_tokens=6)
-    assert method.needs() == (Format.PROMPT_ONLY,)
-    session = half_right(tmp_path, Budget("tokens", 20_000))
-    model = method.train(session)
-    session.close()
-    spent = tokens(session)
-    assert set(spent) == {"rollout", "train"}
-    assert spent["rollout"] == pytest.approx(0.3 * 20_000, rel=0.1)
-    before, after = objectives(method, session, model)
-    assert after["reward_accuracy"] > before["reward_accuracy"]
-
-
-def test_parameters_of_samples_enter_a_run_only_where_they_are_set() -> None:
-    assert RRHF(lr=1e-5).model_dump() == {"lr": 1e-5}
-    assert RRHF(lr=1e-5, candidates="sampled", num_candidates=8).model_dump() == {
-        "lr": 1e-5,
-        "candidates": "sampled",
-        "num_candidates": 8,
-    }
