@@ -10,7 +10,7 @@ from bench.system.ranks import is_sharded
 
 if TYPE_CHECKING:
     import torch
-    from torch.nn import Parameter
+    from torch.nn import Module, Parameter
     from transformers import PreTrainedModel
 
 
@@ -42,6 +42,18 @@ def in_float32(parameters: Iterable[Parameter]) -> None:
             torch.utils.swap_tensors(parameter, master)
         else:
             parameter.data = parameter.data.float()
+
+
+def as_saved(model: Module, dtype: torch.dtype) -> None:
+    """All that is saved in `dtype`, in place. What is not saved stays as a fresh model has it:
+    the frequencies of rotary positions lose their meaning in 16 bits.
+    """
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point() and name not in module._non_persistent_buffers_set:
+                setattr(module, name, buffer.to(dtype))
 
 
 def _in_dtype(
