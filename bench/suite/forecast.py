@@ -4,6 +4,7 @@ what a probe expects. Arithmetic alone: nothing here measures anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from statistics import fmean, median
@@ -129,7 +130,7 @@ class Forecast:
 
     def plan(self, runs: Iterable[Run], to_come: int) -> None:
         """These runs are to be done, and so many rows that have no name yet."""
-        self._open |= {run.id: run for run in runs}
+        self._open.update((run.id, run) for run in runs)
         self.to_come = to_come
 
     def running(self, run: Run, stage: str, fraction: float, now: float) -> None:
@@ -165,23 +166,53 @@ class Forecast:
         """From now until all planned runs are done, so many at once; None where nothing can be said
         yet.
         """
-        runs, paces = list(self._open.values()), self._paces()
-        kinds = [self._kind(run) for run in runs]
-        each = dict(zip(kinds, runs, strict=True))
-        forecasts = {kind: self._of(run, paces) for kind, run in each.items()}
-        left, rows = [], []
-        for run, kind in zip(runs, kinds, strict=True):
-            forecast = forecasts[kind]
-            if forecast is None:
-                return None
-            left.append(self._left(run, forecast, now))
-            rows += [forecast.total] if run.method and run.purpose is Purpose.ROW else []
-        tried = [run for run in each.values() if run.purpose is Purpose.TRIAL]
-        named = [self._of(replace(run, purpose=Purpose.ROW, share=1.0), paces) for run in tried]
-        rows = [row.total for row in named if row] or rows
-        rows = rows or [s.total for k, d in self._done.items() if k[1] for s, _ in d]
-        later = self.to_come * fmean(rows) if rows else 0.0
-        return max((sum(left) + later) / slots, max(left, default=0.0))
+        alike, begun = self._alike()
+        paces = self._paces()
+        each = {kind: self._of(one, paces) for kind, (one, _) in alike.items()}
+        whole = {kind: forecast.total for kind, forecast in each.items() if forecast}
+        if len(whole) < len(each):
+            return None
+        waiting = {kind: number for kind, (_, number) in alike.items()}
+        left = []
+        for run in begun:
+            kind = self._kind(run)
+            waiting[kind] -= 1
+            left.append(self._left(run, self._of(run, paces) or Seconds(), now))
+        longest = [whole[kind] for kind, number in waiting.items() if number]
+        total = sum(left) + sum(number * whole[kind] for kind, number in waiting.items())
+        total += self.to_come * self._row_to_come(alike, whole, paces)
+        return max(total / slots, max(left + longest, default=0.0))
+
+    def _alike(self) -> tuple[dict[Kind, tuple[Run, int]], list[Run]]:
+        """Of the runs to do, one of each kind and how many there are, and those under way."""
+        first: dict[Kind, Run] = {}
+        number: Counter[Kind] = Counter()
+        for run in list(self._open.values()):
+            kind = self._kind(run)
+            first.setdefault(kind, run)
+            number[kind] += 1
+        begun = filter(None, map(self._open.get, list(self._under_way)))
+        return {kind: (run, number[kind]) for kind, run in first.items()}, list(begun)
+
+    def _row_to_come(
+        self, alike: dict[Kind, tuple[Run, int]], whole: dict[Kind, float], paces: dict[str, float]
+    ) -> float:
+        """Seconds of a row that has no name yet: as trials on the whole budget, else as the rows to
+        do, else as those that are done.
+        """
+        trials = [run for run, _ in alike.values() if run.purpose is Purpose.TRIAL]
+        named = [self._of(replace(run, purpose=Purpose.ROW, share=1.0), paces) for run in trials]
+        if seconds := [row.total for row in named if row]:
+            return fmean(seconds)
+        rows = {
+            kind: number
+            for kind, (run, number) in alike.items()
+            if run.method and run.purpose is Purpose.ROW
+        }
+        if rows:
+            return fmean([whole[kind] for kind in rows], list(rows.values()))
+        done = [took.total for kind, d in self._done.items() if kind[1] for took, _ in d]
+        return fmean(done) if done else 0.0
 
     def _of(self, run: Run, paces: dict[str, float]) -> Seconds | None:
         if done := self._done.get(self._kind(run)):
