@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.models import codecs
-from bench.models.precision import compute_in
+from bench.models.precision import as_saved, compute_in
 from bench.models.sharding import save_on_every_rank
 from bench.models.spec import ModelSpec, fingerprint
 from bench.models.start import Attached, Loader, Start, load_start
@@ -57,9 +57,9 @@ def save_model(model: Any, folder: Path, dtype: torch.dtype, start: Start) -> No
         case "peft":
             model.save_pretrained(str(folder))
         case "weights":
-            codecs.save_weights(model.to(dtype), folder, start.spec)
+            codecs.save_weights(as_saved(model, dtype), folder, start.spec)
         case _:
-            codecs.save_weights_on_start(model.to(dtype), folder, dtype)
+            codecs.save_weights_on_start(as_saved(model, dtype), folder)
 
 
 def describe(folder: Path, form: Form, start: Start, known: ModelSpec) -> None:
@@ -135,7 +135,7 @@ def save_merged(model: Any, folder: Path, dtype: torch.dtype, known: ModelSpec) 
     The model is of no use afterwards.
     """
     merged: Any = merge_adapter(model)
-    codecs.save_weights(merged.to(dtype), folder, known)
+    codecs.save_weights(as_saved(merged, dtype), folder, known)
 
 
 def merge_adapter(model: Any) -> PreTrainedModel:

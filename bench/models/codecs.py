@@ -82,16 +82,14 @@ def load_weights_on_start(base: Any, folder: Path) -> Any:
     return base
 
 
-def save_weights_on_start(model: Any, folder: Path, dtype: torch.dtype) -> None:
+def save_weights_on_start(model: Any, folder: Path) -> None:
     """What `load_weights_on_start` loads: every tensor of the model that is not tied to another."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     tensors = {
-        name: tensor.to(dtype).contiguous() if tensor.is_floating_point() else tensor.contiguous()
-        for name, tensor in model.state_dict().items()
-        if name not in tied
+        name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in tied
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 

@@ -10,7 +10,7 @@ from bench.system.ranks import is_sharded
 
 if TYPE_CHECKING:
     import torch
-    from torch.nn import Parameter
+    from torch.nn import Module, Parameter
     from transformers import PreTrainedModel
 
 
@@ -42,6 +42,16 @@ def in_float32(parameters: Iterable[Parameter]) -> None:
             torch.utils.swap_tensors(parameter, master)
         else:
             parameter.data = parameter.data.float()
+
+
+def as_saved(model: Module, dtype: torch.dtype) -> Module:
+    """The model with all that is saved in `dtype`, in place. What is not saved stays: rotary
+    positions are wrong where their frequencies have 16 bits.
+    """
+    for tensor in model.state_dict(keep_vars=True).values():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+    return model
 
 
 def _in_dtype(
