@@ -68,12 +68,12 @@ class Expected:
     """Whether these are seconds. If not, only how runs compare with one another counts."""
 
     def of(self, run: Run | Record, share: float, suite: Suite) -> Seconds:
-        """Less for a run on a share of the budget, for one that is scored on the targets alone, and
-        for the base.
+        """Less for a run on a share of the budget, for a trial, which is scored on the targets
+        alone, and for the base.
         """
-        whole, trains = run.purpose is Purpose.ROW, run.method is not None
+        whole, trains = run.purpose is not Purpose.TRIAL, run.method is not None
         tasks = len(suite.scored)
-        looks = len(suite.target) if whole and trains else 1
+        looks = len(suite.target) if run.purpose is Purpose.ROW and trains else 1
         scored = 1.0 if whole else len(set(suite.target)) / tasks
         return Seconds(
             train=self.row.train * share * trains,
@@ -166,53 +166,26 @@ class Forecast:
         """From now until all planned runs are done, so many at once; None where nothing can be said
         yet.
         """
-        alike, begun = self._alike()
-        paces = self._paces()
-        each = {kind: self._of(one, paces) for kind, (one, _) in alike.items()}
-        whole = {kind: forecast.total for kind, forecast in each.items() if forecast}
-        if len(whole) < len(each):
-            return None
-        waiting = {kind: number for kind, (_, number) in alike.items()}
-        left = []
-        for run in begun:
-            kind = self._kind(run)
-            waiting[kind] -= 1
-            left.append(self._left(run, self._of(run, paces) or Seconds(), now))
-        longest = [whole[kind] for kind, number in waiting.items() if number]
-        total = sum(left) + sum(number * whole[kind] for kind, number in waiting.items())
-        total += self.to_come * self._row_to_come(alike, whole, paces)
-        return max(total / slots, max(left + longest, default=0.0))
-
-    def _alike(self) -> tuple[dict[Kind, tuple[Run, int]], list[Run]]:
-        """Of the runs to do, one of each kind and how many there are, and those under way."""
-        first: dict[Kind, Run] = {}
-        number: Counter[Kind] = Counter()
+        paces, each, number = self._paces(), dict[Kind, Run](), Counter[Kind]()
         for run in list(self._open.values()):
-            kind = self._kind(run)
-            first.setdefault(kind, run)
+            each[kind := self._kind(run)] = run
             number[kind] += 1
-        begun = filter(None, map(self._open.get, list(self._under_way)))
-        return {kind: (run, number[kind]) for kind, run in first.items()}, list(begun)
-
-    def _row_to_come(
-        self, alike: dict[Kind, tuple[Run, int]], whole: dict[Kind, float], paces: dict[str, float]
-    ) -> float:
-        """Seconds of a row that has no name yet: as trials on the whole budget, else as the rows to
-        do, else as those that are done.
-        """
-        trials = [run for run, _ in alike.values() if run.purpose is Purpose.TRIAL]
-        named = [self._of(replace(run, purpose=Purpose.ROW, share=1.0), paces) for run in trials]
-        if seconds := [row.total for row in named if row]:
-            return fmean(seconds)
-        rows = {
-            kind: number
-            for kind, (run, number) in alike.items()
-            if run.method and run.purpose is Purpose.ROW
-        }
-        if rows:
-            return fmean([whole[kind] for kind in rows], list(rows.values()))
-        done = [took.total for kind, d in self._done.items() if kind[1] for took, _ in d]
-        return fmean(done) if done else 0.0
+        found = {kind: self._of(run, paces) for kind, run in each.items()}
+        whole = {kind: forecast.total for kind, forecast in found.items() if forecast}
+        if len(whole) < len(found):
+            return None
+        begun = list(filter(None, map(self._open.get, list(self._under_way))))
+        left = [self._left(run, self._of(run, paces) or Seconds(), now) for run in begun]
+        waiting = number - Counter(map(self._kind, begun))
+        tried = [run for run in each.values() if run.purpose is Purpose.TRIAL]
+        named = [self._of(replace(run, purpose=Purpose.ROW, share=1.0), paces) for run in tried]
+        rows = [row.total for row in named if row]
+        rows = rows or [whole[k] for k in number.elements() if k[1] and k[3] is Purpose.ROW]
+        rows = rows or [s.total for k, d in self._done.items() if k[1] for s, _ in d]
+        later = self.to_come * fmean(rows) if rows else 0.0
+        later += sum(many * whole[kind] for kind, many in waiting.items())
+        longest = max([*left, *map(whole.__getitem__, waiting)], default=0.0)
+        return max((sum(left) + later) / slots, longest)
 
     def _of(self, run: Run, paces: dict[str, float]) -> Seconds | None:
         if done := self._done.get(self._kind(run)):

@@ -85,4 +85,4 @@ def shape(spec: ModelSpec) -> ModelSpec:
     own = {"random": config.pop("model_type"), "tokenizer": spec.tokenizer_location}
     shape = ModelSpec.model_validate({**config, **own})
     shape = shape.model_copy(update={"quantize": spec.quantize})  # which decides what can run
-    return shape.with_chat_template(spec.chat_template).with_attention(spec.attention)
+    return shape.in_suite(spec.chat_template, spec.attention)

@@ -102,7 +102,7 @@ def test_every_chart_is_valid_vega_lite() -> None:
     numbers = re.search(r'id="numbers">(.*?)</script>', html(), re.S)
     charts = json.loads(numbers[1])["charts"] if numbers else {}
     kinds = {name.split("-")[0] for name in charts}
-    assert kinds == {"scatter", "time", "memory", "ledger", "changes", "draws", "curve"}
+    assert kinds == {"scatter", "time", "memory", "ledger", "changes", "draws", "curve", "path"}
     for chart in charts.values():
         vl_convert.vegalite_to_vega(chart["spec"])
 
