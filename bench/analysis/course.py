@@ -76,9 +76,8 @@ def curve(records: List[Record], answers: Answers, level: float) -> list[CurvePo
 
 
 def _estimate(row: Row, column: str) -> Estimate | None:
-    if column not in row.intervals:
-        return None
-    return Estimate(row.means[column], *row.intervals[column])
+    bounds = row.intervals.get(column)
+    return Estimate(row.means[column], *bounds) if bounds else None
 
 
 def sequences(records: List[Record]) -> list[Sequence]:

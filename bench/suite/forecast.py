@@ -178,14 +178,13 @@ class Forecast:
         left = [self._left(run, self._of(run, paces) or Seconds(), now) for run in begun]
         waiting = number - Counter(map(self._kind, begun))
         tried = [run for run in each.values() if run.purpose is Purpose.TRIAL]
-        named = [self._of(replace(run, purpose=Purpose.ROW, share=1.0), paces) for run in tried]
-        rows = [row.total for row in named if row]
+        tried = [replace(run, purpose=Purpose.ROW, share=1.0) for run in tried]
+        rows = [row.total for run in tried if (row := self._of(run, paces))]
         rows = rows or [whole[k] for k in number.elements() if k[1] and k[3] is Purpose.ROW]
         rows = rows or [s.total for k, d in self._done.items() if k[1] for s, _ in d]
         later = self.to_come * fmean(rows) if rows else 0.0
         later += sum(many * whole[kind] for kind, many in waiting.items())
-        longest = max([*left, *map(whole.__getitem__, waiting)], default=0.0)
-        return max((sum(left) + later) / slots, longest)
+        return max([(sum(left) + later) / slots, *left, *map(whole.__getitem__, waiting)])
 
     def _of(self, run: Run, paces: dict[str, float]) -> Seconds | None:
         if done := self._done.get(self._kind(run)):
