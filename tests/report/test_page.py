@@ -17,7 +17,8 @@ import vl_convert
 from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
 from bench.report.html import embedded, facts, page
-from tests.browser import EVIL, everything, opened, row
+from tests.browser import opened
+from tests.made_up import EVIL, everything, row
 
 CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
