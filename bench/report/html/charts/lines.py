@@ -43,15 +43,11 @@ def _each(template: str, curve: list[CurvePoint], **given: Any) -> list[Chart]:
     told: dict[str, list[str]] = {}
     for point in sorted(curve, key=lambda p: p.share):
         told.setdefault(point.recipe, []).append(_told(point))
-    return [
-        Chart(
-            f"{template}-{number}",
-            vega(template, recipe=name, **given),
-            f"{name}: {listed(told[name], 12)}.",
-            name,
-        )
-        for number, name in enumerate(dict.fromkeys(p.recipe for p in curve))
-    ]
+    made = []
+    for number, name in enumerate(dict.fromkeys(p.recipe for p in curve)):
+        alt = f"{name}: {listed(told[name], 12)}."
+        made.append(Chart(f"{template}-{number}", vega(template, recipe=name, **given), alt, name))
+    return made
 
 
 def _told(p: CurvePoint) -> str:
