@@ -124,7 +124,7 @@ def waits(name: str, steps: int, folder: Path) -> dict[str, int]:
     from bench.testing import tiny_session
     from tests.little import first_rows, little, task_for
 
-    start = ModelSpec.model_validate(SHAPE).with_attention("eager")
+    start = ModelSpec.model_validate(SHAPE).in_suite(attention="eager")
     method = little(name)
     session = tiny_session(
         folder,

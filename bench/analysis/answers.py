@@ -84,7 +84,7 @@ class Answers:
         scores = [record.scores for record in records]
         if not records or not tasks:
             return None
-        if not all(s[task].is_share for s in scores for task in tasks):
+        if not all(task in s and s[task].is_share for s in scores for task in tasks):
             return None
         if all(self._of(record, task) for record in records for task in tasks):
             return self._of_items(records, tasks)

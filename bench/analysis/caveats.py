@@ -53,6 +53,7 @@ def sentences(
     trained = [row for row in rows if row.means]
     easy = sum(row.means.get("target_accuracy", 0.0) >= CEILING for row in trained)
     imported = [r.imported for r in records if r.imported]
+    lost = {id(row): row.recipe for row in trained if row.gain and row.gain[1] < 0}
     notes = dict.fromkeys(f"Rows from {i.source}: {note}." for i in imported for note in i.notes)
     found: list[tuple[str, str | int | list[str]]] = [
         ("missing", missing),
@@ -63,7 +64,8 @@ def sentences(
         (UNVERIFIED, [row.recipe for row in trained if UNVERIFIED in row.marks]),
         *(("unequal", bought) for group in groups if (bought := _bought(group.rows))),
         (OVERSPENT, [row.recipe for row in trained if OVERSPENT in row.marks]),
-        ("no gain", [row.recipe for group in groups for row in no_gain(group)]),
+        ("lost", list(lost.values())),
+        ("no gain", [row.recipe for g in groups for row in no_gain(g) if id(row) not in lost]),
         ("idle", [name for row in trained for name in _idle(row)]),
         ("longer", [row.recipe for group in groups for row in _longer(group)]),
         ("too easy", easy if easy > 1 else 0),

@@ -7,9 +7,10 @@ from collections.abc import Sequence as List
 
 from bench.accounting.budget import CURRENCIES
 from bench.analysis.answers import Answers
+from bench.analysis.groups import group, grouped, rows_of
 from bench.analysis.rows import Row
 from bench.analysis.shape import CurvePoint, Sequence, Trial
-from bench.analysis.statistics import accuracy
+from bench.analysis.statistics import Estimate
 from bench.metrics.continual_learning.sequence import (
     average_accuracy,
     backward_transfer,
@@ -59,20 +60,24 @@ def charge_tuning(rows: List[Row], records: List[Record]) -> None:
 
 
 def curve(records: List[Record], answers: Answers, level: float) -> list[CurvePoint]:
-    """Accuracy by share of the budget, the whole of it included, for every recipe that was trained
-    on shares.
+    """What was learned and forgotten by share of the budget, the whole of it included, for every
+    recipe that was trained on shares: each share is a table like that of the whole.
     """
-    points: dict[tuple[str, float], list[Record]] = {}
     asked = {r.recipe for r in records if r.purpose is Purpose.CURVE}
-    for r in records:
-        if r.recipe in asked and r.ok and r.purpose is not Purpose.TRIAL:
-            points.setdefault((r.recipe, r.share), []).append(r)
-    made = []
-    for (recipe, share), own in sorted(points.items()):
-        if (outcomes := answers.outcomes(own, own[0].target)) is not None:
-            estimate = accuracy(outcomes, level)
-            made.append(CurvePoint(recipe, share, estimate.value, estimate.low, estimate.high))
-    return made
+    base = [r for r in records if r.recipe == BASE]
+    own = [r for r in records if r.recipe in asked and r.purpose is not Purpose.TRIAL]
+    points: dict[tuple[str, float], CurvePoint] = {}
+    for part in grouped(own, together=False):  # a share has a comparison key of its own
+        for row in group(rows_of([*base, *part], answers), answers, level, "").rows:
+            if row.recipe in asked and (learned := _estimate(row, "target_accuracy")):
+                share, kept = part[0].share, _estimate(row, "forgetting")
+                points.setdefault((row.recipe, share), CurvePoint(row.recipe, share, learned, kept))
+    return [point for _, point in sorted(points.items())]
+
+
+def _estimate(row: Row, column: str) -> Estimate | None:
+    bounds = row.intervals.get(column)
+    return Estimate(row.means[column], *bounds) if bounds else None
 
 
 def sequences(records: List[Record]) -> list[Sequence]:

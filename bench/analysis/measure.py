@@ -135,6 +135,8 @@ def _forgotten(record: Record, base: Record | None, answers: Answers) -> Cells:
     """
     if not record.retain or base is None:
         return dict.fromkeys(FORGETTING, "no base" if record.retain else "no retained tasks")
+    if not record.scores.keys() >= set(record.retain):  # as points of a curve once were
+        return dict.fromkeys(FORGETTING, "not scored")
     cells: Cells = {}
     lost_all, gained_all, drops = 0, 0, []
     for task in record.retain:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.analysis.again import Again
 from bench.analysis.columns import Column, named
 from bench.analysis.rows import Row
-from bench.analysis.statistics import Comparison, Pair
+from bench.analysis.statistics import Comparison, Estimate, Pair
 from bench.records.schema import BASE
 
 
@@ -64,15 +64,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Target accuracy of a recipe that was given only a share of the budget, its learning rate
+    """What a recipe learned and forgot that was given only a share of the budget, its learning rate
     annealed within it.
     """
 
     recipe: str
     share: float
-    mean: float
-    low: float
-    high: float
+    accuracy: Estimate
+    forgetting: Estimate | None = None
+    """None where no retained task was scored."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ def evaluate(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
 
     suite, run = job.suite, job.run
     device = torch.device(job.device)
-    whole, trained = run.purpose is Purpose.ROW, run.method is not None
+    whole, trained = run.purpose is not Purpose.TRIAL, run.method is not None
     names = suite.scored if whole else list(dict.fromkeys(suite.target))
-    stages = len(suite.target) if whole and trained else 1
+    stages = len(suite.target) if run.purpose is Purpose.ROW and trained else 1
     served = served_by_engine(job, job.artifact, names)
     with resources.memory(device) as memory:
         with resources.stopwatch(device) as loading:

@@ -73,17 +73,20 @@ class _Named:
         """Those that are not finished, by recipe."""
 
     def jobs(self, planned: list[Run]) -> list[Job]:
-        """Those of a plan that were not given before."""
+        """Those of a plan that were not given before, and that wait for no trial."""
         runs = [run for run in planned if self._shard.has(run)]
         new = [run for run in runs if run.id not in self._known]
         if not new:
             return []
-        self._known |= {run.id for run in new}
         self._store.begin(suite_file.resolved(self._suite), [run.id for run in planned])
         _take_over_base(self._suite, planned, self._store)
         missing = missing_runs(self._suite, new, self._store)
         self._trials.update(run.recipe for run in missing if run.purpose is Purpose.TRIAL)
-        self._forecast.plan(missing, runs_to_come(self._suite, runs))
+        # where a trial is done once more, another may be chosen
+        early = {run.id for run in missing if self._trials[run.tuned_from or ""]}
+        self._known |= {run.id for run in new} - early
+        missing = [run for run in missing if run.id not in early]
+        self._forecast.plan(missing, runs_to_come(self._suite, runs) + len(early))
         return [_job(self._suite, run, cache_folder()) for run in missing]
 
     def after(self, run: Run) -> list[Job]:

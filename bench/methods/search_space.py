@@ -10,17 +10,6 @@ from bench.methods.method import Merger, Method
 
 
 @dataclass(frozen=True)
-class LogRange:
-    """Search range of a positive hyper-parameter, uniform in its logarithm."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.low:g} … {self.high:g}, log"
-
-
-@dataclass(frozen=True)
 class Range:
     """Search range of a hyper-parameter, uniform between its ends."""
 
@@ -29,6 +18,13 @@ class Range:
 
     def __str__(self) -> str:
         return f"{self.low:g} … {self.high:g}"
+
+
+class LogRange(Range):
+    """Search range of a positive hyper-parameter, uniform in its logarithm."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, log"
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Choice:
         return " | ".join(map(str, self.values))
 
 
-SearchRange = LogRange | Range | Choice
+SearchRange = Range | Choice
 
 
 @dataclass(frozen=True)

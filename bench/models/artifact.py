@@ -57,11 +57,9 @@ def save_model(model: Any, folder: Path, dtype: torch.dtype, start: Start) -> No
         case "peft":
             model.save_pretrained(str(folder))
         case "weights":
-            as_saved(model, dtype)
-            codecs.save_weights(model, folder, start.spec)
+            codecs.save_weights(as_saved(model, dtype), folder, start.spec)
         case _:
-            as_saved(model, dtype)
-            codecs.save_weights_on_start(model, folder)
+            codecs.save_weights_on_start(as_saved(model, dtype), folder)
 
 
 def describe(folder: Path, form: Form, start: Start, known: ModelSpec) -> None:
@@ -137,8 +135,7 @@ def save_merged(model: Any, folder: Path, dtype: torch.dtype, known: ModelSpec) 
     The model is of no use afterwards.
     """
     merged: Any = merge_adapter(model)
-    as_saved(merged, dtype)
-    codecs.save_weights(merged, folder, known)
+    codecs.save_weights(as_saved(merged, dtype), folder, known)
 
 
 def merge_adapter(model: Any) -> PreTrainedModel:

@@ -89,9 +89,7 @@ def save_weights_on_start(model: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     tensors = {
-        name: tensor.contiguous()
-        for name, tensor in model.state_dict().items()
-        if name not in tied
+        name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in tied
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 

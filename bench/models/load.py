@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch.nn import ModuleList
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.models import quantized
-from bench.models.spec import ModelSpec
+from bench.models.spec import TINY, ModelSpec
 
 
 def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -107,10 +107,12 @@ def decoder_layers(model: PreTrainedModel) -> ModuleList:
 
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     """The model's tokenizer, with a padding token: its own, or else its end of sequence."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     revision = spec.revision if spec.tokenizer is None else None
-    tokenizer = AutoTokenizer.from_pretrained(
+    # of tiny the class is known: AutoTokenizer would import all that a model needs
+    kind = PreTrainedTokenizerFast if spec.tokenizer_location == str(TINY) else AutoTokenizer
+    tokenizer = kind.from_pretrained(
         spec.tokenizer_location,
         revision=revision or "main",
         trust_remote_code=spec.trust_remote_code,

@@ -44,16 +44,14 @@ def in_float32(parameters: Iterable[Parameter]) -> None:
             parameter.data = parameter.data.float()
 
 
-def as_saved(model: Module, dtype: torch.dtype) -> None:
-    """All that is saved in `dtype`, in place. What is not saved stays as a fresh model has it:
-    the frequencies of rotary positions lose their meaning in 16 bits.
+def as_saved(model: Module, dtype: torch.dtype) -> Module:
+    """The model with all that is saved in `dtype`, in place. What is not saved stays: rotary
+    positions are wrong where their frequencies have 16 bits.
     """
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            parameter.data = parameter.data.to(dtype)
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_floating_point() and name not in module._non_persistent_buffers_set:
-                setattr(module, name, buffer.to(dtype))
+    for tensor in model.state_dict(keep_vars=True).values():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+    return model
 
 
 def _in_dtype(

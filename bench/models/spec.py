@@ -97,28 +97,22 @@ class ModelSpec(BaseModel):
             tokenizer=self.tokenizer_location,
             trust_remote_code=self.trust_remote_code,
         )
-        return moved.with_chat_template(self.chat_template).with_attention(self.attention)
+        return moved.in_suite(self.chat_template, self.attention)
 
     @property
     def chat_template(self) -> str | None:
         """The suite's own chat template, or None where the tokenizer's counts."""
         return self._chat_template
 
-    def with_chat_template(self, template: str | None) -> ModelSpec:
-        """The same model with a chat template of the suite."""
-        copy = self.model_copy()
-        copy._chat_template = template
-        return copy
-
     @property
     def attention(self) -> str | None:
         """The suite's own implementation of attention, or None where transformers chooses."""
         return self._attention
 
-    def with_attention(self, name: str | None) -> ModelSpec:
-        """The same model with the suite's implementation of attention."""
+    def in_suite(self, chat_template: str | None = None, attention: str | None = None) -> ModelSpec:
+        """The same model with what a suite says of its chat template and of its attention."""
         copy = self.model_copy()
-        copy._attention = name
+        copy._chat_template, copy._attention = chat_template, attention
         return copy
 
 

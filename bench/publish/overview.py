@@ -169,6 +169,10 @@ def _pictures(
     draws = dependence.on_draw(analysis)
     made = {
         "budget": ("Target accuracy by share of the budget", pictures.budget(analysis.curve)),
+        "path": (
+            "Forgetting by target accuracy, from share to share of the budget",
+            pictures.path(analysis.curve),
+        ),
         "price": (
             "Training time and peak memory per point gained on the base",
             pictures.price(rows),

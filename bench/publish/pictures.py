@@ -11,27 +11,29 @@ from bench.analysis import CurvePoint
 from bench.analysis.rows import Row
 from bench.publish.dependence import Dependence
 from bench.records.schema import BASE
+from bench.report.html.charts import lines
 from bench.report.scatter import in_light_colours
 from bench.report.template import filled
 
-WIDTH, HEIGHT = 520, 300
+SIZE = {"width": 520, "height": 300}
 MOST_LINES = 12
 """Of recipes in one picture."""
 
 
 def budget(curve: list[CurvePoint]) -> str:
     """Target accuracy by share of the budget; empty where no recipe was trained on shares."""
-    points = [
-        {
-            "recipe": point.recipe,
-            "share": 100 * point.share,
-            **{name: 100 * getattr(point, name) for name in ("mean", "low", "high")},
-        }
-        for point in curve
-    ]
-    shares = sorted({point["share"] for point in points})
-    size = {"width": WIDTH, "height": HEIGHT}
-    return _svg("budget", size, points=points, shares=shares) if points else ""
+    return _on_shares("budget", curve)
+
+
+def path(curve: list[CurvePoint]) -> str:
+    """Forgetting by target accuracy, a line per recipe from share to share of the budget; empty
+    where it was not measured.
+    """
+    return _on_shares("path", [point for point in curve if point.forgetting])
+
+
+def _on_shares(template: str, curve: list[CurvePoint]) -> str:
+    return _svg(template, SIZE, points=lines.points(curve)) if curve else ""
 
 
 def price(rows: list[Row]) -> str:
@@ -61,13 +63,12 @@ def seeds(found: Dependence) -> str:
     """One mark per run, the best recipes first."""
     names = list(dict.fromkeys(point.name for point in found.points))[:MOST_LINES]
     points = [point for point in _points(found) if point["name"] in names]
-    return _svg("seeds", {"width": WIDTH}, points=points)
+    return _svg("seeds", {"width": SIZE["width"]}, points=points)
 
 
 def rates(found: Dependence, lines: bool) -> str:
     """One line per method, or points alone where more than the rate varies."""
-    size = {"width": WIDTH, "height": HEIGHT}
-    return _svg("rates", size, points=_points(found), lines=lines)
+    return _svg("rates", SIZE, points=_points(found), lines=lines)
 
 
 def _points(found: Dependence) -> list[dict[str, Any]]:

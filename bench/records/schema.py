@@ -24,7 +24,7 @@ class Purpose(StrEnum):
 
     ROW = "row"  # tested on everything, for the table
     TRIAL = "trial"  # one draw of hyper-parameters, scored on validation data of the targets alone
-    CURVE = "curve"  # a row on a share of the budget, tested on the targets alone
+    CURVE = "curve"  # a row on a share of the budget
 
 
 class Status(StrEnum):

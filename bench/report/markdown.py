@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from bench.analysis import Analysis, CurvePoint, Sequence, Trial, columns
 from bench.analysis.rows import Row
+from bench.analysis.statistics import Estimate
 from bench.analysis.words import general, percent, whole
 from bench.records.schema import BASE
 from bench.report import table
@@ -32,7 +34,7 @@ def markdown(analysis: Analysis, pictures: list[str]) -> str:
         others=_others,
         objectives=_objectives,
         trials=_trials,
-        curve=_curve,
+        by_share=_by_share,
         stages=_stages,
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -58,17 +60,20 @@ def _drawn(trial: Trial) -> str:
     )
 
 
-def _curve(points: list[CurvePoint]) -> str:
-    shares = sorted({p.share for p in points})
-    found = {
-        (p.recipe, p.share): f"{percent(p.mean)} ({percent(p.low)} to {percent(p.high)})"
-        for p in points
+def _by_share(points: list[CurvePoint], what: Literal["accuracy", "forgetting"]) -> str:
+    found: dict[tuple[str, float], Estimate] = {
+        (p.recipe, p.share): estimate for p in points if (estimate := getattr(p, what))
     }
+    told = {
+        place: f"{percent(e.value)} ({percent(e.low)} to {percent(e.high)})"
+        for place, e in found.items()
+    }
+    shares = sorted({share for _, share in told})
     body = [
-        [recipe, *(found.get((recipe, share), "–") for share in shares)]
-        for recipe in dict.fromkeys(p.recipe for p in points)
+        [recipe, *(told.get((recipe, share), "–") for share in shares)]
+        for recipe in dict.fromkeys(recipe for recipe, _ in told)
     ]
-    return table.grid(["method", *(f"{share:.0%}" for share in shares)], body)
+    return table.grid(["method", *(f"{100 * share:g}%" for share in shares)], body)
 
 
 def _stages(sequence: Sequence) -> list[list[str]]:

@@ -4,6 +4,7 @@ what a probe expects. Arithmetic alone: nothing here measures anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from statistics import fmean, median
@@ -67,12 +68,12 @@ class Expected:
     """Whether these are seconds. If not, only how runs compare with one another counts."""
 
     def of(self, run: Run | Record, share: float, suite: Suite) -> Seconds:
-        """Less for a run on a share of the budget, for one that is scored on the targets alone, and
-        for the base.
+        """Less for a run on a share of the budget, for a trial, which is scored on the targets
+        alone, and for the base.
         """
-        whole, trains = run.purpose is Purpose.ROW, run.method is not None
+        whole, trains = run.purpose is not Purpose.TRIAL, run.method is not None
         tasks = len(suite.scored)
-        looks = len(suite.target) if whole and trains else 1
+        looks = len(suite.target) if run.purpose is Purpose.ROW and trains else 1
         scored = 1.0 if whole else len(set(suite.target)) / tasks
         return Seconds(
             train=self.row.train * share * trains,
@@ -129,7 +130,7 @@ class Forecast:
 
     def plan(self, runs: Iterable[Run], to_come: int) -> None:
         """These runs are to be done, and so many rows that have no name yet."""
-        self._open |= {run.id: run for run in runs}
+        self._open.update((run.id, run) for run in runs)
         self.to_come = to_come
 
     def running(self, run: Run, stage: str, fraction: float, now: float) -> None:
@@ -165,23 +166,25 @@ class Forecast:
         """From now until all planned runs are done, so many at once; None where nothing can be said
         yet.
         """
-        runs, paces = list(self._open.values()), self._paces()
-        kinds = [self._kind(run) for run in runs]
-        each = dict(zip(kinds, runs, strict=True))
-        forecasts = {kind: self._of(run, paces) for kind, run in each.items()}
-        left, rows = [], []
-        for run, kind in zip(runs, kinds, strict=True):
-            forecast = forecasts[kind]
-            if forecast is None:
-                return None
-            left.append(self._left(run, forecast, now))
-            rows += [forecast.total] if run.method and run.purpose is Purpose.ROW else []
+        paces, each, number = self._paces(), dict[Kind, Run](), Counter[Kind]()
+        for run in list(self._open.values()):
+            each[kind := self._kind(run)] = run
+            number[kind] += 1
+        found = {kind: self._of(run, paces) for kind, run in each.items()}
+        whole = {kind: forecast.total for kind, forecast in found.items() if forecast}
+        if len(whole) < len(found):
+            return None
+        begun = list(filter(None, map(self._open.get, list(self._under_way))))
+        left = [self._left(run, self._of(run, paces) or Seconds(), now) for run in begun]
+        waiting = number - Counter(map(self._kind, begun))
         tried = [run for run in each.values() if run.purpose is Purpose.TRIAL]
-        named = [self._of(replace(run, purpose=Purpose.ROW, share=1.0), paces) for run in tried]
-        rows = [row.total for row in named if row] or rows
+        tried = [replace(run, purpose=Purpose.ROW, share=1.0) for run in tried]
+        rows = [row.total for run in tried if (row := self._of(run, paces))]
+        rows = rows or [whole[k] for k in number.elements() if k[1] and k[3] is Purpose.ROW]
         rows = rows or [s.total for k, d in self._done.items() if k[1] for s, _ in d]
         later = self.to_come * fmean(rows) if rows else 0.0
-        return max((sum(left) + later) / slots, max(left, default=0.0))
+        later += sum(many * whole[kind] for kind, many in waiting.items())
+        return max([(sum(left) + later) / slots, *left, *map(whole.__getitem__, waiting)])
 
     def _of(self, run: Run, paces: dict[str, float]) -> Seconds | None:
         if done := self._done.get(self._kind(run)):

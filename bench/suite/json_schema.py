@@ -7,7 +7,7 @@ from typing import Any
 from bench.methods import registry
 from bench.methods.method import Method
 from bench.methods.recipe import Recipe
-from bench.methods.search_space import LogRange, Range, hyperparameters
+from bench.methods.search_space import Range, hyperparameters
 from bench.suite.schema import Suite
 
 
@@ -72,7 +72,7 @@ def _searched(method: type[Method]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     for h in hyperparameters(method):
-        if isinstance(h.range, LogRange | Range):
+        if isinstance(h.range, Range):
             schema["properties"][h.name] = {"anyOf": [schema["properties"][h.name], limits]}
     return schema
 

@@ -77,12 +77,10 @@ def shape(spec: ModelSpec) -> ModelSpec:
     """The same architecture and tokenizer with random weights, which cost nothing on `meta`."""
     if spec.random is not None:
         return spec
-    from transformers import AutoConfig
+    from transformers import PretrainedConfig
 
-    config: dict[str, Any] = AutoConfig.from_pretrained(
-        spec.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
-    ).to_dict()
+    config, _ = PretrainedConfig.get_config_dict(spec.location, revision=spec.revision or "main")
     own = {"random": config.pop("model_type"), "tokenizer": spec.tokenizer_location}
     shape = ModelSpec.model_validate({**config, **own})
     shape = shape.model_copy(update={"quantize": spec.quantize})  # which decides what can run
-    return shape.with_chat_template(spec.chat_template).with_attention(spec.attention)
+    return shape.in_suite(spec.chat_template, spec.attention)

@@ -252,7 +252,7 @@ class Suite(Strict):
         }
         moved = self.model.model_copy(update=local)
         template = self.chat and self.chat.template_text(self.folder)
-        return moved.with_chat_template(template).with_attention(self.attention)
+        return moved.in_suite(template, self.attention)
 
     def _is_local(self, name: str) -> bool:
         """Whether a model's name is a path; one that names a model stays that, whatever folder is

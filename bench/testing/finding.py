@@ -24,12 +24,12 @@ class Finding:
 def sound_hyperparameters(kind: type[Method] | type[Merger]) -> Finding:
     """Defaults lie in their ranges, and nonsense is refused."""
     every = hyperparameters(kind)
-    numeric = [h for h in every if isinstance(h.range, LogRange | Range)]
+    numeric = [h for h in every if isinstance(h.range, Range)]
     wrong = [f"{h.name} has no default" for h in every if h.required]
     wrong += [
         f"{h.name} = {h.default} lies outside of {h.range}"
         for h in every
-        if isinstance(h.range, LogRange | Range)
+        if isinstance(h.range, Range)
         and h.default is not None
         and not h.range.low <= h.default <= h.range.high
     ]

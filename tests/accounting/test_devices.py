@@ -196,7 +196,7 @@ def test_no_probe_stays_behind_a_pass_that_raises(tmp_path: Path) -> None:
 def test_attention_reaches_every_model(name: str | None) -> None:
     suite = suite_file.parse({**SUITE, **({"attention": name} if name else {})})
     random = {"random": "llama", "hidden_size": 32, "num_hidden_layers": 1, "vocab_size": 9}
-    specs = (suite.start(), ModelSpec.model_validate(random).with_attention(name))
+    specs = (suite.start(), ModelSpec.model_validate(random).in_suite(attention=name))
     for spec in specs:
         for load in (load_model, load_scorer):
             model = load(spec, torch.float32, torch.device("cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def trained(name: str, given: dict[str, Any], folder: Path, **changes: Any) -> N
 
 def allocated(name: str, given: dict[str, Any], folder: Path, **changes: Any) -> int:
     """The most bytes that PyTorch had allocated at once, as its own profiler saw it."""
+    gc.collect()  # what an earlier test left would count below nothing when it goes
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         trained(name, given, folder, **changes)
     results = seen.profiler

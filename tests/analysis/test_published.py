@@ -57,6 +57,17 @@ def test_no_row_lies_above_the_base_and_gained_nothing() -> None:
                     assert row.recipe not in named.split(" did not ")[0].split()
 
 
+def test_a_row_below_the_base_is_told_as_such() -> None:
+    (told,) = caveats("smollm2/alignment", "lowered target accuracy below")
+    (others,) = caveats("smollm2/alignment", "did not raise target accuracy")
+    (group,) = analysis("smollm2/alignment").groups
+    below = [row.recipe for row in group.rows if row.gain and row.gain[1] < 0]
+    above = [row.recipe for row in group.rows if row.gain and row.gain[0] > 0]
+    assert below and above
+    assert [r.recipe for r in group.rows if f"{r.recipe} " in told] == below
+    assert not [recipe for recipe in (*below, *above) if f"{recipe} " in others]
+
+
 def test_runs_at_once_are_told_where_they_differ() -> None:
     assert list(caveats("sequence", "1 and 2 at once"))
     assert not list(caveats("quickstart", "at once"))

@@ -46,7 +46,7 @@ TOOL = {"type": "function", "function": {"name": "add", "parameters": {}}}
 
 
 def tokenizer_with(template: str | None) -> PreTrainedTokenizerBase:
-    return load_tokenizer(TINY.with_chat_template(template))
+    return load_tokenizer(TINY.in_suite(template))
 
 
 def ours(rows: list[dict[str, Any]], format: Format, template: str) -> list[Any]:
@@ -214,7 +214,7 @@ def test_evaluation_asks_in_the_template_that_training_learns(name: str) -> None
     device = torch.device("cpu")
     scores = []
     for chat, template in ((None, None), (ChatSpec(), None), (ChatSpec(), MARKED)):
-        spec = TINY.with_chat_template(template)
+        spec = TINY.in_suite(template)
         model = load_model(spec, torch.float32, device)
         task = tiny_task(name)
         asked = Task(name, task.loaders, task.evaluation, task.fingerprint, chat=chat)

@@ -45,7 +45,7 @@ def test_scores_after_every_target_and_on_shares_of_the_budget(
         "tiny/people",
     }, "every task is scored after every target"
     assert evaluation(base).earlier_scores == evaluation(half).earlier_scores == []
-    assert set(evaluation(half).scores) == {"tiny/swap", "tiny/smallest"}
+    assert set(evaluation(half).scores) == set(after_first), "as much as of the whole budget"
     assert half.budget is not None and half.train is not None
     assert (half.budget.currency, half.budget.amount) == ("tokens", 2000.0)
     assert half.train.ledger.spent.tokens == pytest.approx(2000, rel=0.4)
@@ -57,6 +57,17 @@ def test_scores_after_every_target_and_on_shares_of_the_budget(
     ]
     assert sequence.matrix == [[scores[task] for task in sequence.tasks] for scores in values]
     assert [(p.recipe, p.share) for p in found.curve] == [("lora", 0.5), ("lora", 1.0)]
+    (row,) = (row for row in found.rows if row.recipe == "lora")
+    for column, point in (
+        ("target_accuracy", found.curve[1].accuracy),
+        ("forgetting", found.curve[1].forgetting),
+    ):
+        assert point is not None and point.value == row.means[column]
+        assert point.bounds == row.intervals[column], "the whole budget is the row of the table"
+    forgotten = found.curve[0].forgetting
+    kept = evaluation(base).scores["tiny/people"], evaluation(half).scores["tiny/people"]
+    assert forgotten is not None
+    assert forgotten.value == pytest.approx(kept[0].value - kept[1].value)
     assert "after tiny/swap" in (folder / "report/table.md").read_text()
     assert json.loads((folder / "plan.json").read_text())["runs"] == [
         r.id for r in (base, whole, half)

@@ -43,7 +43,7 @@ def _saved(model: Any, folder: Path, start: Start, known: ModelSpec) -> Any:
 
 
 def test_whole_weights_attend_as_their_start(tmp_path: Path) -> None:
-    spec = ModelSpec(path="tiny").with_attention("eager")
+    spec = ModelSpec(path="tiny").in_suite(attention="eager")
     model = load_model(spec, torch.float32, CPU)
     again = _saved(model, tmp_path, Start(spec), spec)
     assert again.config._attn_implementation == "eager"

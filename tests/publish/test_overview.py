@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
 from bench.analysis import CurvePoint
+from bench.analysis.statistics import Estimate
 from bench.publish import pictures
 from bench.publish.gather import suites_in
 
@@ -81,12 +83,16 @@ def test_how_much_the_order_depends_on_the_rate_is_counted_from_the_records() ->
     assert all(len(own) == 3 for own in scores.values()) and said in _section("quickstart-rates")
 
 
-def test_a_curve_has_a_picture_of_score_against_budget() -> None:
+def test_a_curve_has_pictures_of_score_against_budget_and_forgetting() -> None:
     points = [
-        CurvePoint(name, share, share / 2, 0.1, 0.9) for name in "ab" for share in (0.25, 0.5, 1.0)
+        CurvePoint(name, share, Estimate(share / 2, 0.1, 0.9), Estimate(share / 9, 0.0, 0.2))
+        for name in "ab"
+        for share in (0.25, 0.5, 1.0)
     ]
     assert "share of the budget, %" in pictures.budget(points)
-    assert pictures.budget([]) == ""
+    assert "forgetting, points" in pictures.path(points)
+    unknown = [replace(point, forgetting=None) for point in points]
+    assert pictures.budget([]) == pictures.path([]) == pictures.path(unknown) == ""
 
 
 def test_a_folder_without_results_is_told(tmp_path: Path, bench: Bench) -> None:

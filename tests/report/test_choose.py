@@ -22,7 +22,8 @@ from bench.analysis.statistics import compare
 from bench.records.store import Store
 from bench.report import suite_file
 from bench.report.html import choose, page
-from tests.browser import EVIL, everything, opened
+from tests.browser import opened
+from tests.made_up import EVIL, everything
 
 from ..conftest import ROOT, Bench
 

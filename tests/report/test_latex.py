@@ -11,7 +11,7 @@ import pytest
 
 from bench.analysis import Analysis, Group
 from bench.report.latex import escaped, latex
-from tests.browser import base, everything, row
+from tests.made_up import base, everything, row
 
 GOLDEN = r"""% Needs \usepackage{booktabs}.
 

@@ -17,7 +17,8 @@ import vl_convert
 from bench.analysis import Analysis, Group
 from bench.analysis.rows import Row
 from bench.report.html import embedded, facts, page
-from tests.browser import EVIL, everything, opened, row
+from tests.browser import opened
+from tests.made_up import EVIL, everything, row
 
 CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
@@ -102,7 +103,7 @@ def test_every_chart_is_valid_vega_lite() -> None:
     numbers = re.search(r'id="numbers">(.*?)</script>', html(), re.S)
     charts = json.loads(numbers[1])["charts"] if numbers else {}
     kinds = {name.split("-")[0] for name in charts}
-    assert kinds == {"scatter", "time", "memory", "ledger", "changes", "draws", "curve"}
+    assert kinds == {"scatter", "time", "memory", "ledger", "changes", "draws", "curve", "path"}
     for chart in charts.values():
         vl_convert.vegalite_to_vega(chart["spec"])
 

@@ -129,8 +129,8 @@ def test_a_trial_and_a_point_of_a_curve_take_less_than_a_row() -> None:
     trial = next(run for run in runs if run.purpose == "trial")
     seconds = forecast.of(curve), forecast.of(trial)
     assert [s.train for s in seconds if s] == pytest.approx([50.0, 25.0])
-    assert [s.evaluate for s in seconds if s] == pytest.approx([2.5, 2.5]), "the target alone"
-    assert [s.drift for s in seconds if s] == [0, 0]
+    assert [s.evaluate for s in seconds if s] == pytest.approx([5.0, 2.5]), "the target alone"
+    assert [s.drift for s in seconds if s] == [1, 0]
     forecast.plan([trial], to_come=2)
     alone = seconds[1]
     assert alone

@@ -22,7 +22,7 @@ from bench.suite.plan import tasks
 from ..conftest import ROOT, Bench
 
 NAMES = (
-    *("sentiment", "science", "domain", "domain-20", "domain-5"),
+    *("sentiment", "sentiment-curve", "science", "domain", "domain-20", "domain-5"),
     *("alignment", "alignment-start", "words", "instruct", "solar"),
 )
 LABELS = ("INHIBITOR", "SUBSTRATE", "AGONIST")

@@ -70,10 +70,10 @@ def _page(analysis: Analysis, suite_file: str, given: dict[str, Any], about: dic
         }
         for number, group in enumerate(analysis.groups)
     ]
-    curves = lines.curves(analysis.curve)
+    curves, paths = lines.curves(analysis.curve), lines.paths(analysis.curve)
     searches = tuning.searches(analysis.trials)
     charts = [thing for part in parts for thing in part.values() if isinstance(thing, Chart)]
-    charts += [chart for search in searches for chart in search.charts] + curves
+    charts += [chart for search in searches for chart in search.charts] + curves + paths
     # What the page's own script reads.
     numbers = {
         "charts": {chart.id: {"spec": chart.spec, "alt": chart.alt} for chart in charts},
@@ -99,6 +99,7 @@ def _page(analysis: Analysis, suite_file: str, given: dict[str, Any], about: dic
         left_out=told(analysis),
         parts=parts,
         curves=curves,
+        paths=paths,
         searches=searches,
         notes=facts.notes(analysis, given),
         references=facts.references(analysis),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.hub import is_connection, no_waiting, one_line, out_of_reach
 from bench.data.render import has_template
-from bench.models.spec import ModelSpec
+from bench.models.spec import EMBEDDED, ModelSpec
 from bench.suite.checks.report import Mistake
 from bench.suite.schema import Suite
 from bench.system.errors import UserError, nearest
@@ -29,7 +29,7 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
     on_hub = any("/" in name and not Path(name).is_dir() for name in names)
     try:
         with no_waiting(on_hub):
-            if spec.random is None:
+            if spec.random is None and spec.path not in EMBEDDED:
                 AutoConfig.from_pretrained(
                     spec.location,
                     revision=spec.revision or "main",
