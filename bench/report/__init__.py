@@ -17,8 +17,8 @@ from bench.system.files import write_atomically
 
 def suite_file(store: Store) -> str:
     """What a reader gives to `bench run` for these results: the file under suites/ beside the
-    results that has a suite of this name, rather in a folder of the same name; else the name that
-    it should have.
+    results that has a suite of this name, rather in a folder of the same name, then in no folder;
+    else the name that it should have.
     """
     folder, named = store.folder, f"{store.folder.name}.yaml"
     if not isinstance(folder, Path):
@@ -28,7 +28,7 @@ def suite_file(store: Store) -> str:
     if home is None:
         return named
     found = sorted((home / "suites").rglob(named))
-    found.sort(key=lambda file: file.parent.name != folder.parent.name)
+    found.sort(key=lambda file: (file.parent.name != folder.parent.name, len(file.parts)))
     for file in found:
         if f"suite: {folder.name}" in file.read_text(encoding="utf-8").splitlines():
             return file.relative_to(home).as_posix()

@@ -256,7 +256,7 @@ def test_names_are_quoted_in_commands_and_origins_are_told() -> None:
 
 @pytest.mark.parametrize("suite", ["quickstart", "solar", "smollm2/sentiment", "smollm2/domain"])
 def test_the_command_names_the_suite_file(suite: str) -> None:
-    """suites/smollm2/solar.yaml is a suite of another name, suites/gpu/domain.yaml of the same."""
+    """suites/smollm2/solar.yaml and suites/gpu/domain.yaml hold suites of the same name."""
     assert suite_file(Store(ROOT / "results" / suite)) == f"suites/{suite}.yaml"
 
 
