@@ -254,7 +254,7 @@ def test_names_are_quoted_in_commands_and_origins_are_told() -> None:
     assert choose.origin(borrowed).endswith("with the outcome of every item")
 
 
-@pytest.mark.parametrize("suite", ["quickstart", "solar", "smollm2/sentiment", "smollm2/domain"])
+@pytest.mark.parametrize("suite", ["quickstart", "solar", "smollm2/solar", "smollm2/domain"])
 def test_the_command_names_the_suite_file(suite: str) -> None:
     """suites/smollm2/solar.yaml and suites/gpu/domain.yaml hold suites of the same name."""
     assert suite_file(Store(ROOT / "results" / suite)) == f"suites/{suite}.yaml"
