@@ -175,7 +175,7 @@ class Forecast:
         if len(whole) < len(found):
             return None
         begun = list(filter(None, map(self._open.get, list(self._under_way))))
-        left = [self._left(run, self._of(run, paces) or Seconds(), now) for run in begun]
+        left = [self._left(r, f, now) for r in begun if (f := found.get(self._kind(r)))]
         waiting = number - Counter(map(self._kind, begun))
         tried = [run for run in each.values() if run.purpose is Purpose.TRIAL]
         tried = [replace(run, purpose=Purpose.ROW, share=1.0) for run in tried]
