@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -92,26 +92,26 @@ class SelfReplay(FineTuning, Adaptable):
     def train(self, session: Session) -> PreTrainedModel:
         if not self.replay_ratio:
             return super().train(session)
-        from .sampling import own_texts
+        from .sampling import own_texts, with_texts
 
         texts = own_texts(session, self.samples, self.max_completion_length)
         model = session.model()
         optimizer = session.optimizer(model, self.lr)
-        for prompts, completions in self.mixed(session, texts):
-            batch = session.encode(prompts, completions)
+        for rows, own in self.mixed(session, texts):
+            batch = with_texts(session, rows, own)
             session.learn(optimizer, batch, lambda part: token_losses(model, part))
         return model
 
-    def mixed(self, session: Session, texts: list[str]) -> Iterator[tuple[list[str], list[str]]]:
-        """Prompts and completions of the target's batches, the last rows of each replaced by
-        texts, which are learned as a whole.
-        """
+    def mixed(
+        self, session: Session, texts: list[str]
+    ) -> Iterator[tuple[dict[str, list[Any]], list[str]]]:
+        """The first rows of the target's batches, and the texts that take the place of the last."""
         old = cycle(texts)
         share = self.replay_ratio * session.batch_size
         for number, new in enumerate(session.rows(self.formats[0])):
             drawn = list(islice(old, int((number + 1) * share) - int(number * share)))
             kept = len(new["prompt"]) - len(drawn)
-            yield [*new["prompt"][:kept], *("" for _ in drawn)], [*new["completion"][:kept], *drawn]
+            yield {column: values[:kept] for column, values in new.items()}, drawn
 
 
 class LwF(FineTuning, Adaptable):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from bench import Session, Skipped
 
@@ -45,3 +50,23 @@ def own_texts(session: Session, samples: int, max_length: int) -> list[str]:
     if not found:
         raise Skipped("the start model wrote no text that came to an end")
     return found
+
+
+def with_texts(
+    session: Session, rows: Mapping[str, Sequence[Any]], texts: Sequence[str]
+) -> dict[str, Tensor]:
+    """Prompts and completions, and below them texts that are learned as a whole, as
+    `session.encode` gives them. Each kind is tokenised alone: the prompts may be conversations, and
+    a text that follows no prompt is none.
+    """
+    pairs = [(rows["prompt"], rows["completion"]), ([""] * len(texts), texts)]
+    parts = [session.encode(*pair) for pair in pairs if pair[0]]
+    fills: dict[str, Any] = {
+        "input_ids": session.tokenizer.pad_token_id,
+        "attention_mask": 0,
+        "labels": -100,
+    }
+    return {
+        name: pad_sequence([row for part in parts for row in part[name]], True, fill)
+        for name, fill in fills.items()
+    }

@@ -70,7 +70,11 @@ class Taught(Distillation, Adaptable):
     ] = 2e-5
 
     def skip(self, session: Session) -> str | None:
-        return None if self.teacher is None else teacher_obstacle(session, self.teacher)
+        if self.teacher is not None:
+            return teacher_obstacle(session, self.teacher)
+        if session.start.spec.quantize is not None:
+            return "the start is quantized, so it cannot be fine-tuned to teach; name a teacher"
+        return None
 
 
 class KD(Taught):

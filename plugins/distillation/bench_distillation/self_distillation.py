@@ -12,6 +12,7 @@ from torch import Tensor
 from bench import Format, token_logits, token_losses
 
 from .context import Content, shown, teachers_ids, text_of
+from .dropout import without_dropout
 from .losses import divergence, mean_of_each
 from .sampling import Ids, collate, room_for, sample
 from .teachers import follow, past_self
@@ -89,11 +90,11 @@ def _sampled(
 
 def sdft(method: SDFT, session: Session) -> PreTrainedModel:
     """The student after the budget is spent."""
-    teacher, student = past_self(session), session.model().eval()
+    teacher, student = past_self(session), session.model()
     optimizer = session.optimizer(student, method.lr)
     for rows in session.rows(Format.PROMPT_COMPLETION):
-        both = demonstrated(method, session, student, teacher, rows)
-        losses = partial(completion_losses, method.alpha, None, student, teacher)
+        both = demonstrated(method, session, student.eval(), teacher, rows)
+        losses = partial(completion_losses, method.alpha, None, without_dropout(student), teacher)
         session.learn(optimizer, both, losses)
         if method.teacher_update_rate:
             follow(teacher, student, method.teacher_update_rate)
@@ -135,10 +136,11 @@ def sdft_objective(method: SDFT, session: ValidationSession, model: Model) -> di
 
 def sdpo(method: SDPO, session: Session) -> PreTrainedModel:
     """The student after the budget is spent."""
-    teacher, student = past_self(session), session.model().eval()
+    teacher, student = past_self(session), session.model()
     optimizer = session.optimizer(student, method.lr)
     for rows in _prompts(session, session.batch_size // method.num_generations):
-        ids, said, rewards = attempts(method, session, student, rows, method.num_generations)
+        ids, said, rewards = attempts(method, session, student.eval(), rows, method.num_generations)
+        without_dropout(student)
         both = retold(method, session, teacher, rows, ids, said, rewards)
         if both is not None:
             losses = partial(completion_losses, method.alpha, method.top_k, student, teacher)

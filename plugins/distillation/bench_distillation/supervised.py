@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from bench import Format, token_logits, token_losses
 
+from .dropout import without_dropout
 from .losses import divergence
 from .sampling import collate, generate, room_for, sample
 from .teachers import teacher_again, teacher_of
@@ -30,7 +31,7 @@ Prompts = list["str | Conversation"]
 
 def kd(method: KD, session: Session) -> PreTrainedModel:
     """The student after the budget is spent."""
-    teacher, student = teacher_of(method, session), session.model().eval()
+    teacher, student = teacher_of(method, session), without_dropout(session.model())
     optimizer = session.optimizer(student, method.lr)
     for batch in session.batches(Format.PROMPT_COMPLETION):
         session.learn(optimizer, batch, partial(mixed_losses, method.alpha, student, teacher))
@@ -45,16 +46,17 @@ def mixed_losses(alpha: float, student: Model, teacher: PreTrainedModel, batch: 
 
 def gkd(method: GKD, session: Session) -> PreTrainedModel:
     """The student after the budget is spent."""
-    teacher, student = teacher_of(method, session), session.model().eval()
+    teacher, student = teacher_of(method, session), session.model()
     optimizer = session.optimizer(student, method.lr)
     for rows in session.rows(Format.PROMPT_COMPLETION):
         own = float(torch.rand(())) < method.lmbda
         batch = (
-            own_batch(method, session, student, rows["prompt"])
+            own_batch(method, session, student.eval(), rows["prompt"])
             if own
             else session.encode(rows["prompt"], rows["completion"])
         )
-        session.learn(optimizer, batch, partial(token_divergences, method.beta, student, teacher))
+        losses = partial(token_divergences, method.beta, without_dropout(student), teacher)
+        session.learn(optimizer, batch, losses)
     return student
 
 
@@ -80,7 +82,7 @@ def own_batch(method: GKD, session: Session, student: Model, prompts: Prompts) -
 
 def seq_kd(method: SeqKD, session: Session) -> PreTrainedModel:
     """The student after the budget is spent."""
-    teacher, student = teacher_of(method, session), session.model().eval()
+    teacher, student = teacher_of(method, session), without_dropout(session.model())
     optimizer = session.optimizer(student, method.lr)
     for rows in session.rows(Format.PROMPT_COMPLETION):
         batch = teachers_batch(method, session, teacher, rows["prompt"])

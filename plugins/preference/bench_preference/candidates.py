@@ -94,6 +94,27 @@ def scored_samples(
     ]
 
 
+def collected(
+    rank: Ranker,
+    session: Session,
+    batches: Iterator[Rows],
+    count: int,
+    settings: Mapping[str, Any],
+) -> Iterator[Scored]:
+    """As `scored_samples` of the start for batches of prompts, while there is budget: for as many
+    prompts at a time as make one batch of samples, since a whole batch of them would overrun it by
+    far.
+    """
+    sampler = session.model("rollout").eval()
+    size = max(1, session.batch_size // count)
+    for rows in batches:
+        for first in range(0, len(rows["prompt"]), size):
+            if session.progress >= 1:
+                return
+            few = {column: values[first : first + size] for column, values in rows.items()}
+            yield from scored_samples(sampler, rank, session, few, count, settings)
+
+
 def tournament(scores: Mapping[str, float]) -> list[tuple[str, str]]:
     """Winner and loser of each match of a knock-out among candidates by their scores, in the order
     given; the final is the last.

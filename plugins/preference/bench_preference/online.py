@@ -10,11 +10,11 @@ from pydantic import Field
 
 from bench import Format, LogRange, Range
 
-from .pairs import Rate, ReferenceMethod
+from .dpo import DPO
+from .pairs import Rate
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from torch import Tensor
     from transformers import PreTrainedModel
 
     from bench import Session, ValidationSession
@@ -26,7 +26,7 @@ MOST_DRY = 64
 """Batches of prompts in a row without one preference: then there is nothing left to learn."""
 
 
-class OnlineDPO(ReferenceMethod):
+class OnlineDPO(DPO):
     """DPO on two samples of the present policy for each prompt, judged by the task's reward, or by
     a reward model that is learned from preferences first.
     """
@@ -43,9 +43,6 @@ class OnlineDPO(ReferenceMethod):
     )
 
     lr: Rate = 5e-7  # TRL's default, of its recipes at 1B and 7B
-    beta: Annotated[
-        float, LogRange(1e-2, 1.0), Field(gt=0, description="strength of the pull to the reference")
-    ] = 0.1
     rank_by: Annotated[
         Literal["reward", "model"],
         Field(
@@ -72,17 +69,8 @@ class OnlineDPO(ReferenceMethod):
     ] = 0.9
     max_new_tokens: Annotated[int, Field(gt=0, description="longest sample")] = 32
 
-    @property
-    def scale(self) -> float:
-        return self.beta
-
     def needs(self) -> tuple[Format, ...]:
         return (Format.PREFERENCE,) if self.rank_by == "model" else self.formats
-
-    def loss(self, chosen: Tensor, rejected: Tensor) -> Tensor:
-        from . import losses
-
-        return losses.dpo(chosen, rejected, self.beta)
 
     def train(self, session: Session) -> PreTrainedModel:
         from .ranker import by_model, by_reward, trained_ranker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -137,6 +138,10 @@ class ReferenceMethod(Preference):
         reference = session.reference()
         pairs = [
             paired_log_ratios(model, reference, session, rows, self.weights)
-            for rows in session.rows(Format.PREFERENCE)
+            for rows in self.measured_on(session)
         ]
         return outcome([(self.scale * chosen, self.scale * rejected) for chosen, rejected in pairs])
+
+    def measured_on(self, session: ValidationSession) -> Iterator[dict[str, list[Any]]]:
+        """Preference rows that the objective looks at."""
+        return session.rows(Format.PREFERENCE)

@@ -32,8 +32,18 @@ def by_reward(session: Session) -> Ranker:
 def by_model(ranker: Any, session: Session) -> Ranker:
     """A trained ranker, for use in this session and charged to it as reward."""
     here = session.scorer("reward")
-    here.load_state_dict(ranker.state_dict())
+    take_over(here, ranker)
     return partial(scores, here.requires_grad_(False).eval(), session)
+
+
+@torch.no_grad()
+def take_over(scorer: Any, ranker: Any) -> None:
+    """Give a scorer all weights of a ranker of the same start. One by one, as PyTorch cannot load a
+    state that holds weights in four bits.
+    """
+    weights = ranker.state_dict()
+    for name, weight in scorer.state_dict().items():
+        weight.copy_(weights[name])
 
 
 def look_up(rank_by: Literal["model", "reward"], session: Session) -> Ranker:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench import Session, ValidationSession
 
-    from .candidates import Ranker, Rows
+    from .candidates import Rows, Scored
     from .likelihood import Likelihoods
 
 
@@ -101,7 +101,7 @@ class RRHF(Preference):
         with session.stage("policy", until=1.0) as stage:
             batches = endless(found, stage.batch_size)
             rows = stage.rows(Format.PROMPT_ONLY)  # they end with the budget, and are not looked at
-            return self.learned(stage, (_together(next(batches)) for _ in rows))
+            return self.learned(stage, (_columns(next(batches)) for _ in rows))
 
     def learned(self, session: Session, batches: Iterator[Rows]) -> PreTrainedModel:
         model = self.policy(session)
@@ -110,44 +110,25 @@ class RRHF(Preference):
             session.learn(optimizer, rows, partial(self.losses, model, session))
         return model
 
-    def sampled(self, session: Session) -> list[Rows]:
-        """Ranking rows, one by one, of the start's own samples and what they earn."""
+    def sampled(self, session: Session) -> list[Scored]:
+        """The start's own samples of those prompts whose samples do not all earn the same."""
+        from .candidates import collected
         from .ranker import by_reward
 
-        found = []
         with session.stage("samples", until=self.sampling_share) as stage:
-            sampler, rank = stage.model("rollout").eval(), by_reward(stage)
-            batches = -(-self.max_prompts // stage.batch_size)
-            size = max(1, stage.batch_size // self.num_candidates)
-            for rows in islice(stage.rows(Format.PROMPT_ONLY), batches):
-                for first in range(0, len(rows["prompt"]), size):
-                    if stage.progress >= 1:
-                        break
-                    few = {name: values[first : first + size] for name, values in rows.items()}
-                    found += self.ranked_samples(sampler, rank, stage, few)
-        return found
+            prompts = stage.rows(Format.PROMPT_ONLY)
+            batches = islice(prompts, -(-self.max_prompts // stage.batch_size))
+            drawn = collected(by_reward(stage), stage, batches, self.num_candidates, self.sampling)
+            return [one for one in drawn if _decided(one)]
 
-    def ranked_samples(
-        self, sampler: Any, rank: Ranker, session: Session, rows: Rows
-    ) -> list[Rows]:
-        """Ranking rows, one by one, for those prompts whose samples do not all earn the same."""
-        from .candidates import scored_samples
-
-        settings = {
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Plain sampling, as `GenerationConfig` has it."""
+        return {
             "temperature": self.temperature,
             "top_k": 0,
             "max_new_tokens": self.max_new_tokens,
         }
-        drawn = scored_samples(sampler, rank, session, rows, self.num_candidates, settings)
-        return [
-            {
-                "prompt": [one.prompt],
-                "completions": [list(one.scores)],
-                "scores": [list(one.scores.values())],
-            }
-            for one in drawn
-            if len(set(one.scores.values())) > 1
-        ]
 
     def losses(self, model: Any, session: Session, rows: dict[str, list[Any]]) -> Tensor:
         """For each row the loss of its order plus the negative log-likelihood of its best
@@ -182,6 +163,7 @@ class RRHF(Preference):
 
     def looked_at(self, session: ValidationSession) -> Iterator[Rows]:
         """Ranking rows of the validation split, or of samples of the start for its prompts."""
+        from .candidates import scored_samples
         from .ranker import by_reward
 
         if self.candidates == "data":
@@ -189,13 +171,23 @@ class RRHF(Preference):
             return
         sampler, rank = session.reference(), by_reward(session)
         for rows in session.rows(Format.PROMPT_ONLY):
-            if found := self.ranked_samples(sampler, rank, session, rows):
-                yield _together(found)
+            drawn = scored_samples(sampler, rank, session, rows, self.num_candidates, self.sampling)
+            if found := [one for one in drawn if _decided(one)]:
+                yield _columns(found)
 
 
-def _together(rows: list[Rows]) -> Rows:
-    """Rows that stood one by one, as columns."""
-    return {name: [one[name][0] for one in rows] for name in rows[0]}
+def _decided(one: Scored) -> bool:
+    """Whether the samples of a prompt do not all earn the same."""
+    return len(set(one.scores.values())) > 1
+
+
+def _columns(drawn: list[Scored]) -> Rows:
+    """Samples of prompts as ranking rows."""
+    return {
+        "prompt": [one.prompt for one in drawn],
+        "completions": [list(one.scores) for one in drawn],
+        "scores": [list(one.scores.values()) for one in drawn],
+    }
 
 
 def _ranked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -12,13 +13,11 @@ from .pairs import Rate, ReferenceMethod
 from .sampled import Match, Sampling, columns
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from torch import Tensor
-    from transformers import PreTrainedModel
 
     from bench import Session, ValidationSession
 
-    from .candidates import Scored
+    from .candidates import Rows, Scored
 
 
 class RSO(Sampling, ReferenceMethod):
@@ -91,17 +90,6 @@ class RSO(Sampling, ReferenceMethod):
     ) -> Tensor:
         return self.losses(policy, reference, session, columns(matches))
 
-    def objective(
-        self, session: ValidationSession, model: PreTrainedModel | PeftModel
-    ) -> dict[str, float]:
-        """How far, and how often, the implicit reward of a winner is above that of a loser, of
-        matches among samples of the start.
-        """
-        from .likelihood import outcome, paired_log_ratios
-
-        reference = session.reference()
-        pairs = [
-            paired_log_ratios(model, reference, session, columns(matches))
-            for matches in self.looked_at(session)
-        ]
-        return outcome([(self.scale * chosen, self.scale * rejected) for chosen, rejected in pairs])
+    def measured_on(self, session: ValidationSession) -> Iterator[Rows]:
+        """Matches among samples of the start."""
+        return map(columns, self.looked_at(session))

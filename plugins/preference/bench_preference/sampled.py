@@ -4,7 +4,6 @@ then samples, then the policy, each with a share of the budget.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import islice
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from bench import Session, ValidationSession
 
-    from .candidates import Ranker, Rows, Scored
+    from .candidates import Rows, Scored
 
 MOST_LOOKED_AT = 8
 """Samples of each prompt when a method's own objective is measured."""
@@ -144,12 +143,12 @@ class Sampling(Preference):
 
     def collected(self, session: Session) -> list[Match]:
         """All matches that the first phases of the budget give."""
+        from .candidates import collected
         from .ranker import by_model, by_reward, trained_ranker
 
         ranker = None
         if self.rank_by == "model":
             ranker = trained_ranker(session, self.ranker_share, self.ranker_lr)
-        found = []
         with session.stage("samples", until=self.sampling_ends) as stage:
             if stage.progress >= 1:
                 raise Skipped(
@@ -157,66 +156,56 @@ class Sampling(Preference):
                     " more tokens than both: give a larger budget, or smaller batches"
                 )
             rank = by_reward(stage) if ranker is None else by_model(ranker, stage)
-            sampler = stage.model("rollout").eval()
-            batches = -(-self.max_prompts // stage.batch_size)
-            for rows in islice(stage.rows(*self.needs()), batches):
-                for few in self.few_at_a_time(rows, stage):
-                    found += self.matches(sampler, rank, stage, few, self.num_candidates)
-        return found
+            batches = islice(stage.rows(*self.needs()), -(-self.max_prompts // stage.batch_size))
+            drawn = collected(rank, stage, batches, self.num_candidates, self.sampling)
+            return [match for scored in drawn for match in self.matches(scored)]
 
-    def few_at_a_time(self, rows: Rows, session: Session) -> Iterator[Rows]:
-        """As many prompts as make one batch of samples, while there is budget: a whole batch of
-        them would overrun it by far.
-        """
-        size = max(1, session.batch_size // self.num_candidates)
-        for first in range(0, len(rows["prompt"]), size):
-            if session.progress >= 1:
-                return
-            yield {column: values[first : first + size] for column, values in rows.items()}
-
-    def matches(
-        self, sampler: Any, rank: Ranker, session: Session, rows: Rows, count: int
-    ) -> list[Match]:
-        """Matches among `count` samples of each prompt. Samples that are the same are one, and
-        those with the same score have no match.
-        """
-        from .candidates import scored_samples
-
-        settings = {
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How samples are drawn, as `GenerationConfig` has it."""
+        return {
             "temperature": self.temperature,
             "top_k": self.top_k,
             "max_new_tokens": self.max_new_tokens,
         }
+
+    def matches(self, scored: Scored) -> list[Match]:
+        """Matches among the samples of a prompt. Samples that are the same are one, and those with
+        the same score have no match.
+        """
+        scores = scored.scores
+        best = max(scores, key=scores.__getitem__)
         return [
-            Match(scored.prompt, winner, loser, max(scored.scores, key=scored.scores.__getitem__))
-            for scored in scored_samples(sampler, rank, session, rows, count, settings)
+            Match(scored.prompt, winner, loser, best)
             for winner, loser in self.played(scored)
-            if scored.scores[winner] > scored.scores[loser]
+            if scores[winner] > scores[loser]
         ]
 
     def looked_at(self, session: ValidationSession) -> Iterator[list[Match]]:
         """Matches among samples of the start on validation rows, as the ranker decides them. The
         looks before and after training see the same: beside a trained ranker they are kept.
         """
+        from .kept import keep, kept
         from .ranker import FOLDER
 
         if self.rank_by == "reward":
             yield from self.drawn(session)
             return
-        kept = session.folder / FOLDER / "matches.json"
-        if not kept.is_file():
-            kept.write_text(json.dumps(list(self.drawn(session))))
-        for matches in json.loads(kept.read_text()):
-            yield [Match(*match) for match in matches]
+        file = session.folder / FOLDER / "matches.json"
+        if not file.is_file():
+            keep(file, self.drawn(session))
+        yield from kept(file)
 
     def drawn(self, session: ValidationSession) -> Iterator[list[Match]]:
         """Batches of matches on validation rows."""
+        from .candidates import scored_samples
         from .ranker import look_up
 
         rank, sampler = look_up(self.rank_by, session), session.reference()
         count = min(self.num_candidates, MOST_LOOKED_AT)
         for rows in session.rows(*self.needs()):
-            if found := self.matches(sampler, rank, session, rows, count):
+            drawn = scored_samples(sampler, rank, session, rows, count, self.sampling)
+            if found := [match for scored in drawn for match in self.matches(scored)]:
                 yield found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .completions import Completions
+from .dropout import without_dropout
 from .rewards import Reward, chosen
 from .rollout import Rollout, joined, log_probs, longest, repeated, sample, split
 
@@ -29,7 +30,7 @@ recipe/dapo/run_dapo_qwen2.5_32b.sh: max_num_gen_batches)."""
 def train(method: Comparing, session: Session) -> PreTrainedModel:
     """The policy after the budget is spent."""
     reward = chosen(method.reward, session, method.reward_share, method.reward_lr)
-    policy = session.model().eval()  # no dropout: probabilities of one completion are compared
+    policy = session.model()
     reference = session.reference() if method.beta else None
     optimizer = session.optimizer(policy, method.lr)
     drawn = _drawn(method, session, policy, reward)
@@ -70,12 +71,13 @@ def _drawn(
     for rows in split(session, session.batch_size // method.num_generations):
         rollout = sample(
             session,
-            policy,
+            policy.eval(),
             rows["prompt"],
             num_samples=method.num_generations,
             temperature=method.temperature,
             max_completion_length=method.max_completion_length,
         )
+        without_dropout(policy)
         yield _judged(method, session, policy, rollout, reward, rows)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .dropout import without_dropout
 from .losses import gae, policy_losses, token_rewards, value_losses, whiten
 from .rewards import Reward, of_task, reward_model, scored
 from .rollout import Rollout, Rows, gathered, log_probs, sample, token_values
@@ -48,13 +49,12 @@ class Experience:
 def train(method: PPO, session: Session) -> PreTrainedModel:
     """The policy after the budget is spent."""
     reward, critic = reward_and_critic(method, session)
-    policy = (
-        session.model().eval()
-    )  # no dropout: probabilities of one completion are compared over time
+    policy = session.model()
     reference = session.reference() if method.kl_coef else None
     optimizer = session.optimizer(nn.ModuleList([policy, critic]), method.lr)
     for rows in gathered(session, method.num_mini_batches):
-        experience = experience_of(method, session, policy, reference, critic, reward, rows)
+        experience = experience_of(method, session, policy.eval(), reference, critic, reward, rows)
+        without_dropout(policy)
         for batch in _mini_batches(method, session, experience):
             session.learn(optimizer, batch, lambda part: losses(method, policy, critic, part))
             if session.progress >= 1:
@@ -66,12 +66,22 @@ def reward_and_critic(method: PPO, session: Session) -> tuple[Reward, PreTrained
     """The critic begins as the reward model where one is learned, and else as the start with a new
     head.
     """
-    critic = session.scorer("critic").eval()
+    critic = without_dropout(session.scorer("critic"))
     if method.reward == "check":
         return partial(of_task, session), critic
     learned = reward_model(session, method.reward_share, method.reward_lr)
-    critic.load_state_dict(learned.state_dict())
+    take_over(critic, learned)
     return partial(scored, session, learned), critic
+
+
+@torch.no_grad()
+def take_over(critic: PreTrainedModel, learned: PreTrainedModel) -> None:
+    """Give a critic all weights of a reward model of the same start. One by one, as PyTorch cannot
+    load a state that holds weights in four bits.
+    """
+    weights = learned.state_dict()
+    for name, weight in critic.state_dict().items():
+        weight.copy_(weights[name])
 
 
 @torch.no_grad()

@@ -111,7 +111,12 @@ class Apollo(LowRankOptimizer):
     package: ClassVar = "apollo-torch"
 
     lr: Rate = 2e-5
-    rank: Rank = 256
+    # rank 1 with scale_type tensor and scale 128 is APOLLO-Mini
+    rank: Annotated[
+        int,
+        Choice((1, 4, 8, 16, 64, 128, 256)),
+        Field(gt=0, description="rank of the space that the optimizer's state lives in"),
+    ] = 256
     update_proj_gap: Gap = 200
     scale: Annotated[
         float,

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 from bench_supervised.adam_mini import Blocks, BlockwiseAdam, blocks
-from bench_supervised.low_rank import GaLore
+from bench_supervised.low_rank import Apollo, GaLore
 from bench_supervised.optimizers import AdamMini, Muon, ScheduleFree, named
 from bench_supervised.partial import BAdam
 from torch import Tensor, nn
 
-from bench import LogRange, decoder_layers, token_losses
+from bench import Choice, LogRange, decoder_layers, token_losses
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
 from bench.methods.search_space import hyperparameters
@@ -282,3 +282,11 @@ def test_galores_defaults_are_one_published_recipe() -> None:
     assert (method.lr, method.rank, method.scale) == (3e-5, 4, 4.0)
     scale = next(h for h in hyperparameters(GaLore) if h.name == "scale").range
     assert isinstance(scale, LogRange) and scale.low <= 0.25 and scale.high >= 8.0
+
+
+def test_the_search_of_apollo_holds_apollo_mini() -> None:
+    """Rank 1, one scale for a whole tensor, and a scale of 128 (2412.05270)."""
+    ranges = {h.name: h.range for h in hyperparameters(Apollo)}
+    rank, kind, scale = (ranges[name] for name in ("rank", "scale_type", "scale"))
+    assert isinstance(rank, Choice) and isinstance(kind, Choice) and isinstance(scale, LogRange)
+    assert 1 in rank.values and "tensor" in kind.values and scale.low <= 128 <= scale.high
