@@ -108,18 +108,12 @@ class Probe(TorchFunctionMode):
         one, other = factors[1:3] if name in ("addmm", "baddbmm") else factors[:2]
         if self._is_attention(one, other):
             return
-        inner = (
-            _inner(equation, one, other)
-            if equation
-            else one.shape[0 if name == "__rmatmul__" and one.dim() == 2 else -1]
-        )
-        learning = torch.is_grad_enabled()
-        flops = (
-            2.0
-            * result.numel()
-            * inner
-            * (1 + learning * (one.requires_grad + other.requires_grad))
-        )
+        if equation:
+            inner = _inner(equation, one, other)
+        else:
+            inner = one.shape[0 if name == "__rmatmul__" and one.dim() == 2 else -1]
+        learned = torch.is_grad_enabled() * (one.requires_grad + other.requires_grad)
+        flops = 2.0 * result.numel() * inner * (1 + learned)
         if self._has_no_token(one) and self._has_no_token(other):
             self.rates.per_pass += flops
         else:
@@ -147,6 +141,16 @@ def uncompiled(model: nn.Module) -> AbstractContextManager[object]:
     import torch.compiler
 
     return torch.compiler.set_stance("force_eager")
+
+
+def head_widths(config: Any, kind: str = "num_attention_heads") -> int:
+    """How wide the heads of a kind are together, in all layers, which may differ."""
+    total = 0
+    for layer in config.per_layer_config:
+        queries = getattr(layer, "num_attention_heads", 0)  # none in a recurrent model
+        width = getattr(layer, "head_dim", None) or layer.hidden_size // max(queries, 1)
+        total += width * (getattr(layer, kind, None) or queries)
+    return total
 
 
 def _inner(equation: str, one: Tensor, other: Tensor) -> int:

@@ -18,6 +18,7 @@ from bench.accounting.budget import CURRENCIES, Budget, Currency
 from bench.accounting.gpu import Aside
 from bench.system import ranks
 
+WHOLE = 1.0 - 1e-9  # of a budget: shares of it that are added up are rounded
 OVERRUN = 0.25  # of the budget: the most by which a last batch may pass its end
 COUNTED: tuple[Currency, ...] = ("tokens", "flops", "samples")  # of each purpose
 LOOK_EVERY = 8  # passes within a batch: looking at the ledger waits for the device
@@ -55,6 +56,11 @@ class Ledger:
     started: float = field(default_factory=time.perf_counter)
     _aside: Aside = field(default_factory=Aside)
 
+    @property
+    def clock(self) -> float:
+        """Seconds since the beginning, without those in which nobody is charged."""
+        return time.perf_counter() - self.started - self.paused
+
     def charged(self, device: torch.device) -> None:
         """Hear that a pass has been charged whose numbers are still on the device."""
         if device.type == "cuda":
@@ -65,7 +71,7 @@ class Ledger:
         not for the backward pass and the step behind it.
         """
         if currency == "seconds":  # all ranks go by one clock
-            return ranks.of_first(time.perf_counter() - self.started - self.paused)
+            return ranks.of_first(self.clock)
         if currency == "steps":
             return float(self.steps)
         with self._aside.reading():
@@ -168,7 +174,8 @@ class Account:
     @property
     def progress(self) -> float:
         """Share of the budget that is spent now, 0..1."""
-        return min(1.0, self.share_spent)
+        share = self.share_spent
+        return share if share < WHOLE else 1.0
 
     @property
     def share_spent(self) -> float:

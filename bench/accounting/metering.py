@@ -9,11 +9,9 @@ it counts
   holds as many as begin in it, by its positions. A completion that is generated is one together
   with its prompt;
 * FLOPs of the matrix products: 2·n for each weight matrix of n entries and each token that passes
-  it; with gradients on, 2·n
-  more where its input needs a gradient and 2·n more where it is trained itself; 4·q·k·width per
-  layer for attention of q
-  queries on k keys, and 2.5 times as much for its backward pass. Virtual tokens cost FLOPs; padding
-  does not.
+  it; with gradients on, 2·n more where its input needs a gradient and 2·n more where it is trained
+  itself; 4·q·k·width per layer for attention of q queries on k keys, and 2.5 times as much for its
+  backward pass. Virtual tokens cost FLOPs; padding does not.
 
 The count follows Kaplan et al. (2020), 2001.08361, §2.1, refined by which gradients a method really
 needs.
@@ -31,7 +29,7 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.pytorch_utils import Conv1D
 
-from bench.accounting.flops import Probe, Rates, uncompiled
+from bench.accounting.flops import Probe, Rates, head_widths, uncompiled
 from bench.accounting.ledger import Account, Spend
 from bench.accounting.packed import layers
 from bench.system.recomputation import is_computed_again
@@ -53,13 +51,7 @@ class Meter:
         self.account, self.purpose = account, purpose
         self._model = model
         self.backbone: nn.Module = model.get_decoder()  # OPT passes by its base_model
-        config = model.config.get_text_config()
-        heads = getattr(config, "num_attention_heads", 0)  # none in a recurrent model
-        self._attention_width = (
-            config.num_hidden_layers
-            * heads
-            * (getattr(config, "head_dim", None) or config.hidden_size // max(heads, 1))
-        )
+        self._attention_width = head_widths(model.config.get_text_config())
         self._rates: dict[int, Rates] = {}
         self._state = NO_GRADIENTS
         self._probe: Probe | None = None
@@ -67,6 +59,9 @@ class Meter:
         self._cache: ref[Cache] | None = None
         self._padding: Tensor | float = 0.0
         self._positions = 0
+        self._mask: Any = None
+        """That the model's body was given, for the pass that is about to run."""
+        model.base_model.register_forward_pre_hook(self._begin, with_kwargs=True)
         self.backbone.register_forward_pre_hook(self._enter, with_kwargs=True)
         self.backbone.register_forward_hook(self._leave, always_call=True)
         model.get_input_embeddings().register_forward_pre_hook(self._embed)
@@ -89,8 +84,9 @@ class Meter:
         return made
 
     def _watched_heads(self) -> list[nn.Module]:
-        """The matrices behind the backbone, which all tell from now on when they are called."""
-        inside = set(self.backbone.modules())
+        """The matrices behind the model's body, which all tell from now on when they are called."""
+        body = self._model.base_model
+        inside = set((self.backbone if body is self._model else body).modules())
         found = [m for m in self._model.modules() if isinstance(m, MATRICES) and m not in inside]
         for head in found:
             if self._head not in head._forward_pre_hooks.values():
@@ -101,10 +97,15 @@ class Meter:
         ledger = self.account.ledger
         return ledger.purposes[ledger.purpose or self.purpose]
 
+    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before the body of a model, which may be more than its decoder."""
+        self._mask = kwargs.get("attention_mask")
+
     def _embed(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._embedded = args[0].numel()
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given, self._mask = self._mask, None
         if self.account.ledger.suspended:
             return
         self.account.demand()
@@ -117,25 +118,23 @@ class Meter:
         )
         self._embedded = None
         mask = kwargs.get("attention_mask")
+        if isinstance(mask, dict):  # one for each kind of layer, made of the one that was given
+            mask = given
         if (lengths := lengths_side_by_side()) is not None:
             tokens, pairs = lengths.sum(), lengths.double().square().sum()
-            self._padding = (self._positions - tokens).double()
-        elif mask is not None and mask.dim() == 2:
+        elif isinstance(mask, Tensor) and mask.dim() == 2:
             real, keys = mask[:, -queries:].sum(1), mask.sum(1)
             tokens, pairs = real.sum(), (real * keys).sum().double()
-            self._padding = (self._positions - tokens).double()
         else:
             cache = kwargs.get("past_key_values")
-            tokens = torch.tensor(self._positions)
-            pairs = self._positions * (
-                queries + (cache.get_seq_length() if cache is not None else 0)
-            )
-            self._padding = 0.0
+            past = cache.get_seq_length() if cache is not None else 0
+            tokens, pairs = torch.tensor(self._positions), self._positions * (queries + past)
+        self._padding = (self._positions - tokens).double()
         spend = self._spend()
         learning = torch.is_grad_enabled()
         spend.tokens = spend.tokens + (tokens - virtual)
         spend.flops = spend.flops + 4.0 * self._attention_width * pairs * (3.5 if learning else 1.0)
-        spend.samples = spend.samples + self._texts(rows, kwargs)
+        spend.samples = spend.samples + self._texts(rows, mask, kwargs)
         self.account.ledger.learning_passes += learning
         self.account.ledger.charged(inputs.device)
         self._state = self._gradients()
@@ -146,7 +145,7 @@ class Meter:
             self._watching.enter_context(uncompiled(self.backbone))
             self._watching.enter_context(self._probe)
 
-    def _texts(self, rows: int, kwargs: dict[str, Any]) -> Tensor | int:
+    def _texts(self, rows: int, mask: Any, kwargs: dict[str, Any]) -> Tensor | int:
         """How many texts a pass begins to read: none where it goes on with the cache of the last
         one, and several in a row that is packed, which transformers sees by the same signs.
         """
@@ -154,7 +153,7 @@ class Meter:
         if cache is not None and self._cache is not None and cache is self._cache():
             return rows if not cache.get_seq_length() else 0
         positions = kwargs.get("position_ids")
-        if kwargs.get("attention_mask") is not None or positions is None or positions.dim() != 2:
+        if mask is not None or positions is None or positions.dim() != 2:
             return rows
         begun = (positions == 0).sum() * (rows // positions.shape[0])
         return begun.clamp(min=rows)
@@ -163,11 +162,9 @@ class Meter:
         """What the rates depend on: a new state is probed during the forward pass that is about to
         run.
         """
-        return (
-            hash(tuple(p.requires_grad for p in self.backbone.parameters()))
-            if torch.is_grad_enabled()
-            else NO_GRADIENTS
-        )
+        if not torch.is_grad_enabled():
+            return NO_GRADIENTS
+        return hash(tuple(p.requires_grad for p in self.backbone.parameters()))
 
     def _leave(self, backbone: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Charge the backbone, and the heads for every token: a trainer may use a head's weight
@@ -186,7 +183,7 @@ class Meter:
         tokens = self._positions - self._padding
         spend.flops = spend.flops + rates.per_token * tokens + rates.per_pass
         for head in self._heads:
-            spend.flops = spend.flops + sum(_linear_flops(head, output[0])) * tokens
+            spend.flops = spend.flops + _linear_flops(head, output[0]) * tokens
         self._charged_heads = list(self._heads)
         self.account.ledger.charged(output[0].device)
 
@@ -210,12 +207,12 @@ class Meter:
         rows = args[0].shape[:-1].numel()
         tokens = rows - self._padding * (rows == self._positions)
         spend = self._spend()
-        spend.flops = spend.flops + sum(_linear_flops(head, args[0])) * tokens
+        spend.flops = spend.flops + _linear_flops(head, args[0]) * tokens
         if (charged := self._charged_for(head)) is not None:
             self._charged_heads.remove(charged)
             self._heads[self._heads.index(charged)] = head
             tokens = self._positions - self._padding
-            spend.flops = spend.flops - sum(_linear_flops(charged, args[0])) * tokens
+            spend.flops = spend.flops - _linear_flops(charged, args[0]) * tokens
         self.account.ledger.charged(args[0].device)
 
     def _charged_for(self, head: nn.Module) -> nn.Module | None:
@@ -226,11 +223,9 @@ class Meter:
         return next(same, None)
 
 
-def _linear_flops(linear: nn.Module, inputs: Tensor) -> tuple[float, float]:
+def _linear_flops(linear: nn.Module, inputs: Tensor) -> float:
     """FLOPs per token of one weight matrix: forward, and backward where gradients are needed."""
     weight = linear.weight
     assert isinstance(weight, Tensor)
-    once = 2.0 * weight.numel()
-    if not torch.is_grad_enabled():
-        return once, 0.0
-    return once, once * inputs.requires_grad + once * weight.requires_grad
+    learned = torch.is_grad_enabled() * (inputs.requires_grad + weight.requires_grad)
+    return 2.0 * weight.numel() * (1 + learned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.accounting.ledger import Ledger
 from bench.system.ranks import here
 
 
@@ -38,9 +39,8 @@ class Memory:
         if device.type == "cuda":
             self.kind = "allocated by torch"
             self.peak_bytes = max(self.peak_bytes, torch.cuda.max_memory_allocated(device))
-            self.reserved_bytes = max(
-                self.reserved_bytes or 0, torch.cuda.max_memory_reserved(device)
-            )
+            reserved = torch.cuda.max_memory_reserved(device)
+            self.reserved_bytes = max(self.reserved_bytes or 0, reserved)
         else:
             self.peak_bytes = max(self.peak_bytes, _resident("VmHWM"))
 
@@ -53,7 +53,7 @@ class Memory:
 
     def restart(self, device: torch.device) -> None:
         """Forget every peak so far."""
-        self.peak_bytes = 0
+        self.peak_bytes, self.reserved_bytes = 0, None
         self.baseline_bytes = restart_peak(device)
 
 
@@ -148,25 +148,30 @@ def _resident(field: str) -> int:
 
 
 class Speed:
-    """Tokens per second over the steady steps of a training, its first steps excluded."""
+    """Tokens per second over the steady steps of a training, its first steps excluded, while the
+    ledger's clock runs.
+    """
 
     WARM_UP_STEPS = 5
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, device: torch.device, ledger: Ledger) -> None:
+        self._device, self._ledger = device, ledger
         self._begun: tuple[float, float] | None = None
         self._steps = 0
 
-    def step(self, tokens: Callable[[], float]) -> None:
+    def step(self) -> None:
         """Tell that another step is done."""
         self._steps += 1
         if self._steps == self.WARM_UP_STEPS:
-            synchronize(self._device)
-            self._begun = (time.perf_counter(), tokens())
+            self._begun = self._now()
 
-    def read(self, tokens: float) -> tuple[float, float] | None:
+    def read(self) -> tuple[float, float] | None:
         """Tokens and seconds since the warm-up, or None before the second steady step."""
         if self._begun is None or self._steps <= self.WARM_UP_STEPS:
             return None
+        tokens, seconds = self._now()
+        return tokens - self._begun[0], seconds - self._begun[1]
+
+    def _now(self) -> tuple[float, float]:
         synchronize(self._device)
-        return tokens - self._begun[1], time.perf_counter() - self._begun[0]
+        return float(self._ledger.purposes["train"].tokens), self._ledger.clock

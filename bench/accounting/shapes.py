@@ -21,6 +21,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.accounting.flops import head_widths
+
 INDEXING = ("index", "index_put", "index_put_", "_unsafe_index")
 COMPUTED = 1 << 22
 """Entries up to which integers are computed."""
@@ -165,9 +167,6 @@ def generated(
     ends = wanted.get("eos_token_id") or model.config.eos_token_id or 0
     said[:, -1:] = ends[0] if isinstance(ends, (list, tuple)) else ends
     whole = torch.cat([rows, said], 1)
-    shape = model.config.get_text_config()
-    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
-    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
-    kept = whole.numel() * shape.num_hidden_layers * 2 * heads * width
-    torch.empty(kept, dtype=model.dtype, device=input_ids.device)
+    width = head_widths(model.config.get_text_config(), "num_key_value_heads")
+    torch.empty(whole.numel() * 2 * width, dtype=model.dtype, device=input_ids.device)
     return whole

@@ -123,7 +123,7 @@ class Merge(Recipe):
             with session.stage("learn", 1.0) as stage:
                 known["learned"] = merger.learn(stage, weights[0], weights[1:])
         state = merger.merge(weights[0], weights[1:], **known)
-        merged = load_start(finished[0], session.dtype, session.device)
+        merged = _loaded(session, finished[0])
         merged.load_state_dict(state | {again: state[name] for again, name in tied.items()})
         return merged
 
@@ -144,10 +144,15 @@ def _weights(session: Session, starts: Sequence[Start]) -> tuple[dict[str, str],
     """Further names of tied tensors, each with the first name of its tensor; and the weights of
     every model, in which a tied tensor stands once.
     """
-    found = [_once(load_start(start, session.dtype, session.device)) for start in starts]
+    found = [_once(_loaded(session, start)) for start in starts]
     if any(tied != found[0][0] for tied, _ in found):
         raise Skipped("the parts differ in which tensors are tied, so they cannot be merged")
     return found[0][0], [weights for _, weights in found]
+
+
+def _loaded(session: Session, start: Start) -> PreTrainedModel:
+    with session.loading():
+        return load_start(start, session.dtype, session.device)
 
 
 def _once(model: PreTrainedModel) -> tuple[dict[str, str], Weights]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bench.accounting import resources
 from bench.accounting.metering import Meter
 from bench.models import padding_free
 from bench.models.compiled import compile_layers
@@ -24,27 +22,24 @@ def hand_out(
     session: SessionState, load: Callable[..., PreTrainedModel], purpose: str
 ) -> PreTrainedModel:
     """A model from the session's start, charged to a purpose. Loading it is not charged."""
-    log = session.log
-    with resources.stopwatch(session.device) as watch:
-        # hooks tie a model and its meter into a cycle: what was handed out before and dropped
-        # goes now
-        gc.collect()
+    with session.loading():
         model = placed(lambda on: load(session.start, session.dtype, on), session.device)
-        model.config.use_cache = False
         if session.padding_free:
             padding_free.turn_on(model)  # looks at the model, for which nobody is charged
-        Meter(model, session._account, purpose)
-        log.handed_out(model)
-        compute_in(model, session.dtype)
+        metered(session, model, purpose)
         if session.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if session.compiled:
             compile_layers(model)
-    if not session.ledger.steps:
-        log.memory.restart(session.device)
-    session.ledger.paused += watch.seconds
-    log.load_seconds += watch.seconds
     return model
+
+
+def metered(session: SessionState, model: PreTrainedModel, purpose: str) -> None:
+    """Let a model of any kind charge its passes, and compute in the suite's precision."""
+    model.config.get_text_config().use_cache = False
+    Meter(model, session._account, purpose)
+    session.log.handed_out(model)
+    compute_in(model, session.dtype)
 
 
 def adapted(session: SessionState, model: PreTrainedModel) -> Any:

@@ -42,7 +42,8 @@ def backward(
         for piece in mine:
             losses = one_per_item(loss_of(piece))
             losses.sum().backward()
-            sums += torch.stack([losses.detach().sum().double(), _count(losses)])
+            sums[0] += losses.detach().sum()
+            sums[1] += len(losses)
         for _ in range(spare):
             with session.ledger.given_away():
                 (0.0 * loss_of(pieces[0]).sum()).backward()
@@ -80,10 +81,6 @@ def clip(parameters: list[Parameter], most: float) -> None:
 def _norm(gradients: list[Tensor]) -> Tensor:
     norm = get_total_norm(gradients)
     return norm.full_tensor() if is_sharded(norm) else norm  # pyright: ignore
-
-
-def _count(losses: Tensor) -> Tensor:
-    return torch.tensor(len(losses), dtype=torch.float64, device=losses.device)
 
 
 @contextmanager

@@ -105,9 +105,8 @@ class Recipe(Method):
         ]
 
     def skip(self, session: Session) -> str | None:
-        return next(
-            (reason for part in self.parts if (reason := obstacle(part.method, session))), None
-        )
+        reasons = (obstacle(part.method, session) for part in self.parts)
+        return next(filter(None, reasons), None)
 
     def unmerged_end(self) -> str:
         """As `unmerged` of a method, for what comes out of the recipe."""
@@ -138,9 +137,9 @@ def obstacle(method: Method, session: Session) -> str | None:
         return f"{session.task.name} has no {', '.join(missing)} data"
     if session.gpus > 1 and method.one_gpu:
         return f"cannot train on several GPUs: {method.one_gpu}"
-    if session.padding_free and (reason := _padded(method)):
+    if session.padding_free and (reason := method.padded or _learner(method).padded):
         return f"cannot train without padding: {reason}"
-    if session.start.spec.quantize and (reason := _full_precision(method)):
+    if session.start.spec.quantize and (reason := _learner(method).full_precision):
         return f"cannot train on a quantized model: {reason}"
     if session.merges and (reason := unmerged(method)):
         return f"cannot be merged into the model's weights: {reason}"
@@ -148,28 +147,17 @@ def obstacle(method: Method, session: Session) -> str | None:
 
 
 def unmerged(method: Method) -> str:
-    """Why what comes out of a method, or of the adapter that it trains, cannot become part of the
-    model's weights; empty where it can.
-    """
+    """Why what comes out of a method cannot become part of the weights; empty where it can."""
     if isinstance(method, Recipe):
         return method.unmerged_end()
+    return _learner(method).unmerged
+
+
+def _learner(method: Method) -> Method:
+    """The adapter that a method trains, or the method itself: it decides what is learned."""
     if isinstance(method, Adaptable) and method.adapter is not None:
-        return method.adapter.recipe.method.unmerged
-    return method.unmerged
-
-
-def _padded(method: Method) -> str:
-    """Why batches of a method, or of the adapter that it trains, stay padded."""
-    if not method.padded and isinstance(method, Adaptable) and method.adapter is not None:
-        return method.adapter.recipe.method.padded
-    return method.padded
-
-
-def _full_precision(method: Method) -> str:
-    """Why a method, or the adapter that it trains, needs a model that is not quantized."""
-    if isinstance(method, Adaptable) and method.adapter is not None:
-        return method.adapter.recipe.method.full_precision
-    return method.full_precision
+        return method.adapter.recipe.method
+    return method
 
 
 def apply(name: str, method: Method, session: Session) -> Any:

@@ -12,7 +12,7 @@ from bench.data.chat import Conversation
 from bench.data.rewards import functions
 from bench.data.rewards.reward import RewardTerm
 from bench.data.rewards.verifiers import VERIFIERS
-from bench.methods.hand_out import hand_out
+from bench.methods.hand_out import metered
 from bench.models.judge import Judge, load_judge, load_judge_tokenizer
 from bench.system.errors import BrokenReward
 
@@ -48,9 +48,11 @@ def judge(session: SessionState, term: RewardTerm) -> Judge:
     """The classifier of a reward, loaded once in a session: frozen, and charged as reward."""
     name, place = str(term.model), term.judge(session.task.reward.folder)
     if place not in session.judges:
-        model = hand_out(session, lambda _, *where: load_judge(name, place, *where), "reward")
+        with session.loading():
+            model = load_judge(name, place, session.dtype, session.device)
+            metered(session, model, "reward")
         tokenizer = load_judge_tokenizer(place)
-        model.config.pad_token_id = tokenizer.pad_token_id
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
         session.judges[place] = Judge(name, model, tokenizer)
     return session.judges[place]
 

@@ -24,10 +24,8 @@ READ_EVERY = 16  # steps: reading a loss waits for the GPU
 class RunLog:
     """What is written down while a run trains, over all its stages."""
 
-    losses: list[float] = field(default_factory=list)
-    """Of every step, as far as they have been read."""
     loss_of: dict[int, float] = field(default_factory=dict)
-    """The same by the number of the step in the run."""
+    """Of every step, by its number in the run, as far as they have been read."""
     phases: list[Phase] = field(default_factory=list)
     objectives: list[dict[str, Any]] = field(default_factory=list)
     """Of each stage that has one: what its method optimizes, before and after."""
@@ -48,6 +46,11 @@ class RunLog:
     _models: list[ref[Any]] = field(default_factory=list)
     _weighed: ref[Any] | None = None
     _unread: list[tuple[int, Tensor]] = field(default_factory=list)
+
+    @property
+    def losses(self) -> list[float]:
+        """Of every step, in their order, as far as they have been read."""
+        return list(self.loss_of.values())
 
     def settle(self) -> None:
         """Measure the objectives that are still pending, where somebody reads them."""
@@ -91,7 +94,6 @@ class RunLog:
 
     def keep_loss(self, step: int, loss: float) -> None:
         """Take in the loss of a step as a number. Raises `Diverged` where it is not finite."""
-        self.losses.append(loss)
         self.loss_of[step] = loss
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} at step {step}")

@@ -13,14 +13,10 @@ def load_scorer(session: Session, folder: Path) -> Any:
     """The scorer that `save_pretrained` wrote to a folder, in evaluation mode: whole, or an adapter
     on the session's start. Nobody is charged for its passes.
     """
-    from transformers import AutoModelForSequenceClassification
-
     from bench.models import codecs, start  # plugins import this when listed
 
     if (folder / "adapter_config.json").is_file():
         base = start.load_scorer(session.start, session.dtype, session.device)
         return codecs.load_adapter(base, folder).to(session.device).eval()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=session.dtype, use_safetensors=True
-    )
-    return model.to(session.device).eval()
+    whole = session.start.moved(folder)
+    return start.load_scorer(whole, session.dtype, session.device).eval()

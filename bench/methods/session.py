@@ -60,7 +60,7 @@ class Session(SessionState):
     def scorer(self, purpose: str) -> PreTrainedModel:
         """The start model with a new head of one output per token: a reward model or a critic."""
         scorer = adapted(self, hand_out(self, load_scorer, purpose)).train()
-        scorer.config.pad_token_id = self.tokenizer.pad_token_id
+        scorer.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         return scorer
 
     def reward(

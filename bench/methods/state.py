@@ -93,7 +93,7 @@ class SessionState:
         self._account = Account(self.budget, self.ledger, self._on_step, self._slack)
         self._phases = Phases(self._account, self.log.phases, self.stage_name)
         self._ordered: Ordered | None = None
-        self._speed = resources.Speed(self.device)
+        self._speed = resources.Speed(self.device, self.ledger)
         self.judges: dict[str, Judge] = {}  # of the task's reward, by where they lie
 
     @property
@@ -114,24 +114,43 @@ class SessionState:
     @contextmanager
     def unmetered(self) -> Iterator[None]:
         """For the harness: here nobody is charged, the clock stands, memory is not looked at."""
-        self.log.memory.note(self.device)
-        with self.ledger.suspend(), resources.stopwatch(self.device) as watch:
+        with self.ledger.suspend(), self._paused() as watch:
             yield
             gc.collect()
+        self.log.aside_seconds += watch.seconds
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """For loading a model: the clock stands, and what memory that takes meanwhile is forgotten.
+        Before the first pass, so is all that came earlier.
+        """
+        with self._paused() as watch:
+            # hooks tie a model and its meter into a cycle: what was handed out before and dropped
+            # goes now
+            gc.collect()
+            yield
+        self.log.load_seconds += watch.seconds
+        if not self.ledger.purposes:
+            self.log.memory.restart(self.device)
+
+    @contextmanager
+    def _paused(self) -> Iterator[resources.Stopwatch]:
+        self.log.memory.note(self.device)
+        with resources.stopwatch(self.device) as watch:
+            yield watch
         resources.restart_peak(self.device)
         self.ledger.paused += watch.seconds
-        self.log.aside_seconds += watch.seconds
 
     def close(self) -> None:
         """Stop listening for steps, and write down the speed and the last losses."""
         self._account.close()
         self.log.read_losses()
-        if (steady := self._speed.read(float(self.ledger.purposes["train"].tokens))) is not None:
+        if (steady := self._speed.read()) is not None:
             self.log.speeds.append(steady)
 
     def _on_step(self, optimizer: Optimizer) -> None:
         demand(optimizer, self.optim)
         self.log.weigh(optimizer)
         self._phases.stepped(optimizer, self.ledger.steps)
-        self._speed.step(lambda: float(self.ledger.purposes["train"].tokens))
+        self._speed.step()
         self._tell(self._account.fraction)

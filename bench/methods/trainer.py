@@ -43,9 +43,8 @@ def arguments(
             "weight_decay": 0.0,
             "max_grad_norm": CLIP if ranks.count() == 1 else 0.0,  # the callback clips
             "use_cpu": session.device.type == "cpu",
-            "bf16": (
-                session.dtype == torch.bfloat16
-            ),  # TRL's fused heads compute outside of the model's own forward
+            # TRL's fused heads compute outside of the model's own forward
+            "bf16": session.dtype == torch.bfloat16,
             "gradient_checkpointing": session.checkpointing,
             "gradient_checkpointing_kwargs": {"use_reentrant": False},
             "train_sampling_strategy": "sequential",  # see BudgetCallback.on_train_begin
@@ -76,13 +75,7 @@ class BudgetCallback(TrainerCallback):
         self._in_parts = ExitStack()
 
     def on_train_begin(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        model: Any = None,
-        train_dataloader: Any = None,
-        **_: Any,
+        self, *_: Any, model: Any = None, train_dataloader: Any = None, **__: Any
     ) -> None:
         """A trainer would repeat the order of its first epoch. One that orders rows its own way, as
         those do that sample completions, goes on with it.
@@ -96,17 +89,13 @@ class BudgetCallback(TrainerCallback):
         elif ranks.count() > 1:
             raise Skipped("its trainer orders rows its own way, which several devices cannot share")
 
-    def on_step_begin(
-        self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
-    ) -> None:
+    def on_step_begin(self, *_: Any, optimizer: Any = None, **__: Any) -> None:
         self._account.open_batch()
         self._session._phases.anneal(optimizer)
         if ranks.count() > 1:
             self._in_parts.enter_context(self._account.in_parts(self._session.device))
 
-    def on_pre_optimizer_step(
-        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
         """Each rank had its part of the batch, and its trainer knows of no other."""
         if ranks.count() > 1:
             self._in_parts.close()
@@ -117,16 +106,14 @@ class BudgetCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         control.should_training_stop = not self._account.boundary()
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
-    ) -> None:
+    def on_log(self, *_: Any, logs: dict[str, float] | None = None, **__: Any) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None:
             self._session.log.keep_loss(
                 self._session.ledger.steps, ranks.total(loss) / ranks.count()
             )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Ranks go on with the same random numbers, whatever each has drawn for its rows."""
         if ranks.count() > 1:
             set_seed(derive(self._session.seed, "after the trainer"))

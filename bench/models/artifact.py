@@ -124,18 +124,11 @@ def loader_of(form: Form, own_loader: Callable[[Form], Loader]) -> Loader:
     return shipped.get(form["form"]) or own_loader(form)
 
 
-def is_plain(folder: Path) -> bool:
-    """Whether an artifact is weights alone, or an adapter on the suite's own model."""
-    form = _manifest(folder)
-    return form["form"] in (WEIGHTS, ADAPTER) and not form["attached"]
-
-
 def save_merged(model: Any, folder: Path, dtype: torch.dtype, known: ModelSpec) -> None:
     """Save a model's weights, its adapter merged into them; `CannotMerge` when that is impossible.
     The model is of no use afterwards.
     """
-    merged: Any = merge_adapter(model)
-    codecs.save_weights(as_saved(merged, dtype), folder, known)
+    codecs.save_weights(as_saved(merge_adapter(model), dtype), folder, known)
 
 
 def merge_adapter(model: Any) -> PreTrainedModel:

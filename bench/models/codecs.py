@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.models.load import code_revision
 from bench.system.errors import BrokenArtifact
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def load_weights(folder: Path, dtype: torch.dtype, known: ModelSpec) -> Any:
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=known.trust_remote_code,
+            code_revision=code_revision(folder),
             attn_implementation=known.attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they can be named
@@ -60,15 +62,16 @@ def load_weights(folder: Path, dtype: torch.dtype, known: ModelSpec) -> Any:
 
 def save_weights(model: Any, folder: Path, start: ModelSpec) -> None:
     """What `load_weights` loads. Code that came with the start stays where it is: an artifact holds
-    none, and says where it lies.
+    none, and says where it lies and in which revision.
     """
     for kind in (type(model), type(model.config)):
         kind._auto_class = None  # else transformers copies the code
     if found := getattr(model.config, "auto_map", None):
-        model.config.auto_map = {
-            kind: name if "--" in name else f"{start.location}--{name}"
-            for kind, name in found.items()
-        }
+        here = f"{start.location}--"
+        names = {kind: name if "--" in name else here + name for kind, name in found.items()}
+        model.config.auto_map = names
+        if start.revision and any(name.startswith(here) for name in names.values()):
+            model.config.code_revision = start.revision
     model.save_pretrained(str(folder))
 
 

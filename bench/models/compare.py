@@ -20,6 +20,6 @@ def has_changed(model: Any, spec: ModelSpec, dtype: torch.dtype, device: torch.d
     with whole_weights(model):
         made = {name: tensor.to(device) for name, tensor in model.state_dict().items()}
     return made.keys() != start.keys() or any(
-        tensor.shape != start[name].shape or not torch.equal(tensor.to(dtype), start[name])
-        for name, tensor in made.items()
+        tensor.shape != made[name].shape or not torch.equal(made[name].to(tensor.dtype), tensor)
+        for name, tensor in start.items()
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.system.errors import Skipped
@@ -17,35 +18,52 @@ from bench.models.spec import TINY, ModelSpec
 
 def load_model(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The start model with its weights in `dtype`, from safetensors only: no pickle is opened."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    if spec.random is None:
-        model = AutoModelForCausalLM.from_pretrained(spec.location, **_given(spec, dtype, device))
-        return _placed(model, device)
-    config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
-    return _made(AutoModelForCausalLM, config, spec, dtype, device)
+    return _loaded(AutoModelForCausalLM, spec, dtype, device)
 
 
 def load_scorer(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The start model with one new output per token in place of its head."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
+    return _loaded(AutoModelForSequenceClassification, spec, dtype, device, num_labels=1)
+
+
+def _loaded(
+    auto: Any, spec: ModelSpec, dtype: torch.dtype, device: torch.device, **head: int
+) -> PreTrainedModel:
+    """A model with the head that `auto` puts on it."""
     if spec.random is not None:
-        config = AutoConfig.for_model(spec.random, **(spec.model_extra or {}), num_labels=1)
-        return _made(AutoModelForSequenceClassification, config, spec, dtype, device)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        spec.location, num_labels=1, **_given(spec, dtype, device)
+        return _made(auto, spec, dtype, device, **head)
+    model = auto.from_pretrained(
+        spec.location,
+        revision=spec.revision or "main",
+        code_revision=code_revision(spec.location),
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=spec.trust_remote_code,
+        attn_implementation=spec.attention,
+        quantization_config=quantized.configuration(spec.quantize, dtype),
+        # straight to a GPU, not by way of the CPU's memory; what is quantized, to where it computes
+        device_map={"": device} if device.type == "cuda" or spec.quantize else None,
+        **head,
     )
-    return _placed(model, device)
+    return quantized.with_one_arithmetic(model.to(device))
 
 
 def _made(
-    auto: Any, config: Any, spec: ModelSpec, dtype: torch.dtype, device: torch.device
+    auto: Any, spec: ModelSpec, dtype: torch.dtype, device: torch.device, **head: int
 ) -> PreTrainedModel:
     """A model of random weights; in four bits it has a shape alone."""
     import torch
+    from transformers import AutoConfig
 
-    make = partial(auto.from_config, config, dtype=dtype, attn_implementation=spec.attention)
+    config = AutoConfig.for_model(str(spec.random), **(spec.model_extra or {}), **head)
+
+    def make() -> PreTrainedModel:
+        return auto.from_config(config, dtype=dtype, attn_implementation=spec.attention)
+
     if spec.quantize:
         return quantized.in_four_bits(make, dtype, device)
     with torch.random.fork_rng(), device:  # a seed goes on as if the weights had been read
@@ -53,29 +71,10 @@ def _made(
         return make()
 
 
-def _given(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """How weights are read, whatever head is put on them."""
-    return {
-        "revision": spec.revision or "main",
-        "dtype": dtype,
-        "use_safetensors": True,
-        "trust_remote_code": spec.trust_remote_code,
-        "attn_implementation": spec.attention,
-        "quantization_config": quantized.configuration(spec.quantize, dtype),
-        "device_map": _directly(spec, device),
-    }
-
-
-def _placed(model: Any, device: torch.device) -> Any:
-    """The same model there, computing as it does anywhere."""
-    return quantized.with_one_arithmetic(model.to(device))
-
-
-def _directly(spec: ModelSpec, device: torch.device) -> dict[str, torch.device] | None:
-    """What makes transformers read weights straight to a GPU, not by way of the CPU's memory, and
-    quantized ones to where they are asked for.
-    """
-    return {"": device} if device.type == "cuda" or spec.quantize else None
+def code_revision(location: str | Path) -> str | None:
+    """The revision of its code that a saved model was trained with, as `save_weights` wrote it."""
+    config = Path(location, "config.json")
+    return json.loads(config.read_text()).get("code_revision") if config.is_file() else None
 
 
 def attention_obstacle(name: str | None) -> str | None:

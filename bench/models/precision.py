@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from bench.system.ranks import is_sharded
@@ -27,7 +27,9 @@ def compute_in(model: PreTrainedModel, dtype: torch.dtype) -> None:
     if dtype == torch.float32:
         return
     for module in (model, model.base_model):
-        module.forward = _in_dtype(module.forward, model, dtype)  # pyright: ignore[reportAttributeAccessIssue]
+        # a copy of a model copies what this holds, and so computes with its own weights
+        changed = partial(_forward_in, dtype, model, module.forward)
+        module.forward = update_wrapper(changed, module.forward)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def in_float32(parameters: Iterable[Parameter]) -> None:
@@ -45,25 +47,31 @@ def in_float32(parameters: Iterable[Parameter]) -> None:
 
 
 def as_saved(model: Module, dtype: torch.dtype) -> Module:
-    """The model with all that is saved in `dtype`, in place. What is not saved stays: rotary
-    positions are wrong where their frequencies have 16 bits.
+    """The model with its weights in `dtype`, in place, but for those that transformers loads in
+    float32 whatever it is asked for. Buffers stay: rotary positions are wrong where their
+    frequencies have 16 bits.
     """
-    for tensor in model.state_dict(keep_vars=True).values():
-        if tensor.is_floating_point():
+    import torch
+
+    exact = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if tensor.is_floating_point() and any(part in name for part in exact):
+            tensor.data = tensor.data.float()
+        elif tensor.is_floating_point() and isinstance(tensor, torch.nn.Parameter):
             tensor.data = tensor.data.to(dtype)
     return model
 
 
-def _in_dtype(
-    forward: Callable[..., Any], model: PreTrainedModel, dtype: torch.dtype
-) -> Callable[..., Any]:
+def _forward_in(
+    dtype: torch.dtype,
+    model: PreTrainedModel,
+    forward: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
     import torch
 
-    @functools.wraps(forward)
-    def in_dtype(*args: Any, **kwargs: Any) -> Any:
-        if torch.is_grad_enabled():
-            in_float32(p for p in model.parameters() if p.requires_grad)
-        with torch.autocast(model.device.type, dtype=dtype):
-            return forward(*args, **kwargs)
-
-    return in_dtype
+    if torch.is_grad_enabled():
+        in_float32(p for p in model.parameters() if p.requires_grad)
+    with torch.autocast(model.device.type, dtype=dtype):
+        return forward(*args, **kwargs)

@@ -35,6 +35,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "gpt_neox": SIZES,
     "qwen3": GROUPED | {"head_dim": 48},
     "gemma3_text": GROUPED | {"head_dim": 48},
+    "gemma3": {  # it sees, too
+        "text_config": GROUPED | {"head_dim": 48, "vocab_size": 512},
+        "vision_config": SIZES | {"hidden_size": 64, "image_size": 28, "patch_size": 14},
+        "mm_tokens_per_image": 4,
+    },
+    "gemma4_text": GROUPED  # its last layer has wider heads
+    | {"head_dim": 48, "global_head_dim": 64, "hidden_size_per_layer_input": 16}
+    | {"layer_types": [*3 * ["sliding_attention"], "full_attention"]}
+    | {"vocab_size_per_layer_input": 512},
     "phi3": GROUPED | {"pad_token_id": 0},
     "mistral": GROUPED,
     "mixtral": GROUPED | {"num_local_experts": 4},
@@ -64,6 +73,18 @@ def test_the_flops_of_a_step_of_any_model_are_those_that_torch_counts(
     ledger = metered(model)
     for rows in (4, 1):  # the first pass probes the model, the second uses what was found
         _demand_equal(model, ledger, rows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_is_no_token_of_any_model(kind: str) -> None:
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(kind, vocab_size=320, **KINDS[kind])
+    )
+    ledger = metered(model)
+    mask = torch.tensor([[1] * 12, [1] * 5 + [0] * 7])
+    with torch.no_grad():
+        model(input_ids=7 * mask, attention_mask=mask)
+    assert ledger.spent("tokens") == 17
 
 
 def test_experts_without_a_kernel_are_charged_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

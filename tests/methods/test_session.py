@@ -4,15 +4,19 @@ follows the budget.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, PeftModelForCausalLM
+from transformers import BertConfig, BertForSequenceClassification
 
-from bench import token_losses
+from bench import Reward, token_losses
 from bench.accounting.budget import Budget
 from bench.data.formats import Format
 from bench.data.order import derive, order
@@ -171,6 +175,36 @@ def test_a_part_spends_up_to_its_share_and_steps_are_counted_once(tmp_path: Path
     assert [len(o) for o in orders] == [3, 7]
     assert session.ledger.steps == 10
     assert orders[0] != orders[1][:3], "a later part sees the rows in another order"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_reward_model_of_any_kind_judges_however_the_start_is_trained(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    shape: dict[str, Any] = {**small, "num_attention_heads": 2, "num_labels": 1}
+    encoder = BertConfig(vocab_size=len(TOKENIZER), **shape)
+    BertForSequenceClassification(encoder).save_pretrained(tmp_path / "judge")
+    TOKENIZER.save_pretrained(tmp_path / "judge")
+    how = {"compiled": True, "padding_free": True, "checkpointing": True, "dtype": dtype}
+    session = tiny_session(tmp_path / "work", **how)
+    session.task = replace(session.task, reward=Reward.of({"model": "./judge"}, tmp_path))
+    earned = session.reward({"prompt": ["copy a ?"] * 2}, [" a", " b c"])
+    assert earned.shape == (2,) and bool(earned.isfinite().all())
+    spent = session.ledger.by_purpose()["reward"]
+    assert spent["samples"] == 2 and spent["flops"] > 0
+    session.close()
+
+
+def test_equal_parts_step_no_more_often_than_the_whole(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, Budget("steps", 300), batch_size=1)
+    weight = torch.nn.Linear(1, 1)
+    for number, until in enumerate(accumulate([1 / 3] * 3)):
+        with session.stage(str(number), until) as part:
+            optimizer = part.optimizer(weight, 1e-3)
+            for _ in part.rows(Format.PROMPT_COMPLETION):
+                optimizer.step()
+        assert session.ledger.steps == 100 * (number + 1)
 
 
 def _rows_seen(session: Session) -> list[list[str]]:

@@ -4,6 +4,7 @@ says the same in a fresh process.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,15 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from bench import token_losses
 from bench.accounting.budget import Budget
 from bench.evaluation.lm_eval import open_model
 from bench.methods import registry
+from bench.methods.artifact import own_loader, save_result
 from bench.methods.recipe import apply
+from bench.models.artifact import open_artifact
+from bench.models.load import load_model
+from bench.models.spec import ModelSpec
 from bench.system.errors import Skipped
 from bench.testing import tiny_session
 from tests.runs import records, write_suite
@@ -29,6 +35,28 @@ STEPPING = [
     for name, plugin in registry.plugins().items()
     if plugin.method and plugin.method.formats  # neither recipes nor what steps no optimizer
 ]
+EXPERTS: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "moe_intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "n_routed_experts": 4,
+    "n_group": 1,
+    "topk_group": 1,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+}
+IN_FLOAT32: dict[str, dict[str, Any]] = {
+    "glm4_moe": EXPERTS,
+    "deepseek_v3": EXPERTS
+    | {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
+    | {"qk_nope_head_dim": 8, "v_head_dim": 8},
+    "lfm2_moe": EXPERTS
+    | {"num_experts": 4, "num_dense_layers": 1, "layer_types": ["conv", "full_attention"]},
+}
+"""Models of which a part is float32 whatever is asked for."""
 EXTRA = "dtype: bfloat16\nattention: eager\n"
 
 
@@ -102,6 +130,42 @@ def test_what_trains_is_float32(name: str, tmp_path: Path) -> None:
     frozen = {p.dtype for p in model.parameters() if not p.requires_grad}
     # shadow freezes a layer of its own, which PEFT made in float32
     assert frozen <= {torch.bfloat16, *([torch.float32] if name == "shadow" else [])}
+
+
+def test_a_copy_computes_with_its_own_weights(tmp_path: Path) -> None:
+    session = tiny_session(tmp_path, dtype=torch.bfloat16)
+    copied = deepcopy(model := session.model())
+    batch = session.encode(["a b"], [" a"])
+    token_losses(copied, batch).sum().backward()
+    assert {p.dtype for p in copied.parameters()} == {torch.float32}
+    assert all(p.grad is not None for p in copied.parameters())
+    with torch.no_grad():
+        as_before = token_losses(model, batch)
+        for weight in copied.parameters():
+            weight.zero_()
+        assert torch.equal(token_losses(model, batch), as_before)
+        assert not torch.equal(token_losses(copied, batch), as_before)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    session.close()
+
+
+@pytest.mark.parametrize("kind", IN_FLOAT32)
+def test_what_is_float32_in_any_model_stays_so(kind: str, tmp_path: Path) -> None:
+    shape = {"random": kind, "vocab_size": 512} | IN_FLOAT32[kind]
+    cpu = torch.device("cpu")
+    made = load_model(ModelSpec.model_validate(shape), torch.bfloat16, cpu)
+    made.save_pretrained(tmp_path / "start")
+    spec = ModelSpec(path=str(tmp_path / "start"), tokenizer="tiny")
+    start = load_model(spec, torch.bfloat16, cpu).state_dict()
+    assert torch.float32 in {weight.dtype for weight in start.values()}
+    session = tiny_session(tmp_path / "work", Budget("steps", 1), start=spec, dtype=torch.bfloat16)
+    model = apply("sft", little("sft"), session)
+    session.close()
+    save_result(session, model, tmp_path / "artifact", spec)
+    opened = open_artifact(tmp_path / "artifact", spec, torch.bfloat16, cpu, own_loader)
+    for name, weight in opened.state_dict().items():
+        assert weight.dtype == start[name].dtype
+        assert torch.equal(weight, model.state_dict()[name])
 
 
 def test_answers_are_scored_in_float32(tmp_path: Path) -> None:
