@@ -14,14 +14,15 @@ from bench.data.formats import Format
 from bench.data.order import evenly_spaced
 from bench.data.render import Encoded
 from bench.data.sources import Split
-from bench.data.tokenize import collate, encode, encode_pairs
+from bench.data.tokenize import encode, encode_pairs
+from bench.models.labelled import logits_after
 from bench.models.rounding import TOLERANCES
 from bench.system.errors import BrokenArtifact
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ROWS = 8
+ROWS, LAST = 8, 16  # rows that are looked at, and tokens at the end of each
 FILE = "trained-logits.safetensors"
 COLUMNS = {
     Format.PROMPT_COMPLETION: ("prompt", "completion"),
@@ -38,9 +39,9 @@ COLUMNS = {
 def remember(model: Any, session: Any, folder: Path) -> None:
     """Keep the trained model's logits on a few validation rows of the last target."""
     rows = first_rows(session.task, "validation", ROWS, session.tokenizer, session.max_length)
-    given = collate(rows, session.tokenizer)
-    del given["labels"]
-    save_file({**given, "logits": logits(model, given, session.device)}, folder / FILE)
+    given = [torch.tensor([ids]) for ids, _ in rows]
+    said = {"logits": logits(model, given, session.device)}
+    save_file(said | {str(number): row for number, row in enumerate(given)}, folder / FILE)
 
 
 def first_rows(
@@ -58,11 +59,7 @@ def spread_rows(
 
 
 def _chosen(
-    task: Any,
-    split: Split,
-    choose: Callable[[int], Sequence[int]],
-    tokenizer: Any,
-    max_length: int,
+    task: Any, split: Split, choose: Callable[[int], Sequence[int]], tokenizer: Any, max_length: int
 ) -> list[Encoded]:
     format = next(f for f in COLUMNS if f in task.formats)
     data = task.load(format, split)
@@ -75,19 +72,26 @@ def _chosen(
 
 
 @torch.no_grad()
-def logits(model: Any, given: dict[str, Tensor], device: torch.device) -> Tensor:
-    """Logits of every token that is no padding, as float32 on the CPU: (tokens, vocabulary)."""
-    batch = {name: tensor.to(device) for name, tensor in given.items()}
-    width = batch["input_ids"].shape[1]
-    said = model.eval()(**batch, use_cache=False).logits[:, -width:]
-    return said[batch["attention_mask"].bool()].float().cpu().contiguous()
+def logits(model: Any, rows: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Logits after the last tokens of each row, (1, length), as float32 on the CPU: (tokens,
+    vocabulary). A row at a time, as the check must not need more memory than what it is made for;
+    every layer and every earlier token has its part in them.
+    """
+    model.eval()
+    said = []
+    for row in rows:
+        ids = row.to(device)
+        given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        last = torch.arange(ids.shape[1], device=device)[None] >= ids.shape[1] - LAST
+        said.append(logits_after(model, given, last)[0].float().cpu())
+    return torch.cat(said)
 
 
 def agree(model: Any, folder: Path, dtype: torch.dtype, device: torch.device) -> dict[str, float]:
     """The largest difference to what was remembered; `BrokenArtifact` where it is too large."""
     kept = load_file(folder / FILE)
     before = kept.pop("logits")
-    after = logits(model, kept, device)
+    after = logits(model, [kept[str(number)] for number in range(len(kept))], device)
     if after.shape != before.shape:
         raise BrokenArtifact(
             f"its logits have shape {tuple(after.shape)}, not {tuple(before.shape)}"

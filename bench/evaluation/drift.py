@@ -16,14 +16,12 @@ from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
 from bench.data.tokenize import collate, encode
 from bench.evaluation.lm_eval import Model
-from bench.system.files import write_atomically
+from bench.system.cache import keep
 
 DRIFT_ROWS = 1024
 TARGET_ROWS = 128
 LOGITS_AT_ONCE = 1 << 25  # entries of a logits tensor
-IN_CACHE = (
-    1 << 19
-)  # entries that a core's cache holds: a CPU compares several times faster in parts
+IN_CACHE = 1 << 19  # entries that a core's cache holds: in such parts a CPU is many times faster
 NEAR = 1.0  # nats: log-probabilities nearer than this are compared by a series
 Batch = dict[str, Tensor]
 
@@ -155,13 +153,14 @@ def _kept(base: Model, batches: list[Batch], folder: Path) -> dict[str, Tensor] 
         for name in ("input_ids", "attention_mask", "labels"):
             digest.update(batch[name].cpu().numpy().tobytes())
     file = folder / f"drift-{digest.hexdigest()[:16]}.safetensors"
-    if not file.is_file():
-        if not _head_alone(base, batches[0]):
-            return None
-        states = {str(i): _predictions(_states(base, b), b) for i, b in enumerate(batches)}
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in states.items()}
-        write_atomically(file, save(tensors))
-    return load_file(file)
+    if file.is_file():
+        return load_file(file)
+    if not _head_alone(base, batches[0]):
+        return None
+    states = {str(i): _predictions(_states(base, b), b) for i, b in enumerate(batches)}
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in states.items()}
+    keep(file, save(tensors))
+    return tensors
 
 
 def _states(base: Model, batch: Batch) -> Tensor:

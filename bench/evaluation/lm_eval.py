@@ -20,7 +20,7 @@ from bench.data.tasks import Task
 from bench.data.tokenize import token_id
 from bench.evaluation.fitting import answered
 from bench.evaluation.likelihood import Likelihoods, Question, has_soft_prompt, same_in_batch
-from bench.evaluation.lm_eval_tasks import load_tasks
+from bench.evaluation.lm_eval_tasks import load_tasks, on_hub
 
 Model = PreTrainedModel | PeftModel
 
@@ -37,6 +37,8 @@ class Score:
     value: float
     higher_is_better: bool
     items: dict[int, float] = field(repr=False)
+    source: dict[str, Any] | None
+    """Path, name and split on the Hub; None where the items are from elsewhere."""
 
 
 class GreedyLM(_HFLM):
@@ -120,10 +122,7 @@ def open_model(
     # tied them already.
     model.tie_weights = lambda *_, **__: None  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return GreedyLM(
-        pretrained=model.eval(),
-        tokenizer=tokenizer,
-        batch_size=batch_size,
-        device=str(device),
+        pretrained=model.eval(), tokenizer=tokenizer, batch_size=batch_size, device=str(device)
     )
 
 
@@ -132,7 +131,10 @@ def score(lm: GreedyLM, task: Task, split: str) -> list[Score]:
     with torch.no_grad():
         loaded = load_tasks(task, split)
         results = _scored(lm, loaded, task)
-    return [_read(task.name if len(loaded) == 1 else name, name, results) for name in loaded]
+    return [
+        _read(task.name if len(loaded) == 1 else name, name, results, on_hub(one.config))
+        for name, one in loaded.items()
+    ]
 
 
 def generates(task: Task, split: str) -> bool:
@@ -182,7 +184,7 @@ def _chosen(task: Task, loaded: Any) -> dict[str, list[int]] | None:
     return {name: evenly_spaced(task.items, len(one.eval_docs)) for name, one in loaded.items()}
 
 
-def _read(label: str, name: str, results: Any) -> Score:
+def _read(label: str, name: str, results: Any, source: dict[str, Any] | None) -> Score:
     """The first metric of a task that is better when higher is its score, or else its first one."""
     better_higher = results["higher_is_better"][name]
     keys = [
@@ -202,4 +204,5 @@ def _read(label: str, name: str, results: Any) -> Score:
     # a perplexity has items too, of another kind than itself
     mean = sum(items.values()) / len(items) if items else value
     is_mean = math.isclose(mean, value, rel_tol=SAME, abs_tol=SAME)
-    return Score(label, metric, value, bool(better_higher[metric]), items if is_mean else {})
+    better = bool(better_higher[metric])
+    return Score(label, metric, value, better, items if is_mean else {}, source)

@@ -24,6 +24,7 @@ env.from_string = cache(env.from_string)  # pyright: ignore[reportAttributeAcces
 
 
 HERE = Path(lm_eval.tasks.__file__).parent
+FEWSHOT_SEED = 1234  # that of lm-eval's own command: every run is shown the same examples
 Row = tuple[str, str, str | None, list[str]]
 """What lm-eval knows of a task, a group or a tag before it is loaded: name, kind, file and tags."""
 
@@ -58,20 +59,25 @@ def load_tasks(task: Task, split: str) -> dict[str, Any]:
     scored on a split: test or validation.
     """
     config = task.evaluation
+    assert config is not None
     if isinstance(config, str):
         found = own_tasks().load([config])["tasks"]
-        return _on_validation(task.name, found) if split == "validation" else found
-    assert config is not None
-    given = dict(config)
-    if split == "validation":
-        if not given.get("validation_split"):
-            raise UserError(f"{task.name}: its lm-eval task names no validation_split")
-        given["test_split"] = None
-    return TaskManager(include_defaults=False).load([given])["tasks"]
+        if split == "validation":
+            _score_on_validation(task.name, found)
+    else:
+        given = dict(config)
+        if split == "validation":
+            if not given.get("validation_split"):
+                raise UserError(f"{task.name}: its lm-eval task names no validation_split")
+            given["test_split"] = None
+        found = TaskManager(include_defaults=False).load([given])["tasks"]
+    for one in found.values():
+        one.set_fewshot_seed(FEWSHOT_SEED)
+    return found
 
 
-def _on_validation(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    """lm-eval's own tasks, to be scored on their validation split. `UserError` where that is what
+def _score_on_validation(name: str, found: dict[str, Any]) -> None:
+    """Have lm-eval's own tasks scored on their validation split. `UserError` where that is what
     they are tested on already.
     """
     for own, task in found.items():
@@ -82,4 +88,14 @@ def _on_validation(name: str, found: dict[str, Any]) -> dict[str, Any]:
                 " test_split differ"
             )
         task.config.test_split = None
-    return found
+
+
+def on_hub(config: Any) -> dict[str, Any] | None:
+    """Path, name and split of the data set that a task asks, where it is one of the Hub."""
+    path, kwargs = config.dataset_path, config.dataset_kwargs or {}
+    local = Path(str(path)).is_absolute() or "data_files" in kwargs or "data_dir" in kwargs
+    if config.custom_dataset or local or str(path).count("/") != 1:
+        return None
+    named, divided = config.test_split or config.validation_split, kwargs.get("split")
+    split = divided.get(named, named) if isinstance(divided, dict) else named
+    return {"path": path, "name": config.dataset_name, "split": split}

@@ -85,10 +85,7 @@ def _after_stage(job: Job, number: int, names: list[str], tokenizer: Any) -> dic
     artifact = job.after_stage(number)
     served = served_by_engine(job, artifact, names)
     lm = open_model(
-        opened(job, artifact),
-        tokenizer,
-        job.suite.batch.answered_at_once,
-        torch.device(job.device),
+        opened(job, artifact), tokenizer, job.suite.batch.answered_at_once, torch.device(job.device)
     )
     scores = served.with_others(lm, job, names, lambda _: None)
     return {name: _summary(group) for name, group in scores.items()}
@@ -99,11 +96,13 @@ def _summary(group: list[Any]) -> dict[str, Any]:
     every = all(part.items for part in group)
     items = [value for part in group for value in part.items.values()] if every else []
     values = items or [part.value for part in group]
+    source = group[0].source
     return {
         "value": sum(values) / len(values),
         "metric": group[0].metric,
         "higher_is_better": group[0].higher_is_better,
         "items": len(items),
+        "source": source if all(part.source == source for part in group) else None,
     }
 
 

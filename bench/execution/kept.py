@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from bench.methods.composition import Merge
 from bench.methods.entry import Resolved, resolve
 from bench.methods.recipe import Recipe
 from bench.records.schema import RETRIED, Record, Status
+from bench.system.fingerprints import of_package
 
 MARK = "trained-by.txt"
 SCORING = "lm-eval"  # the one library that no training depends on
@@ -64,15 +63,18 @@ def bytes_in(folder: Path) -> int:
 
 def _made_by(job: Job) -> str:
     """Hash of the run, of how its batch is split, of the code, and of the libraries."""
+    content = {"run": job.run.id, "batch": job.suite.batch.model_dump(), **code(job)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def code(job: Job) -> dict[str, dict[str, str]]:
+    """What trains in a run: hashes of our and its plugins' code, and the versions of libraries."""
     assert job.run.method is not None
     packages = sorted({"bench", *_packages(resolve(job.run.method, job.run.parameters))})
-    content = {
-        "run": job.run.id,
-        "batch": job.suite.batch.model_dump(),
-        "sources": {name: _sources(name) for name in packages},
+    return {
+        "sources": {name: of_package(name) for name in packages},
         "libraries": {k: v for k, v in versions().items() if k != SCORING},
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _packages(recipe: Resolved) -> Iterator[str]:
@@ -90,17 +92,3 @@ def _packages(recipe: Resolved) -> Iterator[str]:
 
 def _package_of(kind: type | None) -> str:
     return kind.__module__.partition(".")[0] if kind else "bench"
-
-
-@cache
-def _sources(package: str) -> str:
-    """Hash of all Python files of a package or of a module that stands alone."""
-    spec = find_spec(package)
-    folders = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
-    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    if spec and spec.origin and not folders:
-        files = [Path(spec.origin)]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -28,8 +28,8 @@ class StageProcess:
     """Begins to work when it is made."""
 
     def __init__(self, stage: Stage, name: str, job: Job) -> None:
-        self._job, self._name = job, name
-        job.own(f"{name}.json").unlink(missing_ok=True)  # by an earlier attempt
+        self._written = job.own(f"{name}.json")
+        self._written.unlink(missing_ok=True)  # by an earlier attempt
         self._ours, theirs = _context().Pipe()
         self._process = _context().Process(target=worker.work, args=(stage, name, job, theirs))
         with _EXIT_CODES:
@@ -51,23 +51,22 @@ class StageProcess:
 
     def outcome(self) -> dict[str, Any]:
         """What it wrote or, where it died before it could, how it died."""
-        file = self._job.own(f"{self._name}.json")
-        if file.is_file():
-            return json.loads(file.read_text(encoding="utf-8"))
+        if self._written.is_file():
+            return json.loads(self._written.read_text(encoding="utf-8"))
         return record.death(self._process.exitcode)
 
     def ended(self) -> float:
         """When it wrote its outcome, to compare with others; one that died earlier wrote none."""
-        file = self._job.own(f"{self._name}.json")
-        return file.stat().st_mtime if file.is_file() else 0.0
+        return self._written.stat().st_mtime if self._written.is_file() else 0.0
 
     def end(self) -> None:
         """End it and whatever it started: it leads a process group of its own."""
         leader = self._process.pid
+        assert leader is not None
         with suppress(ProcessLookupError, PermissionError):
-            if leader is not None and os.getpgid(leader) == leader:
-                os.killpg(leader, signal.SIGKILL)
-            elif leader is not None:
+            try:
+                os.killpg(leader, signal.SIGKILL)  # which outlives a leader that died
+            except ProcessLookupError:  # it leads none yet, or nothing of it is left
                 os.kill(leader, signal.SIGKILL)
         wait([self._process.sentinel])
         with _EXIT_CODES:

@@ -28,6 +28,11 @@ from bench.suite.plan import Run
 from bench.suite.schema import Suite
 
 LOG_TAIL = 2000
+OF_THE_RUN = (
+    "status",
+    "micro",
+    "concurrent_runs",
+)  # what a stage says that its part has no place for
 Stage = TypeVar("Stage", TrainStage, EvaluationStage)
 
 
@@ -46,9 +51,7 @@ def _how(exitcode: int | None) -> str:
     return f"the process was ended by {name}{hint}"
 
 
-def assemble(
-    job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] | None, jobs: int | None
-) -> Record:
+def assemble(job: Job, train: dict[str, Any] | None, evaluation: dict[str, Any] | None) -> Record:
     """The record of a run. The first stage that is not ok gives status and reason."""
     run, suite = job.run, job.suite
     stages = [s for s in (train, evaluation) if s is not None]
@@ -79,7 +82,7 @@ def assemble(
         batch=_batch(job, train),
         train=_ended_well(TrainStage, train),
         evaluation=_ended_well(EvaluationStage, evaluation),
-        concurrent_runs=jobs,
+        concurrent_runs=(train or {}).get("concurrent_runs", job.concurrent_runs),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git=_git_state(suite.folder),
     )
@@ -100,7 +103,7 @@ def _ended_well(kind: type[Stage], written: dict[str, Any] | None) -> Stage | No
     """A stage as its process wrote it; None where it was not reached or did not end well."""
     if written is None or written["status"] != "ok":
         return None
-    own = {key: value for key, value in written.items() if key not in ("status", "micro")}
+    own = {key: value for key, value in written.items() if key not in OF_THE_RUN}
     return kind.model_validate(own)
 
 

@@ -68,9 +68,7 @@ class TimeLimit:
         return None
 
 
-def run_job(
-    job: Job, report: Report, stop: threading.Event, concurrent_runs: int | None
-) -> Outcome:
+def run_job(job: Job, report: Report, stop: threading.Event) -> Outcome:
     """Train, evaluate, and put the record together; nothing is written outside of `job.work`.
 
     A training of this run that is kept there is evaluated and not repeated. A stage that takes the
@@ -93,8 +91,7 @@ def run_job(
         trained = trained or run_stage("train", job, report, stop, limit)
     if trained is None or trained["status"] == "ok":
         evaluated = run_stage("evaluate", job, report, stop, limit)
-    made = record.assemble(job, trained, evaluated, concurrent_runs)
-    return Outcome(made, job.work / ITEMS)
+    return Outcome(record.assemble(job, trained, evaluated), job.work / ITEMS)
 
 
 def run_stage(

@@ -148,10 +148,7 @@ def finished_runs(suite: Suite, store: Store, recipes: Sequence[str], kind: str)
 
 
 def checked(
-    suite: Suite,
-    kind: str,
-    store: Store,
-    document: Callable[[], Document | None] = lambda: None,
+    suite: Suite, kind: str, store: Store, document: Callable[[], Document | None] = lambda: None
 ) -> list[str]:
     """Warnings about the data of a suite that has something left to run; a `UserError` with every
     mistake in it. `document` reads the suite file, if there is one.

@@ -96,10 +96,8 @@ def served_by_engine(job: Job, artifact: Path, names: list[str]) -> Served:
 def _save_merged(job: Job, artifact: Path, folder: Path) -> None:
     """The base, or what was saved with its adapter merged, as plain weights."""
     from bench.accounting.resources import let_go
-    from bench.models.artifact import CannotMerge, is_plain, save_merged
+    from bench.models.artifact import CannotMerge, save_merged
 
-    if job.run.method is not None and not is_plain(artifact):
-        raise Skipped("vllm takes weights alone, and this method adds modules of its own")
     try:
         dtype = precision(job.suite, job.device)
         save_merged(opened(job, artifact), folder, dtype, job.suite.start())

@@ -11,10 +11,12 @@ from typing import Any
 from bench.execution.environment import count_parameters, environment, precision
 from bench.execution.kept import bytes_in
 from bench.execution.worker import Job
-from bench.methods import registry
+from bench.methods.entry import resolve
 from bench.models.sharding import whole_weights
 from bench.records.schema import Purpose
+from bench.suite.obstacles import not_served
 from bench.suite.plan import tasks
+from bench.system.errors import Skipped
 from bench.system.ranks import here
 
 SHARED = "another process computed on the GPU: speed and memory on the device are not its own"
@@ -45,7 +47,7 @@ def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
     training.check(model)
     counted = count_parameters(model)
     with resources.stopwatch(device) as saving:
-        training.save(model)
+        training.save(model, job.artifact)
     training.remember_logits(model)
     log.settle()
     shutil.rmtree(training.scratch)
@@ -62,6 +64,7 @@ def train(job: Job, report: Callable[[float], None]) -> dict[str, Any]:
         "gpu": seen and asdict(seen),
         "warnings": [SHARED] if seen and seen.other_processes else [],
         "micro": log.micro,
+        "concurrent_runs": job.concurrent_runs,
         "parameters": counted | {"trainable": log.trainable},
         "artifact_bytes": bytes_in(job.artifact),
         "ledger": {
@@ -87,7 +90,10 @@ class _Training:
         assert job.run.method is not None
         self.job, self._report = job, report
         self.name = job.run.method
-        self.method = registry.usable(self.name).model_validate(job.run.parameters)
+        recipe = resolve(self.name, job.run.parameters)
+        self.method = recipe.method
+        if reason := not_served(job.suite, recipe):
+            raise Skipped(reason)
         self.device = torch.device(job.device)
         self.dtype = precision(job.suite, job.device)
         scored_alone = job.run.purpose is Purpose.TRIAL
@@ -119,7 +125,7 @@ class _Training:
         """Save what came out of an earlier target, which is evaluated too."""
         if self.job.run.purpose is Purpose.ROW:
             with self.session.unmetered():
-                self._save_in(self.job.after_stage(number), model)
+                self.save(model, self.job.after_stage(number))
 
     def _adapter(self, model: Any) -> tuple[Path, ...]:
         from peft import PeftModel
@@ -184,10 +190,7 @@ class _Training:
         if free and has_changed(model, self.job.suite.start(), self.dtype, self.device):
             raise Uncharged("the model's weights changed, and no pass was charged for it")
 
-    def save(self, model: Any) -> None:
-        self._save_in(self.job.artifact, model)
-
-    def _save_in(self, folder: Path, model: Any) -> None:
+    def save(self, model: Any, folder: Path) -> None:
         """Of several ranks the first saves, and all bring their parts."""
         from bench.methods.artifact import save_result
 

@@ -7,18 +7,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench.execution.kept import code
 from bench.execution.worker import Job
 from bench.methods.entry import Resolved, resolve
 from bench.methods.recipe import apply, learns, leaves
 from bench.suite.obstacles import session_of_shape
 from bench.suite.plan import tasks
 from bench.system.cache import file_for, keep
-from bench.system.entry_points import PACKAGE
 
 STEPS = 2  # in the second, the optimizer has its state
 ROWS = 8  # batches of the longest rows
@@ -60,8 +59,8 @@ def remembered(job: Job, look: Callable[[], Mapping[str, Any]]) -> list[Weighed]
         return None
     file = file_for(
         "memory",
-        [job.run.setting, job.run.method, job.run.parameters, job.suite.memory, job.device]
-        + [job.suite.batch.model_dump(), version(PACKAGE), version("torch")],
+        [job.run.setting, job.run.method, job.run.parameters, job.suite.memory]
+        + [job.suite.batch.model_dump(), code(job)],
     )
     if file.is_file():
         found = json.loads(file.read_text())

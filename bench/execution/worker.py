@@ -40,6 +40,8 @@ class Job:
     """Of each rank, where the suite asks for several."""
     rank: int = 0
     """Which of them does this job."""
+    concurrent_runs: int | None = None
+    """How many runs share the machine, as far as is known."""
 
     def on(self, devices: Sequence[str]) -> Job:
         """The job on these devices, as many as the suite asks for."""

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Part(BaseModel):
@@ -201,13 +195,24 @@ class EvaluationSeconds(Seconds):
     other: float | None = maybe("the rest: reading data, checking")
 
 
-class Score(Part):
+class HubData(Part):
+    """A data set on the Hub, and the split of it that was asked."""
+
+    path: str
+    name: str | None = maybe("its configuration")
+    split: str
+
+
+class Score(Grown):
     """The score of one task: the mean over its items."""
+
+    later = frozenset({"source"})
 
     value: float = Field(description="in the unit of the metric; a share 0..1 for accuracies")
     metric: str = Field(description="lm-eval's name of the metric")
     higher_is_better: bool
     items: int | None = maybe("how many items it is the mean of")
+    source: HubData | None = maybe("where its items are from, if from the Hub")
 
     @property
     def is_share(self) -> bool:

@@ -126,12 +126,9 @@ class Store:
         """The records of the last plan, in its order, as far as they exist; all records where there
         is no plan.
         """
-        plan = self.folder / "plan.json"
-        if plan.is_file():
-            return self.found(json.loads(plan.read_text())["runs"])
-        if not (self.folder / "records").is_dir():
+        if not ((self.folder / "plan.json").is_file() or (self.folder / "records").is_dir()):
             raise UserError(f"{self.folder} holds no results: there is no folder records/ in it")
-        return self.all()
+        return self.found(self.asked())
 
     def all(self) -> list[Record]:
         """Every record that is kept, in the order of their names."""

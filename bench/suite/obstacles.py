@@ -6,10 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from bench.methods.artifact import OwnForm
 from bench.methods.entry import Resolved
-from bench.methods.recipe import obstacle
+from bench.methods.recipe import leaves, obstacle
 from bench.models.spec import ModelSpec
-from bench.suite.schema import Suite
+from bench.suite.schema import TRANSFORMERS, Suite
 from bench.system.errors import Skipped
 
 if TYPE_CHECKING:
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 
 def obstacles(suite: Suite) -> dict[str, str]:
     """Why rows will be skipped, by label: a plugin that cannot be used, a package or data that is
-    missing, a model that does not fit the method.
+    missing, a model that does not fit the method, an engine that cannot load what it makes.
     """
     with TemporaryDirectory() as folder:
         targets = range(len(suite.target))
         sessions = [session_of_shape(suite, number, Path(folder)) for number in targets]
-        found = {m.label: _first(m.recipe, sessions) for m in suite.methods}
+        found = {
+            m.label: _first(m.recipe, sessions) or not_served(suite, m.recipe)
+            for m in suite.methods
+        }
         for session in sessions:
             session.close()
     return {label: reason for label, reason in found.items() if reason}
@@ -37,6 +41,15 @@ def _first(recipe: Resolved, sessions: list[Session]) -> str | None:
         return str(reason)
     except Exception:  # the method could not be asked without weights; its run will show
         return None
+
+
+def not_served(suite: Suite, recipe: Resolved) -> str | None:
+    """Why another engine than transformers, where the suite asks one, cannot load what a recipe
+    makes; or None.
+    """
+    if suite.engine != TRANSFORMERS and any(isinstance(m.usable, OwnForm) for m in leaves(recipe)):
+        return f"{suite.engine} takes weights alone, and this method adds modules of its own"
+    return None
 
 
 def session_of_shape(suite: Suite, number: int, folder: Path, **changes: Any) -> Session:

@@ -18,7 +18,7 @@ from bench.methods.optimizer import PLAIN
 from bench.models.spec import fingerprint
 from bench.records.schema import BASE, Purpose, Record
 from bench.suite.schema import TRANSFORMERS, Suite
-from bench.suite.search import RULES, draws, ranges
+from bench.suite.search import best_on_validation, draws, ranges
 
 MEANING = 1  # of what enters ids: raised when runs of before and after must not be compared
 
@@ -130,7 +130,7 @@ class _Planner:
 
     def tuned(self, trials: Sequence[Run], done: Sequence[Record]) -> Iterator[Run]:
         """The rows of those recipes whose trials are all among the records."""
-        if (search := self._suite.tuning) is None:
+        if self._suite.tuning is None:
             return
         records = {record.id: record for record in done}
         tried: dict[str, dict[str, None]] = {}
@@ -141,7 +141,7 @@ class _Planner:
             own = tried.get(row.label, {}).keys()
             if not own or not own <= records.keys():
                 continue
-            if best := RULES[search.select].choose([records[run] for run in own]):
+            if best := best_on_validation([records[run] for run in own]):
                 recipe = resolve(row.recipe.name, best.parameters)
                 tuned = tuned_label(row.label)
                 chosen.append(_Row(tuned, recipe, best.trial, best.drawn, row.label))

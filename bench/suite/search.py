@@ -4,7 +4,7 @@ recipe's own ranges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -26,31 +26,12 @@ DIGITS = 3  # of a drawn number; more would mean nothing
 TRIES = 1000  # at one draw, before the ranges are to blame
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How one trial is chosen among those of a recipe."""
-
-    name: str
-    text: str
-    choose: Callable[[Sequence[Record]], Record | None]
-
-
-def _best_on_validation(trials: Sequence[Record]) -> Record | None:
-    """The earlier trial wins a tie: the choice must not depend on which run ended first."""
+def best_on_validation(trials: Sequence[Record]) -> Record | None:
+    """The trial with the best mean score of the targets. The earlier one wins a tie: the choice
+    must not depend on which run ended first.
+    """
     fine = sorted((r for r in trials if r.ok), key=lambda r: r.trial or 0)
     return max(fine, key=lambda r: r.target_score, default=None)
-
-
-RULES = {
-    rule.name: rule
-    for rule in (
-        Rule(
-            "best-validation",
-            "the trial with the best mean score of the targets on the validation split",
-            _best_on_validation,
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)

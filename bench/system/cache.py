@@ -26,9 +26,9 @@ def file_for(kind: str, decides: Sequence[Any]) -> Path:
     return cache_folder() / kind / f"{digest}.json"
 
 
-def keep(file: Path, text: str) -> None:
+def keep(file: Path, content: str | bytes) -> None:
     """Write down what would otherwise be worked out again. Where nothing can be written, it will
     be.
     """
     with suppress(OSError):
-        write_atomically(file, text)
+        write_atomically(file, content)

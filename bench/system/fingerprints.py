@@ -1,8 +1,13 @@
-"""What stands for the content of large files where it would take too long to read them whole."""
+"""What stands for the content of a model's folder, which would take too long to read whole, and of
+a package's code.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 SAMPLED = 1 << 20  # bytes from each end of a file that stand for it in a fingerprint
@@ -22,3 +27,17 @@ def _ends(file: Path) -> bytes:
         head = stream.read(SAMPLED)
         stream.seek(max(SAMPLED, file.stat().st_size - SAMPLED))
         return head + stream.read()
+
+
+@cache
+def of_package(name: str) -> str:
+    """Hash of all Python files of a package or of a module that stands alone."""
+    spec = find_spec(name)
+    folders = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
+    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    if spec and spec.origin and not folders:
+        files = [Path(spec.origin)]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -121,8 +121,12 @@ def versions(folder: Location) -> dict[str, Any]:
         return folder.versions()
     if not folder.is_dir():
         return {}
-    found = ((file.name, file.stat()) for file in folder.iterdir())
-    return {name: (status.st_mtime_ns, status.st_size) for name, status in found}
+    found = {}
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # of a file being written, the name is gone soon
+            status = file.stat()
+            found[file.name] = status.st_mtime_ns, status.st_size
+    return found
 
 
 def read_each(folder: Location, names: Iterable[str]) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,38 @@ def test_vllm_gives_the_answers_that_transformers_gives(tmp_path: Path, path: st
     assert "in front of each row" in served["sft+prompt"]["reason"]
     keys = {r["comparison_key"] for found in (plain, served) for r in found.values()}
     assert len(keys) == 2, "rows of different engines share no table"
+
+
+OWN_FORM = """
+from bench_supervised import SFT
+
+class Plugin(SFT):
+    def save(self, model, folder):
+        raise NotImplementedError
+
+    def load(self, base, folder):
+        raise NotImplementedError
+"""
+
+
+@pytest.mark.slow
+def test_what_vllm_cannot_load_is_not_trained(
+    bench_process: Bench, tmp_path: Path, plugin: Callable[[str, str], str]
+) -> None:
+    given = {"PATH": _on_path(tmp_path / "bin", STAND_IN), "PYTHONPATH": plugin("own", OWN_FORM)}
+    whole, _, _ = SUITE.replace("ENGINE", "vllm").partition("  - sft")
+    (tmp_path / "suite.yaml").write_text(f"{whole}  - own\n  - {{chain: [own, sft], as: then}}\n")
+    planned = bench_process("plan", "suite.yaml", "--json", **given)
+    assert planned.returncode == 0, planned.stderr
+    reasons = json.loads(planned.stdout)["obstacles"]
+    assert reasons.keys() == {"own", "then"}
+    done = bench_process("run", "suite.yaml", "--quiet", **given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for row, reason in reasons.items():
+        (file,) = (tmp_path / "results/served/records").glob(f"{row}-s0-*.json")
+        record = json.loads(file.read_text())
+        assert (record["status"], record["train"]) == ("skipped", None)
+        assert record["reason"] == reason and "adds modules of its own" in reason
 
 
 @pytest.mark.slow

@@ -48,11 +48,11 @@ class OneSlot:
 """Of an executor that knows what becomes of a job: `done`."""
 
 
-def started(suite: Path, on: str | None, *options: str) -> subprocess.Popen[str]:
+def started(suite: Path, on: str | None, *options: str, **extra: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command("run", "suite.yaml", *(("--on", on) if on else ()), *options),
         cwd=suite,
-        env=environment(suite),
+        env=environment(suite, **extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -34,7 +34,7 @@ class Mortal(OneSlot):
                 stop.set()
 
         try:
-            return Finished(job.run.id, run_job(job.on(["cpu"]), report, stop, 1))
+            return Finished(job.run.id, run_job(job.on(["cpu"]), report, stop))
         except Stopped:
             return Lost(job.run.id, "its job reached its time limit", final=True)
 """
@@ -53,7 +53,7 @@ class Late(Mortal):
         if isinstance(news, Finished):
             return news
         late = {"status": "timed out", "reason": news.reason}
-        made = record.assemble(job, kept.kept_training(job), late, 1)
+        made = record.assemble(job, kept.kept_training(job), late)
         return Finished(job.run.id, Outcome(made, job.work / "no-items"))
 """
 )
@@ -96,7 +96,7 @@ def test_a_run_that_took_too_long_is_tried_again_with_another_limit(
     late = Job(suite, runs[1], "cpu", tmp_path)
     reason = "took longer than its time limit of 60 seconds (time_limit: sets another)"
     stage = {"status": "timed out", "reason": reason}
-    store.put(assemble(late, stage, None, None), tmp_path / "no-items")
+    store.put(assemble(late, stage, None), tmp_path / "no-items")
     (tmp_path / "suite.yaml").write_text(SUITE + stated)
     missing = missing_runs(load(tmp_path / "suite.yaml"), runs, store)
     assert (runs[1] in missing) == again

@@ -94,7 +94,7 @@ def test_a_failed_evaluation_is_repeated_without_training(
     unbroken = bench_process("run", "suite.yaml", "--results", "never-broken")
     assert unbroken.returncode == 0, unbroken.stdout + unbroken.stderr
     broken.touch()
-    assert bench_process("run", "suite.yaml").returncode == 1
+    assert bench_process("run", "suite.yaml", "--jobs", 2).returncode == 1
     first = _records(tmp_path)
     assert first["sft"]["status"] == "failed"
     assert "the scorer has a bad day" in first["sft"]["reason"]
@@ -103,11 +103,12 @@ def test_a_failed_evaluation_is_repeated_without_training(
     assert _artifacts(tmp_path), "kept until an evaluation succeeds"
 
     broken.unlink()
-    again = bench_process("run", "suite.yaml")
+    again = bench_process("run", "suite.yaml", "--jobs", 1)
     assert again.returncode == 0, again.stdout + again.stderr
     second, whole = _records(tmp_path), _records(tmp_path, "never-broken")
     for name in ("sft", "lora"):
         assert second[name]["status"] == "ok"
+        assert second[name]["concurrent_runs"] == first[name]["concurrent_runs"] == 2
         for place in PLACES:
             assert second[name]["train"][place] == first[name]["train"][place]
         assert second[name]["evaluation"]["scores"] == whole[name]["evaluation"]["scores"]

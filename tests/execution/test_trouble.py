@@ -10,12 +10,14 @@ import pytest
 
 from ..conftest import Bench
 from ..runs import records, write_suite
+from .placing import processes
 
 pytestmark = pytest.mark.slow
 
 
 TROUBLE = """
 import os
+import subprocess
 import torch
 from typing import ClassVar
 from bench import Format, Method, token_losses
@@ -34,6 +36,7 @@ class Plugin(Method):
         if self.how == "raise":
             raise ValueError("no such luck")
         if self.how == "exit":
+            subprocess.Popen(["sleep", "1000"])  # which lives on
             os._exit(7)
         if self.how == "kill":
             os.kill(os.getpid(), 9)
@@ -78,6 +81,7 @@ def test_trouble_is_a_row_and_hurts_nobody(
     assert "<b>" not in markdown
     over = found["ignore|<b>-s0"]
     assert over["log"] is not None
+    assert not processes(tmp_path, "sleep"), "what a stage started ends with it"
     assert str(tmp_path) not in json.dumps(over)
 
 

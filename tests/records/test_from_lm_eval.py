@@ -119,6 +119,38 @@ def test_results_without_samples_have_scores_alone(
     assert record.scores["say"].items == 12
 
 
+def test_the_score_is_a_metric_that_is_better_when_higher(
+    scored: Path, tmp_path: Path, bench: Bench
+) -> None:
+    """As in runs of bench: lambada has its perplexity first."""
+    content = json.loads(scored.read_text())
+    for part, value in (("results", 3.5), ("higher_is_better", False)):
+        key = "perplexity,none" if part == "results" else "perplexity"
+        content[part]["say"] = {key: value, **content[part]["say"]}
+    (tmp_path / scored.name).write_text(json.dumps(content))
+    assert bench("import", "lm-eval", tmp_path / scored.name).returncode == 0
+    (record,) = Store(tmp_path / "results/lm-eval").planned()
+    assert record.scores["say"].metric == "exact_match"
+    assert record.scores["say"].value == content["results"]["say"]["exact_match,none"]
+
+
+def test_a_sample_may_hold_any_character(scored: Path, tmp_path: Path, bench: Bench) -> None:
+    """lm-eval writes those as they are that end a line elsewhere."""
+    for file in scored.parent.iterdir():
+        shutil.copy(file, tmp_path / file.name)
+    (samples,) = tmp_path.glob("samples_say_*.jsonl")
+    lines = [json.loads(line) for line in samples.read_text().split("\n") if line]
+    for line in lines:
+        line["doc"]["q"] += "\u2028or\u0085so"
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    samples.write_text(f"{text}\n", encoding="utf-8")
+    result = bench("import", "lm-eval", tmp_path / scored.name)
+    assert result.returncode == 0, result.stderr
+    store = Store(tmp_path / "results/lm-eval")
+    (record,) = store.planned()
+    assert sum(key[0] == "say" for key in store.items(record.id)) == len(lines) == 12
+
+
 def test_a_wrong_target_is_answered_with_the_right_one(scored: Path, bench: Bench) -> None:
     result = bench("import", "lm-eval", scored, "--target", "choice")
     assert result.returncode == 2

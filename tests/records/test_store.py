@@ -84,6 +84,18 @@ def test_writing_leaves_nothing_half_done(tmp_path: Path) -> None:
     write_atomically(file, json.dumps({"new": True}))
     assert json.loads(file.read_text()) == {"new": True}
     assert [f.name for f in file.parent.iterdir()] == ["file.json"]
+    (file.parent / "folder.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_atomically(file.parent / "folder.json", "no file can take its place")
+    assert {f.name for f in file.parent.iterdir()} == {"file.json", "folder.json"}
+
+
+def test_a_file_that_goes_while_a_folder_is_listed_is_not_missed(tmp_path: Path) -> None:
+    """As one does that is being written, when it gets its name."""
+    store = Store(tmp_path)
+    store.put(RECORD, tmp_path / "no-items")
+    (tmp_path / "records/.b-s0-2.json-abcdefgh").symlink_to("gone")
+    assert store.all() == [RECORD]
 
 
 @settings(max_examples=50)

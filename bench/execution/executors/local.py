@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from bench.execution.environment import processor
@@ -65,7 +66,8 @@ class Local:
     def submit(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._taken[job.run.id] = devices = self._free.pop(0)
-            self._pool.submit(self._work, job.on(devices))
+            here = replace(job.on(devices), concurrent_runs=self.slots)
+            self._pool.submit(self._work, here)
 
     def hear(self, seconds: float) -> Sequence[News]:
         heard: list[News] = []
@@ -90,7 +92,7 @@ class Local:
             self._news.put(Running(job.run.id, stage, fraction))
 
         try:
-            outcome = run_job(job, report, self._stop, self.slots)
+            outcome = run_job(job, report, self._stop)
             self._news.put(Finished(job.run.id, outcome))
         except Stopped:
             pass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -81,6 +82,7 @@ class Ray:
 
         refs = list(self._open)
         if not refs:
+            time.sleep(seconds)
             return []
         ended, _ = ray.wait(refs, num_returns=1, timeout=seconds)
         if ended:

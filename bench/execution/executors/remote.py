@@ -45,7 +45,7 @@ def work(job: Job, report: Report, stop: threading.Event, shared_disk: bool) -> 
     On a shared disk the driver takes care of the folder.
     """
     job.suite.start().prepare()
-    outcome = run_job(job, report, stop, None)
+    outcome = run_job(job, report, stop)
     items = outcome.items.read_bytes() if outcome.items.is_file() else None
     packed = None
     if not shared_disk and not kept.evaluation_is_open(outcome.record):

@@ -72,18 +72,17 @@ def _leaves(content: dict[str, Any], name: str) -> list[str]:
 
 
 def _metric(content: dict[str, Any], name: str, values: dict[str, Any]) -> tuple[str, str] | None:
-    """A task's first metric with a direction, and its filter: that is its score, as in our runs."""
+    """What is a task's score, as in our runs, and its filter: the first metric that is better when
+    higher, or else the first with a direction.
+    """
     directions = content.get("higher_is_better", {}).get(name, {})
-    for key, value in values.items():
-        metric, _, filter_name = key.partition(",")
-        if (
-            filter_name
-            and not metric.endswith("_stderr")
-            and isinstance(value, (int, float))
-            and directions.get(metric) is not None
-        ):
-            return metric, filter_name
-    return None
+    numbers = [key.split(",") for key, v in values.items() if isinstance(v, (int, float))]
+    known = [
+        (metric, filters[0])
+        for metric, *filters in numbers
+        if filters and not metric.endswith("_stderr") and directions.get(metric) is not None
+    ]
+    return min(known, key=lambda found: not directions[found[0]], default=None)
 
 
 def _record(
@@ -179,7 +178,10 @@ def _samples(file: Path, content: dict[str, Any], name: str) -> dict[tuple[str, 
         samples = file.with_name(f"samples_{leaf}_{when}.jsonl")
         if not samples.is_file():
             continue
-        for number, line in enumerate(samples.read_text(encoding="utf-8").splitlines(), start=1):
+        # lm-eval writes other ends of a line, such as U+2028, as they are
+        for number, line in enumerate(samples.read_text(encoding="utf-8").split("\n"), start=1):
+            if not line:
+                continue
             try:
                 sample = json.loads(line)
                 if sample["filter"] == filter_name and isinstance(sample.get(metric), (int, float)):
