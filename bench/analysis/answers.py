@@ -99,7 +99,9 @@ class Answers:
             found = [own for record in records if (own := self._of(record, task))]
             if any(asked.keys != found[0][0].keys for asked, _ in found):
                 return None
-            tables.append(np.stack([scores for _, scores in found]))
+            tables.append(table := np.stack([scores for _, scores in found]))
+            if not ((table >= 0) & (table <= 1)).all():
+                return None  # a mean in 0..1 may be one of other numbers
         return Outcomes.of_items(tables)
 
     def _of(self, record: Record, task: str) -> tuple[_Asked, Array] | None:
@@ -135,14 +137,11 @@ def _by_task(table: pa.Table) -> dict[str, _Asked]:
     columns = (table[name].to_pylist() for name in COLUMNS)
     for place, (task, part, document) in enumerate(zip(*columns, strict=True)):
         found.setdefault(task, []).append(((part, document), place))
-    return {
-        task: _Asked(
-            keys := tuple(key for key, _ in sorted(own)),
-            np.array([place for _, place in sorted(own)]),
-            hash(keys),
-        )
-        for task, own in found.items()
-    }
+    made = {}
+    for task, own in found.items():
+        keys, places = zip(*sorted(own), strict=True)
+        made[task] = _Asked(keys, np.array(places), hash(keys))
+    return made
 
 
 def _shared(old: tuple[_Asked, Array], new: tuple[_Asked, Array]) -> tuple[Array, Array]:

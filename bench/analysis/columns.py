@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from statistics import fmean
 from types import MappingProxyType
 from typing import Literal
 
@@ -56,8 +55,6 @@ class Column:
     """Where a record holds it, as `train.seconds.load`; empty where it is computed in `measure`."""
     otherwise: str = "not measured"
     """Why it may be missing there."""
-    average: Callable[[list[float]], float] = fmean
-    """Over seeds."""
     machine: bool = False
     """Whether it depends on hardware and library versions."""
     detail: bool = False

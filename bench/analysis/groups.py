@@ -58,6 +58,7 @@ def group(rows: list[Row], answers: Answers, level: float, apart: str) -> Group:
     _forgetting(rows, answers, level)
     _gains(rows, answers, level)
     _machines(made)
+    made.least_forgetful = _least_forgetful(made, answers, level)
     return made
 
 
@@ -73,18 +74,20 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
     scored.pop(BASE, None)
     asked = {
         (*row.records[0].target, answers.asked(row.fine, row.records[0].target))
-        for row, _ in scored.values()
+        for row, outcomes in scored.values()
+        if outcomes.scores  # others cannot be paired with any row
     }
+    several = {tuple(row.records[0].target) for row, _ in scored.values()}
     # None, or put together on request: no test pairs answers to different questions.
-    if len(asked) != 1:
+    if len(asked) > 1 or len(several) != 1:
         return
     best = sorted(scored, key=lambda recipe: -scored[recipe][1].value)[:MOST_COMPARED]
     made.best = len(best) if len(best) < len(scored) else None
     of, scored = len(scored), {recipe: scored[recipe] for recipe in best}
     compared = statistics.compare({recipe: o for recipe, (_, o) in scored.items()}, level, of)
     made.pairs, made.smallest, made.typical = compared.pairs, compared.smallest, compared.typical
-    targets = next(own.records[0].target for own, _ in scored.values())
-    made.compared = {tuple(targets): compared, **_on_some(scored, targets, answers, level, of)}
+    (targets,) = several
+    made.compared = {targets: compared, **_on_some(scored, targets, answers, level, of)}
     for recipe, (own, _) in scored.items():
         own.intervals["target_accuracy"] = compared.accuracies[recipe].bounds
         own.tie_groups = compared.letters[recipe]
@@ -141,6 +144,23 @@ def _gains(rows: list[Row], answers: Answers, level: float) -> None:
     """Intervals of what was gained on the target, for recipes that were asked as the base was."""
     for own, change in _changes(rows, answers, level, "target"):
         own.gain = change.bounds
+
+
+def _least_forgetful(made: Group, answers: Answers, level: float) -> list[str]:
+    """Of the recipes that tie with the best, the one that forgets least, and those which no test
+    tells from it; empty where they cannot be compared.
+    """
+    best = next((row for row in made.rows if row.tie_groups), None)
+    tied = [row for row in made.rows if best and row.ties_with(best)]
+    kept = {row.recipe: answers.outcomes(row.fine, row.records[0].retain) for row in tied}
+    known = {name: outcomes for name, outcomes in kept.items() if outcomes is not None}
+    asked = {answers.asked(row.fine, row.records[0].retain) for row in tied}
+    if len(known) < max(len(kept), 2) or len(asked) > 1:
+        return []
+    compared = statistics.compare(known, level)
+    first = next(iter(compared.letters))
+    alike = [p.other for p in compared.pairs if p.one == first and p.adjusted > 1 - level]
+    return [first, *alike]
 
 
 def _changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -35,23 +36,44 @@ def headline(group: Group, target: Sequence[str], level: float) -> str:
         said += f" (the best {group.best} of {len(ranked)} recipes were compared)"
     forgetful = [r for r in (best, *tied) if FORGETTING in r.means] if others else []
     if tied and len(forgetful) > 1:
-        least = min(forgetful, key=lambda r: r.means[FORGETTING])
-        forgets = _with_bounds(least, FORGETTING, level)
-        return f"{said}; of these, {least.recipe} forgets least: {forgets}."
+        return f"{said}; of these, {_least(forgetful, group.least_forgetful, level)}."
     if forgetful:
         return f"{said}; it forgets {_with_bounds(best, FORGETTING, level)}."
     return f"{said}."
 
 
+def _least(rows: list[Row], names: list[str], level: float) -> str:
+    """Which of some rows forget least, as far as tests tell."""
+    least = [row for row in rows if row.recipe in names]
+    if len(least) == 1:
+        return f"{least[0].recipe} forgets least: {_with_bounds(least[0], FORGETTING, level)}"
+    some = least if 0 < len(least) < len(rows) else rows
+    column, values = named(FORGETTING), [row.means[FORGETTING] for row in some]
+    ends = f"({column.write(min(values))} to {column.quantity(max(values))})"
+    if some is rows:
+        return f"none is known to forget least {ends}"
+    who = listed(names) if len(least) <= FEW else str(len(least))
+    return f"{who} are tied for the least forgetting {ends}"
+
+
 def _nothing_gained(group: Group, ranked: list[Row], target: Sequence[str], level: float) -> str:
     (start,) = (row for row in group.rows if row.recipe == BASE)
     best, count = ranked[0], len(ranked)
-    who = f"none of {count} recipes raises" if count > 1 else f"{best.recipe} does not raise"
-    reached = _with_bounds(best, ACCURACY, level)
+    reached, it = _with_bounds(best, ACCURACY, level), "it"
+    if best.gain and best.gain[1] < 0:
+        even = f"even the highest of {count} recipes, {best.recipe}," if count > 1 else best.recipe
+        changes = f"{even} lowers accuracy below"
+    elif count > 1:
+        changes, it = (
+            f"none of {count} recipes raises accuracy above",
+            f"the highest, {best.recipe},",
+        )
+    else:
+        changes = f"{best.recipe} does not raise accuracy above"
+    before = named(ACCURACY).quantity(start.means[ACCURACY])
     return (
-        f"On {listed(target)}, {who} accuracy above the base's"
-        f" {named(ACCURACY).quantity(start.means[ACCURACY])} by more than noise:"
-        f" {f'the highest, {best.recipe},' if count > 1 else 'it'} reaches {reached}."
+        f"On {listed(target)}, {changes} the base's {before} by more than noise: {it} reaches"
+        f" {reached}."
     )
 
 
@@ -119,21 +141,25 @@ def _gains(both: list[tuple[Row, Row]], level: float) -> str:
 def _order(before: list[Row], after: list[Row]) -> str:
     from scipy.stats import kendalltau
 
-    places = {r.recipe: i for i, r in enumerate(before)}
-    order = [places[str(r.tuned_from)] for r in after]
-    agreement: Any = kendalltau(range(len(order)), order)[0]
+    tuned = {str(r.tuned_from): r.means[ACCURACY] for r in after}
+    pairs = [(r.means[ACCURACY], tuned[r.recipe]) for r in before]
+    agreement: Any = kendalltau(*zip(*pairs, strict=True))[0]
+    if math.isnan(agreement):  # all are equal: that is no order
+        return ""
     first, then = before[0].recipe, str(after[0].tuned_from)
     leads = (
         f"{first} leads both with defaults and when tuned"
         if first == then
         else f"{first} leads with defaults, {then} when tuned"
     )
-    moved = sum(i != place for i, place in enumerate(order))
+    moved = sum(a.recipe != b.tuned_from for a, b in zip(before, after, strict=True))
+    distinct = all(len(set(column)) == len(pairs) for column in zip(*pairs, strict=True))
+    places = f"{moved} of {len(pairs)} recipes change places, and " if distinct else ""
     tied = all(a.ties_with(b) for a, b in combinations(before, 2))
     doubt = " With defaults, all of them are statistically indistinguishable." if tied else ""
     return (
-        f"{leads}; {moved} of {len(order)} recipes change places, and the two orders agree with"
-        f" Kendall's τ = {minus(f'{agreement:.2f}')}.{doubt}"
+        f"{leads}; {places}the two orders agree with Kendall's τ ="
+        f" {minus(f'{agreement:.2f}')}.{doubt}"
     )
 
 

@@ -40,11 +40,11 @@ def row(recipe: str, records: list[Record], base: Record | None, answers: Answer
         imported=first.imported.source if first.imported else None,
         answered=bool(fine) and all(answers.known(r, task) for r in fine for task in r.target),
     )
-    cells = [recorded(r) | _forgotten(r, base, answers) | _measured_too(r) for r in fine]
+    cells = [recorded(r) | _of_tasks(r) | _forgotten(r, base, answers) for r in fine]
     for column in dict.fromkeys(c for own in cells for c in own):
         found = [float(v) for own in cells if not isinstance(v := own.get(column, ""), str)]
         if found:
-            made.means[column] = columns.named(column).average(found)
+            made.means[column] = fmean(found)
         if len(found) > 1:
             made.spreads[column] = spread(found)
     made.missing[f"spent_{made.budget[0]}"] = made.status if budget else UNPUBLISHED
@@ -123,10 +123,12 @@ def _objectives(looks: list[ObjectiveLook]) -> list[Objective]:
     ]
 
 
-def _measured_too(record: Record) -> Cells:
-    """Scores on tasks that were neither learned nor to be kept."""
-    others = record.scores.keys() - {*record.target, *record.retain}
-    return {f"measured[{task}]": record.scores[task].value for task in sorted(others)}
+def _of_tasks(record: Record) -> Cells:
+    """Scores on each of several targets, and on tasks that were neither learned nor to be kept."""
+    targets = record.target if len(record.target) > 1 else []
+    others = sorted(record.scores.keys() - {*record.target, *record.retain})
+    names = [("score", task) for task in targets] + [("measured", task) for task in others]
+    return {f"{name}[{task}]": record.scores[task].value for name, task in names}
 
 
 def _forgotten(record: Record, base: Record | None, answers: Answers) -> Cells:
@@ -135,7 +137,8 @@ def _forgotten(record: Record, base: Record | None, answers: Answers) -> Cells:
     """
     if not record.retain or base is None:
         return dict.fromkeys(FORGETTING, "no base" if record.retain else "no retained tasks")
-    if not record.scores.keys() >= set(record.retain):  # as points of a curve once were
+    # as points of a curve once were; or a table put together of suites that retain other tasks
+    if not record.scores.keys() & base.scores.keys() >= set(record.retain):
         return dict.fromkeys(FORGETTING, "not scored")
     cells: Cells = {}
     lost_all, gained_all, drops = 0, 0, []

@@ -39,6 +39,8 @@ class Group:
     """The same comparison on some of the targets alone, and on all of them."""
     typical: float | None = None
     """The same for half of the pairs: far less than `smallest` where a few recipes are unstable."""
+    least_forgetful: list[str] = field(default_factory=list)
+    """Of the recipes that tie with the best, the one that forgets least and those tied with it."""
     best: int | None = None
     """How many rows, the best ones, were compared with one another; None: all of them."""
 
@@ -46,6 +48,17 @@ class Group:
     def base(self) -> Row | None:
         """The row of the start model, where there is one."""
         return next((row for row in self.rows if row.recipe == BASE), None)
+
+    def whole_rows(self) -> list[Row]:
+        """See `Analysis.whole_rows`."""
+        apart = {row.recipe: row for _, rows in self.elsewhere for row in rows}
+        measured = ("means", "spreads", "intervals")
+        return [
+            replace(row, **{kind: getattr(row, kind) | getattr(own, kind) for kind in measured})
+            if (own := apart.get(row.recipe))
+            else row
+            for row in self.rows
+        ]
 
 
 @dataclass(frozen=True)
@@ -127,10 +140,4 @@ class Analysis:
         """All rows with all that was measured, on whatever machine; the column `environment` says
         which.
         """
-        apart = {
-            row.recipe: row for group in self.groups for _, rows in group.elsewhere for row in rows
-        }
-        return [
-            replace(row, means=row.means | apart[row.recipe].means) if row.recipe in apart else row
-            for row in self.rows
-        ]
+        return [row for group in self.groups for row in group.whole_rows()]

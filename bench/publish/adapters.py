@@ -58,12 +58,14 @@ def _copy(
 ) -> None:
     model, hub_id = named_start(suite.get("model", {}))
     get_folder(artifact, to)
-    if (to / CONFIG).is_file():
+    if by_peft := (to / CONFIG).is_file():
         config = without_places(json.loads((to / CONFIG).read_text(encoding="utf-8")))
         named = {**config, "base_model_name_or_path": hub_id or model}
         write_atomically(to / CONFIG, json.dumps(named, indent=2) + "\n")
-    write_atomically(to / "README.md", card(record, base, model, hub_id))
-    if scores := eval_results.eval_results(record, suite):
+    write_atomically(
+        to / "README.md", card(record, base, model, hub_id, "peft" if by_peft else None)
+    )
+    if scores := eval_results.eval_results(record):
         write_atomically(to / eval_results.FILE, scores)
 
 

@@ -14,11 +14,13 @@ from bench.report.table import escaped
 from bench.report.template import filled
 
 
-def card(record: Record, base: Record | None, model: str, hub_id: str | None) -> str:
+def card(
+    record: Record, base: Record | None, model: str, hub_id: str | None, library: str | None
+) -> str:
     """The text of README.md for a run's adapter, its front matter in the Hub's model-index form.
 
     `model` names the start model for people, and `hub_id` is set where it can be fetched by that.
-    Nothing of the machine is told.
+    `library` loads the adapter: None where only its method does. Nothing of the machine is told.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -26,7 +28,7 @@ def card(record: Record, base: Record | None, model: str, hub_id: str | None) ->
     scores = record.scores
     data = ModelCardData(
         base_model=hub_id,
-        library_name="peft",
+        library_name=library,
         pipeline_tag="text-generation",
         tags=[
             "bench",

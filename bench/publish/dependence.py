@@ -5,6 +5,7 @@ tell.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -60,20 +61,26 @@ def on_rate(rows: Sequence[Row]) -> Dependence | None:
         rate = record.parameters.get("lr")
         if record.method and isinstance(rate, float):
             found.setdefault(_but_rate(record), {}).setdefault(rate, []).append(record.target_score)
+    several = {key: by_rate for key, by_rate in found.items() if len(by_rate) > 1}
+    methods = Counter(key.partition(" ")[0] for key in several)
     scores = {
-        key.partition(" ")[0]: {rate: sum(own) / len(own) for rate, own in by_rate.items()}
-        for key, by_rate in found.items()
-        if len(by_rate) > 1
+        name if methods[name := key.partition(" ")[0]] == 1 else key: {
+            rate: sum(own) / len(own) for rate, own in by_rate.items()
+        }
+        for key, by_rate in several.items()
     }
     return _counted(scores, _overlap(scores))
 
 
 def on_draw(analysis: Analysis) -> Dependence | None:
-    """The same for the draws of a search, which vary more than the rate; on validation data."""
+    """The same for the draws of a search, which vary more than the rate, of recipes with one rate;
+    on validation data.
+    """
     scores: dict[str, dict[float, float]] = {}
     for trial in analysis.trials:
-        if trial.score is not None and isinstance(trial.drawn.get("lr"), float):
-            scores.setdefault(trial.recipe, {})[trial.drawn["lr"]] = trial.score
+        rates = [v for name, v in trial.drawn.items() if name.rpartition(".")[2] == "lr"]
+        if trial.score is not None and len(rates) == 1:
+            scores.setdefault(trial.recipe, {})[rates[0]] = trial.score
     scores = {name: own for name, own in scores.items() if len(own) > 1}
     return _counted(scores, _overlap(scores))
 

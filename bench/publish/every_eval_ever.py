@@ -11,7 +11,6 @@ from typing import Any
 
 from bench.publish.adapters import named_start
 from bench.publish.card import without_places
-from bench.publish.eval_results import hub_dataset
 from bench.publish.gather import Published
 from bench.records.schema import BASE, Purpose, Record
 from bench.records.stages import Score
@@ -41,9 +40,7 @@ def write(suite: Published, folder: Path) -> list[Path]:
 def evaluation(record: Record, suite: dict[str, Any]) -> dict[str, Any]:
     """One run as the schema has it; empty where no score of it is a share."""
     results = [
-        _result(record, suite, task, score)
-        for task, score in record.scores.items()
-        if 0 <= score.value <= 1
+        _result(record, task, score) for task, score in record.scores.items() if score.is_share
     ]
     if not results:
         return {}
@@ -61,7 +58,7 @@ def evaluation(record: Record, suite: dict[str, Any]) -> dict[str, Any]:
             "source_organization_name": UNKNOWN,
             "evaluator_relationship": "other" if record.imported else "first_party",
         },
-        "eval_library": {"name": "lm_eval", "version": _library(record)},
+        "eval_library": _library(record),
         "model_info": model,
         "evaluation_results": results,
     }
@@ -74,9 +71,11 @@ def _seconds(finished: str | None) -> str:
     return str(int(datetime.fromisoformat(finished).timestamp())) if finished else UNKNOWN
 
 
-def _library(record: Record) -> str:
+def _library(record: Record) -> dict[str, str]:
+    """What scored the run, as far as its record says."""
     libraries = record.evaluation.environment.libraries if record.evaluation else {}
-    return libraries.get("lm-eval") or UNKNOWN
+    version = libraries.get("lm-eval")
+    return {"name": "lm_eval" if version else UNKNOWN, "version": version or UNKNOWN}
 
 
 def _model(record: Record, suite: dict[str, Any]) -> dict[str, Any]:
@@ -99,17 +98,17 @@ def _model(record: Record, suite: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _result(record: Record, suite: dict[str, Any], task: str, score: Score) -> dict[str, Any]:
+def _result(record: Record, task: str, score: Score) -> dict[str, Any]:
     role = "target" if task in record.target else "retained"
     role = role if task in {*record.target, *record.retain} else "measured too"
     decoding = record.evaluation and record.evaluation.generation_config
     details = {k: str(v) for k, v in without_places(decoding or {}).items() if v is not None}
     return {
         "evaluation_name": task,
-        "source_data": _source(record, suite, task),
+        "source_data": _source(task, score),
         "metric_config": {
             "evaluation_description": f"{score.metric} on {task} ({role}), {record.split} split",
-            "lower_is_better": not score.higher_is_better,
+            "lower_is_better": False,
             "score_type": "continuous",
             "min_score": 0,
             "max_score": 1,
@@ -122,13 +121,12 @@ def _result(record: Record, suite: dict[str, Any], task: str, score: Score) -> d
     }
 
 
-def _source(record: Record, suite: dict[str, Any], task: str) -> dict[str, Any]:
-    found = hub_dataset(suite, task)
-    if found is None:
+def _source(task: str, score: Score) -> dict[str, Any]:
+    if score.source is None:
         return {"dataset_name": task, "source_type": "other"}
     return {
         "dataset_name": task,
         "source_type": "hf_dataset",
-        "hf_repo": found.id,
-        "hf_split": "val" if record.split == "validation" else record.split,
+        "hf_repo": score.source.path,
+        "hf_split": score.source.split,
     }

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.analysis import Analysis, analyze, columns
+from bench.analysis import Analysis, Group, analyze, columns
+from bench.analysis.caveats import no_gain
 from bench.analysis.rows import Row
 from bench.analysis.words import listed
 from bench.publish import dependence, pictures
@@ -103,7 +104,7 @@ def _section(folder: Path, results: Path, to: Path, drawn: dict[Path, str]) -> S
         | {f"{recipe}, once more": one.told() for recipe, one in analysis.again.items()},
         _table(shown, rows),
         len(trained[MOST_ROWS:]),
-        _best(trained),
+        _best(analysis.groups[0], trained),
         _link(folder / "report/table.md", to),
         _pictures(folder / "report", analysis, rows, to, name.replace("/", "-"), drawn),
         _dependence(analysis, rows),
@@ -149,11 +150,14 @@ def _table(shown: list[Row], rows: list[Row]) -> str:
     return table.grid(head, table.lines(shown, measured))
 
 
-def _best(trained: list[Row]) -> str:
+def _best(group: Group, trained: list[Row]) -> str:
     """The best row and those tied with it."""
-    best = next((row for row in trained if "target_accuracy" in row.means), None)
+    scored = [row for row in trained if "target_accuracy" in row.means]
+    best = next(iter(scored), None)
     if best is None:
         return "none"
+    if len(no_gain(group)) == len(scored):
+        return "none above the base"
     tied = [r.recipe for r in trained if r is not best and r.ties_with(best)]
     return best.recipe + (f", tied with {listed(tied, 3)}" if tied else "")
 
@@ -198,8 +202,8 @@ def _dependence(analysis: Analysis, rows: list[Row]) -> list[str]:
         "Over the learning rates that were tried, {} of {} pairs of methods change their order.": (
             dependence.on_rate(rows)
         ),
-        "Over the draws of the search, on validation data, {} of {} pairs of recipes change their"
-        " order.": dependence.on_draw(analysis),
+        "Over the draws of the search, on validation data, {} of {} pairs of recipes with one"
+        " learning rate change their order.": dependence.on_draw(analysis),
         "From seed to seed, {} of {} pairs of rows change their order.": dependence.on_seed(rows),
     }
     return [text.format(f.changing, f.pairs) for text, f in told.items() if f is not None]

@@ -50,9 +50,9 @@ def price(rows: list[Row]) -> str:
             "mebibytes": row.means["peak_train_bytes"] / 2**20 / gained,
         }
         for row in rows
-        if row.recipe != BASE
+        if row.gain
+        and row.gain[0] > 0
         and {"train_seconds", "peak_train_bytes", "target_accuracy"} <= row.means.keys()
-        and row.intervals.get("target_accuracy", (base, 0.0))[0] > base
         and (gained := 100 * (row.means["target_accuracy"] - base)) > 0
     ]
     points.sort(key=lambda point: point["seconds"])

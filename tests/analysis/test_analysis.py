@@ -228,6 +228,95 @@ def test_a_table_in_which_nobody_gains_says_so_first(results: Results) -> None:
     )
 
 
+def test_nobody_forgets_least_whom_no_test_tells_from_the_others(results: Results) -> None:
+    assert "of these, sft forgets least: " in results.found().headline
+    results.add("sft", lambda r: r.update(recipe="twin"))
+    said = "of these, sft and twin are tied for the least forgetting (52.9 to 52.9 points)"
+    assert said in results.found().headline
+    results.runs = [run for run in results.runs if run != results.records["lora"]["id"]]
+    (results.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
+    assert "of these, none is known to forget least (" in results.found().headline
+
+
+def test_all_below_the_base_is_said_first(results: Results) -> None:
+    results.add("base", lambda r: r.update(recipe="worse", method="sft"))
+    results.add("sft", lambda r: r.update(recipe="base", seed=1, method=None))
+    before, after = results.runs[-1], results.runs[-2]
+    (results.folder / "plan.json").write_text(json.dumps({"runs": [before, after]}))
+    assert results.found().headline.startswith(
+        "On tiny/smallest, worse lowers accuracy below the base's 99.6% by more than noise: it"
+        " reaches 0.0%"
+    )
+
+
+def test_a_row_without_answers_leaves_the_others_compared(results: Results) -> None:
+    claimed = results.add("sft", lambda r: r.update(recipe="claimed"))
+    before = {row.recipe: row.tie_groups for row in results.found().rows}
+    (results.folder / f"items/{claimed['id']}.parquet").unlink()
+    after = {row.recipe: row for row in results.found().rows}
+    assert not after["claimed"].answered
+    assert {name: bool(row.tie_groups) for name, row in after.items()} == {
+        name: bool(letters) for name, letters in before.items()
+    }
+    assert not after["claimed"].ties_with(after["prefix-tuning"])
+
+
+def test_answers_that_are_no_shares_are_compared_by_no_test(results: Results) -> None:
+    answers = {"tiny/smallest": [3.0] * 64 + [0.0] * 192}
+    results.add("sft", lambda r: r.update(recipe="graded"), answers)
+    rows = {row.recipe: row for row in results.found().rows}
+    assert rows["graded"].means["target_accuracy"] == 0.75
+    assert not rows["graded"].tie_groups
+    assert rows["sft"].tie_groups
+
+
+def test_tables_of_other_retained_tasks_can_be_put_together(results: Results) -> None:
+    def more(record: dict[str, Any]) -> None:
+        record.update(recipe="more", retain=[*record["retain"], "other"], comparison_key="0" * 10)
+        scores = record["evaluation"]["scores"]
+        scores["other"] = deepcopy(scores["tiny/smallest"])
+
+    results.add("sft", more)
+    rows = {row.recipe: row for row in results.found(together=True).rows}
+    assert rows["more"].missing["forgetting"] == "not scored"
+    assert "forgetting" in rows["sft"].means
+
+
+def test_speed_stays_in_the_table_that_it_was_measured_for(results: Results) -> None:
+    def dearer(record: dict[str, Any]) -> None:
+        record["comparison_key"] = "0" * 10
+
+    def elsewhere(record: dict[str, Any]) -> None:
+        dearer(record)
+        record["train"]["seconds"]["train"] = 12345.0
+        for stage in ("train", "evaluation"):
+            record[stage]["environment"]["device"] = "another processor"
+
+    for like in ("lora", "prompt-tuning"):
+        results.add(like, dearer)
+    results.add("sft", elsewhere)
+    seconds = [r.means["train_seconds"] for r in results.found().whole_rows() if r.recipe == "sft"]
+    assert seconds == [results.records["sft"]["train"]["seconds"]["train"], 12345.0]
+
+
+def _tuned(name: str, score: float) -> tuple[Change, dict[str, list[float]]]:
+    right = round(256 * score)
+    answers = {"tiny/smallest": [1.0] * right + [0.0] * (256 - right)}
+    source = name.removesuffix(" (tuned)")
+    tuned_from = source if source != name else None
+    return lambda r: r.update(recipe=name, tuned_from=tuned_from, trial=0), answers
+
+
+def test_two_orders_with_ties_agree_as_far_as_they_are_orders(results: Results) -> None:
+    """τ-b of Kendall 1945 by hand: of the pairs ab, ac, bc the first ties before; 2 / √(2 · 3)."""
+    for name, before, after in (("a", 0.5, 0.9), ("b", 0.5, 0.8), ("c", 0.25, 0.75)):
+        results.add("sft", *_tuned(name, before))
+        results.add("sft", *_tuned(f"{name} (tuned)", after))
+    (told,) = (sentence for sentence in results.found().ranking if "Kendall" in sentence)
+    assert "the two orders agree with Kendall's τ = 0.82" in told
+    assert "change places" not in told
+
+
 def test_a_sequence_has_its_matrix(results: Results) -> None:
     targets = ["tiny/smallest", "tiny/add"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.publish.card import card
 from bench.publish.every_eval_ever import evaluation
 from bench.publish.gather import suites_in
 from bench.records.schema import Imported, Purpose, Record
@@ -128,19 +129,52 @@ def test_imported_rows_and_unbounded_metrics_are_told_apart() -> None:
         update={"evaluation": record.evaluation.model_copy(update={"scores": scores})}
     )
     assert evaluation(perplexing, {}) == {}
+    small = {
+        name: s.model_copy(update={"value": 0.83, "higher_is_better": False})
+        for name, s in record.scores.items()
+    }
+    bits = record.model_copy(
+        update={"evaluation": record.evaluation.model_copy(update={"scores": small})}
+    )
+    assert evaluation(bits, {}) == {}, "bits per byte have no upper bound, however small they are"
+
+
+def test_what_scored_a_row_is_named_only_where_its_record_says_so() -> None:
+    record = Store(SENTIMENT).planned()[1]
+    assert record.evaluation
+    assert evaluation(record, {})["eval_library"]["name"] == "lm_eval"
+    environment = record.evaluation.environment.model_copy(update={"libraries": {}})
+    by_others = record.evaluation.model_copy(update={"environment": environment})
+    made = evaluation(record.model_copy(update={"evaluation": by_others}), {})
+    _valid(made)
+    assert made["eval_library"] == {"name": "unknown", "version": "unknown"}
+
+
+def test_a_card_says_what_each_task_was_for_and_names_no_library_that_cannot_load_it() -> None:
+    (record,) = [
+        r
+        for r in Store(ROOT / "results/smollm2/instruct").planned()
+        if r.tuned_from == "instruction+lora" and r.seed == 0
+    ]
+    for library in ("peft", None):
+        text = card(record, None, "SmolLM2", None, library)
+        assert ("library_name: peft" in text) == (library == "peft")
+        for task in record.scores:
+            role = "target" if task in record.target else "measured too"
+            assert f"| {task} | {'retained' if task in record.retain else role} |" in text
 
 
 def _kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_hub: bool) -> Record:
-    """Published results with an adapter in the cache, on data of the Hub or on files."""
+    """Published results with an adapter in the cache, scored on items of the Hub or of files."""
     results = tmp_path / "results/sentiment"
     shutil.copytree(SENTIMENT, results)
+    store = Store(results)
+    record = next(r for r in store.planned() if r.tuned_from == "lora")
     if on_hub:
-        suite = yaml.safe_load((results / "suite.yaml").read_text())
-        source = suite["tasks"]["sst2"]["prompt-completion"]
-        source |= {"path": "nyu-mll/glue", "name": "sst2"}
-        del source["data_files"]
-        (results / "suite.yaml").write_text(yaml.safe_dump(suite))
-    record = next(r for r in Store(results).planned() if r.tuned_from == "lora")
+        body = record.model_dump(mode="json")
+        source = {"path": "nyu-mll/glue", "name": "sst2", "split": "validation"}
+        body["evaluation"]["scores"]["sst2"]["source"] = source
+        store.put(Record.model_validate(body), store.items_file(record.id))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     adapter = tmp_path / "cache/bench/sentiment" / record.id / "artifact"
     adapter.mkdir(parents=True)
@@ -159,7 +193,7 @@ def test_an_adapter_brings_its_scores_on_data_of_the_hub(
     (entry,) = parse_eval_result_entries(yaml.safe_load(file.read_text()))
     assert (entry.dataset_id, entry.task_id) == ("nyu-mll/glue", "sst2")
     assert (entry.value, entry.date) == (record.scores["sst2"].value, record.finished_at)
-    said = f"acc of 200 items, test split; {record.recipe}, seed {record.seed}"
+    said = f"acc of 200 items of the split validation; {record.recipe}, seed {record.seed}"
     assert entry.notes and entry.notes.startswith(said)
 
 

@@ -12,11 +12,13 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
-from bench.analysis import CurvePoint
+from bench.analysis import CurvePoint, Trial
 from bench.analysis.statistics import Estimate
 from bench.publish import pictures
+from bench.publish.dependence import on_draw, on_rate
 from bench.publish.gather import suites_in
 
+from ..analysis.test_analysis import Results
 from ..conftest import ROOT, Bench
 
 PAGE = ROOT / "docs/results.md"
@@ -81,6 +83,38 @@ def test_how_much_the_order_depends_on_the_rate_is_counted_from_the_records() ->
         " methods change their order."
     )
     assert all(len(own) == 3 for own in scores.values()) and said in _section("quickstart-rates")
+
+
+def test_one_method_at_two_settings_is_two_lines_of_rates(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results")
+    for rank in (3, 64):
+        for lr in (1e-4, 1e-3, 1e-2):
+            parameters = {**results.records["lora"]["parameters"], "r": rank, "lr": lr}
+            name = f"lora-{rank}-{lr}"
+            results.add("lora", lambda r, n=name, p=parameters: r.update(recipe=n, parameters=p))
+    found = on_rate(results.found().rows)
+    assert found is not None and found.pairs == 1
+    assert sorted(point.at for point in found.points) == sorted([1e-4, 1e-3, 1e-2] * 2)
+
+
+def test_draws_of_a_chain_with_one_rate_count_too(tmp_path: Path) -> None:
+    analysis = Results(tmp_path / "results").found()
+    analysis.trials = [
+        Trial(recipe, number, {name: rate}, "ok", score, False)
+        for recipe, name in (("sft", "lr"), ("sft+dpo", "1.dpo.lr"))
+        for number, (rate, score) in enumerate(((1e-4, 0.2), (1e-3, 0.6)))
+    ]
+    found = on_draw(analysis)
+    assert found is not None and (found.changing, found.pairs) == (1, 1)
+
+
+def test_a_price_is_told_only_of_what_gained_for_sure(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results")
+    results.add("base", lambda r: r.update(recipe="idle", method="sft"))
+    train = results.records["sft"]["train"]
+    results.add("base", lambda r: r.update(recipe="idle too", method="sft", train=train))
+    drawn = pictures.price(results.found().rows)
+    assert "lora" in drawn and "idle" not in drawn
 
 
 def test_a_curve_has_pictures_of_score_against_budget_and_forgetting() -> None:

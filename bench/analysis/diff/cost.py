@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from bench.analysis import columns
 from bench.analysis.measure import recorded
 from bench.records.schema import Record
@@ -22,7 +24,7 @@ def _means(records: list[Record]) -> dict[str, float]:
         values = [own.get(column.name) for own in found]
         numbers = [float(value) for value in values if isinstance(value, int | float)]
         if column.machine and len(numbers) == len(records) and all(numbers):
-            means[column.name] = column.average(numbers)
+            means[column.name] = fmean(numbers)
     return means
 
 

@@ -25,6 +25,7 @@ SCRIPTS = ("table.js", "choose.js", "charts.js", "page.js")
 WRITERS = {
     "amount": amount,
     "change": tables.change,
+    "counted": tables.counted,
     "currencies": tables.currencies,
     "colour_of": colour_of,
     "drawn": tuning.drawn,

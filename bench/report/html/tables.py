@@ -13,7 +13,7 @@ from bench.analysis.rows import Row
 from bench.analysis.words import percent, short, signed
 from bench.records.schema import BASE
 
-WHOLE = "all"
+WHOLE, TUNING = "all of a run", "tuning"
 UNKNOWN = "not counted"
 
 
@@ -72,9 +72,8 @@ def tasks(rows: list[Row]) -> list[tuple[str, str, Column]]:
     every, retained = columns.tasks(rows, "score"), columns.tasks(rows, "forgetting")
     if not every and not columns.tasks(rows, "measured"):
         return []
-    targets = [task for task in every if task not in retained]
-    found = [(task, "target", f"score[{task}]") for task in targets]
-    found = found or [("target", "mean over targets", "target_accuracy")]
+    found = [("target", "mean over targets", "target_accuracy")]
+    found += [(task, "target", f"score[{task}]") for task in every if task not in retained]
     found += [(task, "retained", f"score[{task}]") for task in retained]
     found += [(t, "measured too", f"measured[{t}]") for t in columns.tasks(rows, "measured")]
     return [(task, role, columns.named(name)) for task, role, name in found]
@@ -92,23 +91,37 @@ def currencies(rows: list[Row]) -> list[str]:
     return sorted(CURRENCIES, key=lambda currency: currency != rows[0].budget[0])
 
 
+def counted(rows: list[Row]) -> list[str]:
+    """Currencies whose purpose is known: seconds and steps pass for several at once."""
+    known = {
+        c
+        for row in rows
+        for purpose in row.ledger.items()
+        if purpose[0] != TUNING
+        for c in purpose[1]
+    }
+    return [currency for currency in currencies(rows) if currency in known]
+
+
 def purposes(rows: list[Row]) -> list[str]:
     """What something was spent for."""
     return list(dict.fromkeys(purpose for row in rows for purpose in row.ledger))
 
 
 def spending(rows: list[Row]) -> list[tuple[str, str, list[str], str]]:
-    """Recipe, purpose, amount per currency, share of the budget: by purpose where it is known, and
-    in all.
+    """Recipe, purpose, amount per currency, share of the budget: by purpose where it is known, in
+    all, and for the search before.
     """
     return [line for row in rows for line in _lines(row, currencies(rows))]
 
 
 def _lines(row: Row, currencies: list[str]) -> list[tuple[str, str, list[str], str]]:
     whole = {c: row.means[f"spent_{c}"] for c in currencies if f"spent_{c}" in row.means}
-    parts: dict[str, dict[str, float]] = dict(row.ledger)
+    parts = {purpose: spent for purpose, spent in row.ledger.items() if purpose != TUNING}
     if whole:
         parts[next(iter(parts)) if len(parts) == 1 else WHOLE] = whole
+    if TUNING in row.ledger:
+        parts[TUNING] = row.ledger[TUNING]
     own, budget = row.budget
     return [
         (

@@ -137,7 +137,8 @@
       const tied = others.length ? `, statistically indistinguishable from ${listed(others.map(name))}` : untested ? ", the highest; no test compared them" : fitting.length > 1 ? ", more than each of the others" : "";
       parts.push(`Best: ${name(best)} with ${points(score[best])}%${tied}.`);
       const least = new Map(); // by row: what it needs least of
-      for (const limit of limits) {
+      // What is measured in points comes from items: only a test could say who has least of it.
+      for (const limit of limits.filter((one) => one.unit !== "points")) {
         const known = [best, ...others].filter((i) => limit.values[i] !== null).sort((a, b) => limit.values[a] - limit.values[b]);
         if (known.length > 1) least.set(known[0], [...(least.get(known[0]) || []), `${limit.title} (${short(limit.values[known[0]])} ${limit.unit})`]);
       }

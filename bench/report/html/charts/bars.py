@@ -10,7 +10,7 @@ from bench.analysis.columns import named
 from bench.analysis.rows import Row
 from bench.analysis.words import listed, short
 from bench.report.html.charts import Chart, Key, vega
-from bench.report.html.tables import currencies, purposes
+from bench.report.html.tables import counted, purposes
 
 TIMES = ("load_seconds", "train_seconds", "save_seconds", "eval_seconds")
 PEAKS = ("peak_train_bytes", "peak_eval_bytes")
@@ -50,8 +50,8 @@ def _of_columns(
 
 
 def ledger(rows: list[Row], id: str) -> Chart | None:
-    """What was spent by purpose, in every currency."""
-    parts = purposes(rows)
+    """What was spent by purpose, in every currency that is counted by purpose."""
+    parts, shown = purposes(rows), counted(rows)
     values = [
         {
             "recipe": row.recipe,
@@ -64,10 +64,11 @@ def ledger(rows: list[Row], id: str) -> Chart | None:
         for row in rows
         for purpose, amounts in row.ledger.items()
         for currency, value in amounts.items()
+        if currency in shown
     ]
     currency, budget = rows[0].budget
     given = {
-        "currency": currencies(rows)[0],
+        "currency": next(iter(shown), ""),
         "budget": [] if math.isnan(budget) else [{"currency": currency, "budget": budget}],
     }
     return _chart("ledger", id, values, parts, "what was spent, by purpose", **given)
