@@ -27,7 +27,7 @@ def run(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="METHOD", help="run this method of the suite and the base alone"
+            "--only", metavar="RECIPE", help="run this recipe of the suite and the base alone"
         ),
     ] = None,
     shard: ShardOf = None,

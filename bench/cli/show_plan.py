@@ -90,7 +90,7 @@ def show(plan: Plan, as_json: bool) -> None:
     console.print("Data", style="bold")
     for line in plan.data.notes():
         console.print(f"  {line}", soft_wrap=True, markup=False)
-    for warning in plan.data.warnings():
+    for warning in [*plan.data.warnings(), *plan.probe.unscored]:
         console.print(f"  Warning: {warning}", soft_wrap=True, markup=False)
     if plan.to_come:
         console.print(f"{plan.to_come} more runs follow from the trials: the tuned rows.")

@@ -62,7 +62,7 @@ def build(
     layers: Annotated[int, typer.Option(min=1, help="its depth")] = 4,
     heads: Annotated[int, typer.Option(min=1, help="its attention heads")] = 4,
     context: Annotated[int, typer.Option(min=16, help="tokens per line at most")] = 256,
-    steps: Annotated[int, typer.Option(min=10, help="optimizer steps")] = 2000,
+    steps: Annotated[int, typer.Option(min=20, help="optimizer steps")] = 2000,
     batch: Annotated[int, typer.Option(min=1, help="lines per step")] = 128,
     lr: Annotated[float, typer.Option(help="peak learning rate")] = 3e-3,
     seed: Annotated[int, typer.Option(help="of weights and data order")] = 2024,

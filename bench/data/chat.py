@@ -104,6 +104,8 @@ def misplaced(column: str, turns: Sequence[Turn]) -> str | None:
         return f"it begins with a turn of {roles[0]}, which belongs to the prompt"
     if column in REPLIES and "assistant" not in roles:
         return "there is no turn of the assistant"
+    if column == "text" and not roles:
+        return "there is no turn"
     if column == "prompt" and not roles:
         return "there is no turn before the assistant's first"
     if column == "prompt" and roles[-1] not in ASKING:
@@ -121,7 +123,7 @@ def spread(row: Mapping[str, Any], format: Format) -> dict[str, Any]:
     if format == Format.PREFERENCE and _holds_prompt(row):
         return found | _without_shared_start(row["chosen"], row["rejected"])
     messages: Any = row.get("messages")
-    if not is_turns(messages):
+    if messages != [] and not is_turns(messages):
         return found
     if format == Format.LANGUAGE_MODELING:
         return {"text": messages} | found

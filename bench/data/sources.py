@@ -201,8 +201,12 @@ def shaped(row: Row, format: Format, source: SourceSpec, reward: Reward | None =
 
 
 def _cell(row: Row, column: str, template: str | None) -> Any:
+    if template is not None and column in LISTED:
+        return evaluated(template, row)
+    if template in row:
+        raise UserError(f'{template} is a column: write {column}: "{{{template}}}" for its content')
     if template is not None:
-        return evaluated(template, row) if column in LISTED else filled(template, row)
+        return filled(template, row)
     if column in row:
         return row[column]
     given = "COLUMN" if column in LISTED else '"{COLUMN}"'

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping
+from datetime import date, time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,11 @@ class _Cells(string.Formatter):
 def _shown(value: Any, name: str = "the expression") -> Any:
     if value is None:
         raise UserError(f"{name} has no value, and the template shows one")
+    if isinstance(value, date | time):  # what the file holds is not known any more
+        raise UserError(
+            f"{name} was read as {type(value).__name__}, not as text: write it as Jinja, such as"
+            " {{ day.strftime('%Y-%m-%d') }}"
+        )
     return value
 
 

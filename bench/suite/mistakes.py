@@ -25,6 +25,7 @@ from bench.suite.schema import TRANSFORMERS, Suite
 from bench.suite.search import ranges
 from bench.system.errors import UserError, nearest
 
+DATA_FILES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
 Found = Iterator[tuple[Place, str]]
 SECTIONS: dict[str, type[BaseModel]] = {
     "budget": BudgetSpec,
@@ -58,6 +59,7 @@ def beyond_schema(suite: Suite) -> Found:
     yield from missing
     for what in _drift(suite):
         yield ("drift",), what
+    yield from _twice(suite)
     incomplete = {place[1] for place, _ in missing if place[0] == "tasks"}
     for key, names in (
         ("target", suite.target),
@@ -68,6 +70,15 @@ def beyond_schema(suite: Suite) -> Found:
             if name not in incomplete:
                 for what in _task(suite, name, key == "target"):
                     yield (key, i), what
+
+
+def _twice(suite: Suite) -> Found:
+    """Tasks that would count as learned and as forgotten, or more than once in the mean."""
+    for i, name in enumerate(suite.retain):
+        if name in suite.target:
+            yield ("retain", i), f"{name} is a target: it cannot be under retain, too"
+        if name in suite.retain[:i]:
+            yield ("retain", i), f"{name} stands twice under retain"
 
 
 def _engine(suite: Suite) -> Found:
@@ -162,14 +173,15 @@ def _missing_files(suite: Suite) -> Found:
     if suite.chat and suite.chat.template and not (here / suite.chat.template).is_file():
         yield ("chat",), f"there is no template file {here / suite.chat.template}"
     path = suite.model.path or ""
+    folder = here / Path(path).expanduser()
     try:
         for name in suite.model.gguf_names:
             gguf.find(name, here)
     except UserError as error:
         yield ("model",), str(error)
         return
-    if not gguf.is_gguf(path) and path.startswith((".", "/", "~")) and not (here / path).is_dir():
-        yield ("model",), f"there is no model folder {here / path}"
+    if not gguf.is_gguf(path) and path.startswith((".", "/", "~")) and not folder.is_dir():
+        yield ("model",), f"there is no model folder {folder}"
 
 
 def _drift(suite: Suite) -> Iterator[str]:
@@ -178,7 +190,12 @@ def _drift(suite: Suite) -> Iterator[str]:
     if name is None or (name in suite.tasks and suite.tasks[name].language_modeling):
         return
     file = suite.folder / name
-    if file.is_file():
+    if file.suffix in DATA_FILES:
+        yield (
+            f"drift reads a text file line by line, which {name} is not: declare a task with it as"
+            " language-modeling data, and name the task"
+        )
+    elif file.is_file():
         try:
             if not file.read_text(encoding="utf-8").strip():
                 yield f"there is no text in {file}"
@@ -225,13 +242,16 @@ def _task(suite: Suite, name: str, trains: bool) -> Iterator[str]:
         yield f"{name} has no training data: declare it under tasks{hint}"
     if task.evaluation is None:
         yield f"{name} has no evaluation: give its task an lm-eval task under evaluate"
-    elif trains and suite.tuning and _lacks_validation(task.evaluation):
-        yield (
-            f"tuning chooses on validation data, and the lm-eval task of {name} names no"
-            " validation_split"
-        )
+    elif trains and suite.tuning and (what := _lacks_validation(task.evaluation)):
+        yield f"tuning chooses on validation data, and the lm-eval task of {name} {what}"
 
 
-def _lacks_validation(evaluation: str | dict[str, Any]) -> bool:
+def _lacks_validation(evaluation: str | dict[str, Any]) -> str | None:
     """Of lm-eval's own tasks, which are named, the look at the data tells."""
-    return isinstance(evaluation, dict) and not evaluation.get("validation_split")
+    if not isinstance(evaluation, dict):
+        return None
+    if not (validation := evaluation.get("validation_split")):
+        return "names no validation_split"
+    if evaluation.get("test_split") in (None, validation):
+        return f"is tested on {validation}, too: give it a test_split that is another one"
+    return None

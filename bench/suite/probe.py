@@ -6,11 +6,12 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, suppress
-from dataclasses import asdict, dataclass
+from contextlib import redirect_stderr
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from bench.data.hub import one_line
 from bench.data.tasks import Task
 from bench.data.tokenize import collate
 from bench.models.spec import ModelSpec
@@ -20,6 +21,7 @@ from bench.suite.plan import drift_texts, tasks
 from bench.suite.schema import Suite
 from bench.system.cache import file_for, keep
 from bench.system.entry_points import PACKAGE
+from bench.system.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +45,8 @@ class Probe:
     flops: float
     seconds: Seconds
     """Of one run on the whole budget, scored on every task."""
+    unscored: list[str] = field(default_factory=list)
+    """Why a task could not be scored, for each that could not."""
 
     @property
     def expected(self) -> Expected:
@@ -72,7 +76,7 @@ def probe(suite: Suite, device: torch.device, dtype: torch.dtype) -> Probe:
     """Load the model, pass a few batches through it, score a few items of every task.
 
     Takes seconds on a small model and about half a minute on one of 135M parameters on a CPU core.
-    A task that cannot be scored here counts as nothing.
+    A task that cannot be scored counts as nothing. `UserError` where the model fails.
     """
     import torch
 
@@ -81,6 +85,10 @@ def probe(suite: Suite, device: torch.device, dtype: torch.dtype) -> Probe:
     try:
         with redirect_stderr(io.StringIO()):  # the bars of the libraries
             return _Probe(suite, device, dtype).measured()
+    except Exception as error:  # a run would end the same way, hours later
+        name = suite.model.path or suite.model.random
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise UserError(f"the model {name} fails on the first rows of the data: {what}") from error
     finally:
         torch.set_num_threads(threads)
 
@@ -121,6 +129,8 @@ class _Probe:
             "flops": budget.amount / per_token,
             "seconds": budget.amount * learning,
         }[budget.currency]
+        unscored: list[str] = []
+        evaluate = sum(self._scoring(unscored))
         return Probe(
             parameters,
             self._per_row * self._suite.batch.size,
@@ -129,10 +139,11 @@ class _Probe:
             Seconds(
                 train=tokens / learning,
                 objective=self._objective(looking),
-                evaluate=sum(self._scoring()),
+                evaluate=evaluate,
                 drift=self._drift(),
                 around=3 * self._load + PROCESS,  # loaded twice, and saved
             ).times(parameters / seen),
+            unscored,
         )
 
     def _encoded(self, task: Task) -> list[Any]:
@@ -188,15 +199,18 @@ class _Probe:
         rows = min(MOST_ROWS, max(LEAST_ROWS, fit))
         return 2 * rows * self._per_row / tokens_per_second + self._load
 
-    def _scoring(self) -> Iterator[float]:
-        """Seconds of each task."""
+    def _scoring(self, unscored: list[str]) -> Iterator[float]:
+        """Seconds of each task; of one that cannot be scored, the reason."""
         from bench.evaluation.lm_eval import open_model, seconds_of
 
         size = self._suite.batch.answered_at_once
         lm = open_model(self._model, self._tokenizer, size, self._device)
         for task in tasks(self._suite, self._suite.scored):
-            with suppress(Exception):  # what is wrong with a task, its runs will tell
+            try:
                 yield seconds_of(lm, task, self._suite.split, 2 * PATIENCE)
+            except Exception as error:  # of lm-eval, or of code that the task brings
+                what = f"{type(error).__name__}: {one_line(error)}"
+                unscored.append(f"{task.name} cannot be scored: {what}")
 
     def _drift(self) -> float:
         from bench.evaluation.drift import DRIFT_ROWS, drift

@@ -246,7 +246,7 @@ class Suite(Strict):
     def start(self) -> ModelSpec:
         """The model, with local folders made absolute."""
         local = {
-            key: str((self.folder / name).resolve())
+            key: str((self.folder / Path(name).expanduser()).resolve())
             for key in ("path", "tokenizer")
             if (name := getattr(self.model, key)) and self._is_local(name)
         }
@@ -258,7 +258,7 @@ class Suite(Strict):
         """Whether a model's name is a path; one that names a model stays that, whatever folder is
         called the same.
         """
-        local = name.endswith(SUFFIX) or (self.folder / name).is_dir()
+        local = name.endswith(SUFFIX) or (self.folder / Path(name).expanduser()).is_dir()
         return local and name not in EMBEDDED
 
     @property

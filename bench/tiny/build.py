@@ -12,6 +12,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.data.tokenize import IGNORED, collate, token_id
+from bench.system.errors import UserError
 from bench.tiny import facts, language
 from bench.tiny.tokenizer import bpe_tokenizer, word_tokenizer
 
@@ -56,9 +57,11 @@ def build_from_text(
     """
     learned, kept_back = [], []
     for file in files:
-        lines = [
-            line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{file} is not a text file in UTF-8") from None
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         cut = len(lines) - max(1, len(lines) // 20)
         learned += lines[:cut]
         kept_back += lines[cut:]
@@ -158,6 +161,10 @@ def _text_examples(
     blocks = [
         stream[i : i + shape.context] for i in range(0, len(stream) - shape.context, shape.context)
     ]
+    if not blocks:
+        raise UserError(
+            f"the text has {len(stream):,} tokens, fewer than a block of --context {shape.context}"
+        )
     rng = random.Random(shape.seed)
     while True:
         rng.shuffle(blocks)

@@ -92,7 +92,7 @@ MISTAKES = {
     "unknown architecture": (
         "model: tiny",
         "model: {random: lama}",
-        ["line 2", "knows no architecture lama; did you mean llama?"],
+        ["line 2", "knows no causal language model lama; did you mean llama?"],
     ),
     "impossible architecture": (
         "model: tiny",

@@ -13,7 +13,7 @@ from bench.suite.checks.cells import Looker, texts
 from bench.suite.checks.evaluations import Items, evaluations
 from bench.suite.checks.overlap import Seen, normal
 from bench.suite.checks.report import Lengths, Mistake, Report, Source
-from bench.suite.checks.start import tokenizer_of
+from bench.suite.checks.start import tokenizer_of, weights_of
 from bench.suite.checks.tables import Table, tables
 from bench.suite.checks.turns import Turns
 from bench.suite.schema import Suite
@@ -32,6 +32,7 @@ def check(suite: Suite) -> Report:
     """
     report = Report()
     tokenizer = next(_kept([tokenizer_of(suite)], report), None)
+    report.mistakes += [] if report.mistakes else weights_of(suite)
     checker = _Checker(suite, tokenizer, list(_kept(evaluations(suite), report)), report)
     found = {(t.task, t.format, t.split): t for t in _kept(tables(suite), report)}
     for task, format in dict.fromkeys((task, format) for task, format, _ in found):
@@ -91,16 +92,17 @@ class _Checker:
         marked = any(items.has(table.rows.column_names) for items in self.items)
         turns = Turns(table, self.tokenizer)
         for number, raw, row in looker.good():
-            if mistake := turns.look(row):
-                self.report.mistakes.append(mistake)
             asked, wholes = texts(table.format, row)
+            if mistake := turns.look(number, row, wholes):
+                self.report.mistakes.append(mistake)
             content = mark(raw) if marked else None
             yield Seen(number, normal(asked), content, wholes if number % step == 0 else [])
         told = {mistake.place for mistake in self.report.mistakes} - {None}  # of the training split
         self.report.mistakes += [m for m in looker.mistakes if m.place not in told]
 
     def _lengths(self, table: Table, sample: list[list[Content]]) -> Lengths | None:
-        if self.tokenizer is None or not sample:
+        refused = any(mistake.place == ("chat",) for mistake in self.report.mistakes)
+        if self.tokenizer is None or not sample or refused:
             return None
         try:
             found = lengths.measured(sample, self.tokenizer, self.suite.batch.max_length)

@@ -139,7 +139,8 @@ class _Evaluation:
             what = out_of_reach(name, "data of the lm-eval task")
             return Mistake(what, self._key, here=True)
         if isinstance(error, (KeyError, ValueError)) and name in str(error):
-            return Mistake(f"there is no lm-eval task {name}", self._key)
+            hint = nearest(name, self.suite.tasks)
+            return Mistake(f"there is no lm-eval task {name}{hint}", self._key)
         return Mistake(f"the lm-eval task {name} cannot be loaded: {what}", self._key)
 
     def _undefined(self, error: Exception) -> str | None:

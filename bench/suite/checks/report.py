@@ -73,12 +73,15 @@ class Source:
             rows += (
                 f" of {self.lengths.median:,} tokens (median; longest {self.lengths.longest:,});"
                 f" max_length {self.lengths.max_length:,} cuts {_share(self.lengths.share_cut)}"
-                f"{self.but_packed()}"
+                f"{self.but()}"
             )
         return [*told, f"{self.task}, {self.format}: {rows}"]
 
-    def but_packed(self) -> str:
-        """Whether some methods lose nothing of a long row."""
+    def but(self) -> str:
+        """Whether some methods lose nothing of a long row, or more."""
+        if self.lengths and self.format == Format.PROMPT_ONLY:
+            kept = self.lengths.max_length - self.lengths.max_length // 2
+            return f"; of a prompt longer than {kept:,} the start may make room for the answer"
         cut = self.lengths and self.lengths.share_cut
         if not cut or self.format != Format.LANGUAGE_MODELING:
             return ""
@@ -123,7 +126,7 @@ class Report:
         """What will not make a run fail, but may make its result worthless."""
         cut = [
             f"{_share(s.lengths.share_cut)} of the rows of {s.task} ({s.format}) are longer than"
-            f" max_length {s.lengths.max_length:,}{s.but_packed()}"
+            f" max_length {s.lengths.max_length:,}{s.but()}"
             for s in self.sources
             if s.lengths and s.lengths.share_cut >= MUCH
         ]

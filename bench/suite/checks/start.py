@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,14 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
     try:
         with no_waiting(on_hub):
             if spec.random is None and spec.path not in EMBEDDED:
-                AutoConfig.from_pretrained(
+                config = AutoConfig.from_pretrained(
                     spec.location,
                     revision=spec.revision or "main",
                     trust_remote_code=spec.trust_remote_code,
                 )
+                if not (spec.trust_remote_code or config.model_type in _kinds()):
+                    what = f"{spec.path} is a {config.model_type}, and no causal language model"
+                    return Mistake(what, ("model",))
             tokenizer = load_tokenizer(spec)
         if suite.chat is not None:
             has_template(tokenizer)
@@ -48,17 +52,48 @@ def tokenizer_of(suite: Suite) -> PreTrainedTokenizerBase | Mistake:
         return Mistake(f"the model {name} cannot be loaded: {one_line(error)}", ("model",))
 
 
+def weights_of(suite: Suite) -> Iterator[Mistake]:
+    """What is wrong with the weights in the model's folder, if it is one."""
+    from safetensors import SafetensorError, safe_open
+
+    spec = suite.start()
+    folder = Path(spec.location) if spec.path and spec.path not in EMBEDDED else None
+    if folder is None or not folder.is_dir():
+        return
+    files = list(folder.glob("*.safetensors"))
+    if not files:
+        what = f"{folder} has no weights in safetensors, the one form that is loaded"
+        yield Mistake(what, ("model",), here=True)
+    for file in files:
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            yield Mistake(f"{file} is damaged: {error}", ("model",))
+
+
 def _no_architecture(spec: ModelSpec) -> str | None:
     """Why there is no model with random weights of the shape that is asked for, or None."""
-    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import AutoConfig
 
     if spec.random is None:
         return None
-    if spec.random not in CONFIG_MAPPING:
-        hint = nearest(spec.random, CONFIG_MAPPING)
-        return f"transformers knows no architecture {spec.random}{hint}"
+    if spec.random not in _kinds():
+        hint = nearest(spec.random, _kinds())
+        return f"transformers knows no causal language model {spec.random}{hint}"
     try:
-        AutoConfig.for_model(spec.random, **(spec.model_extra or {}))
+        given, known = spec.model_extra or {}, AutoConfig.for_model(spec.random)
+        for key in given:
+            if not hasattr(known, key):
+                return f"{spec.random} has no {key}{nearest(key, known.to_dict())}"
+        AutoConfig.for_model(spec.random, **given)
     except Exception as error:  # of many architectures, each of which checks its own keys
         return f"the configuration of {spec.random} cannot be built: {one_line(error)}"
     return None
+
+
+def _kinds() -> Mapping[str, object]:
+    """The models of transformers that continue text, by their type."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

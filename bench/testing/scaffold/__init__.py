@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.methods import registry
@@ -29,7 +30,11 @@ def new_method(name: str, into: Path) -> list[Path]:
     module = name.replace("-", "_")
     if keyword.iskeyword(module):
         raise UserError(f"{name} is a word of Python's own: take another name")
+    if find_spec(module):
+        raise UserError(f"a package {module} is installed already: take another name")
     folder = into / name
+    if into.is_file():
+        raise UserError(f"{into} is a file: give a folder to --to")
     if folder.exists():
         raise UserError(f"{folder} exists already: take another name, or another place with --to")
     words = {
