@@ -8,7 +8,7 @@ from typing import Literal
 from bench.analysis import Analysis, CurvePoint, Sequence, Trial, columns
 from bench.analysis.rows import Row
 from bench.analysis.statistics import Estimate
-from bench.analysis.words import general, percent, whole
+from bench.analysis.words import general, minus, percent, whole
 from bench.records.schema import BASE
 from bench.report import table
 from bench.report.cut import told
@@ -65,7 +65,7 @@ def _by_share(points: list[CurvePoint], what: Literal["accuracy", "forgetting"])
         (p.recipe, p.share): estimate for p in points if (estimate := getattr(p, what))
     }
     told = {
-        place: f"{percent(e.value)} ({percent(e.low)} to {percent(e.high)})"
+        place: minus(f"{percent(e.value)} ({percent(e.low)} to {percent(e.high)})")
         for place, e in found.items()
     }
     shares = sorted({share for _, share in told})
