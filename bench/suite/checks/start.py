@@ -83,9 +83,10 @@ def _no_architecture(spec: ModelSpec) -> str | None:
         return f"transformers knows no causal language model {spec.random}{hint}"
     try:
         given, known = spec.model_extra or {}, AutoConfig.for_model(spec.random)
-        for key in given:
-            if not hasattr(known, key):
-                return f"{spec.random} has no {key}{nearest(key, known.to_dict())}"
+        for key in given:  # a model may read keys that its configuration does not list
+            hint = "" if hasattr(known, key) else nearest(key, known.to_dict())
+            if hint:
+                return f"{spec.random} has no {key}{hint}"
         AutoConfig.for_model(spec.random, **given)
     except Exception as error:  # of many architectures, each of which checks its own keys
         return f"the configuration of {spec.random} cannot be built: {one_line(error)}"
