@@ -135,6 +135,7 @@ def _project_of_a_user(folder: Path) -> Path:
         for animal in ("cat", "dog", "fish", "goat", "horse", "snake", "camel", "goose")
         for thing, label, other in (("ring", "gold", "stone"), ("hill", "stone", "gold"))
     ]
-    for name, chosen in (("reviews", rows[::2]), ("reviews-test", rows[1::2])):
+    parts = {"reviews": rows[::2], "reviews-dev": rows[1::4], "reviews-test": rows[3::4]}
+    for name, chosen in parts.items():
         (work / f"{name}.jsonl").write_text("\n".join(map(json.dumps, chosen)))
     return work
