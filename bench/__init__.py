@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from bench.methods.search_space import Choice, LogRange, Range
     from bench.methods.session import Session, ValidationSession
     from bench.methods.teacher import load_teacher, teacher_obstacle
+    from bench.models.dropout import without_dropout
     from bench.models.load import decoder_layers
     from bench.models.sharding import whole_weights
+    from bench.models.shared import take_over
     from bench.system.errors import Skipped, UserError
 
 __all__ = [
@@ -52,11 +54,13 @@ __all__ = [
     "load_scorer",
     "load_teacher",
     "run",
+    "take_over",
     "teacher_obstacle",
     "token_log_probs",
     "token_logits",
     "token_losses",
     "whole_weights",
+    "without_dropout",
 ]
 
 _HOMES = {
@@ -84,11 +88,13 @@ _HOMES = {
     "load_scorer": "methods.scorer",
     "load_teacher": "methods.teacher",
     "run": "execution.notebook",
+    "take_over": "models.shared",
     "teacher_obstacle": "methods.teacher",
     "token_log_probs": "methods.learning",
     "token_logits": "methods.learning",
     "token_losses": "methods.learning",
     "whole_weights": "models.sharding",
+    "without_dropout": "models.dropout",
 }
 
 

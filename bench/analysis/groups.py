@@ -73,7 +73,7 @@ def _accuracies(made: Group, answers: Answers, level: float) -> None:
         own.intervals["target_accuracy"] = statistics.accuracy(outcomes, level).bounds
     scored.pop(BASE, None)
     asked = {
-        (*row.records[0].target, answers.asked(row.fine, row.records[0].target))
+        answers.asked(row.fine, row.records[0].target)
         for row, outcomes in scored.values()
         if outcomes.scores  # others cannot be paired with any row
     }

@@ -26,10 +26,10 @@ def located(path: str, data_dir: str | None, folder: Path) -> tuple[str, str | N
     Below a folder, or on the hub, `data_dir` is a part of it.
     """
     if is_folder(path, folder):
-        found = _absolute(path, folder)
+        found = absolute(path, folder)
         return str(found), data_dir, found / (data_dir or "")
     if path in BUILT_IN and data_dir is not None:
-        found = _absolute(data_dir, folder)
+        found = absolute(data_dir, folder)
         return path, str(found), found
     return path, data_dir, None
 
@@ -59,7 +59,8 @@ def contents(folder: Path) -> Iterator[bytes]:
         yield hashlib.sha256(file.read_bytes()).digest()
 
 
-def _absolute(name: str, folder: Path) -> Path:
+def absolute(name: str, folder: Path) -> Path:
+    """Where a name leads that is relative to a folder, or to the home folder after a ~."""
     return (folder / Path(name).expanduser()).resolve()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ from bench.models.start import folder_of_start
 from bench.system.entry_points import PACKAGE
 from bench.system.errors import UserError
 from bench.system.files import write_atomically
+from bench.system.fingerprints import of_package
 
 if TYPE_CHECKING:
     from bench.methods.method import Method
@@ -87,7 +87,4 @@ def _file(method: Method, on: ValidationSession) -> Path:
 def _code(method: Method) -> list[str]:
     """Name of the method's class, and a hash of the package that holds it."""
     kind = type(method)
-    digest = hashlib.sha256()
-    for file in sorted(Path(inspect.getfile(kind)).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return [kind.__module__, kind.__qualname__, digest.hexdigest()]
+    return [kind.__module__, kind.__qualname__, of_package(kind.__module__.partition(".")[0])]

@@ -1,4 +1,4 @@
-"""Frozen weights that several models have in common, held once."""
+"""Weights that several models have in common: held once where they are frozen, or taken over."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def share_frozen(model: nn.Module, others: Iterable[nn.Module]) -> None:
         there = known.get(name)
         if there is not None and _same(weight, there):
             module._parameters[key] = there
+
+
+@torch.no_grad()
+def take_over(model: nn.Module, other: nn.Module) -> None:
+    """Give a model all weights of another of the same start. One by one, as PyTorch cannot load a
+    state that holds weights in four bits.
+    """
+    weights = other.state_dict()
+    for name, weight in model.state_dict().items():
+        weight.copy_(weights[name])
 
 
 def _frozen(model: nn.Module) -> Iterator[tuple[nn.Module, str, str, nn.Parameter]]:

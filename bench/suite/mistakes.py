@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench.data.chat import ChatSpec
+from bench.data.folders import absolute
 from bench.data.formats import Format
 from bench.data.lm_eval_yaml import NoFile
 from bench.data.sources import SourceSpec
@@ -173,7 +174,7 @@ def _missing_files(suite: Suite) -> Found:
     if suite.chat and suite.chat.template and not (here / suite.chat.template).is_file():
         yield ("chat",), f"there is no template file {here / suite.chat.template}"
     path = suite.model.path or ""
-    folder = here / Path(path).expanduser()
+    folder = absolute(path, here)
     try:
         for name in suite.model.gguf_names:
             gguf.find(name, here)

@@ -129,8 +129,7 @@ class _Probe:
             "flops": budget.amount / per_token,
             "seconds": budget.amount * learning,
         }[budget.currency]
-        unscored: list[str] = []
-        evaluate = sum(self._scoring(unscored))
+        evaluate, unscored = self._scoring()
         return Probe(
             parameters,
             self._per_row * self._suite.batch.size,
@@ -199,18 +198,20 @@ class _Probe:
         rows = min(MOST_ROWS, max(LEAST_ROWS, fit))
         return 2 * rows * self._per_row / tokens_per_second + self._load
 
-    def _scoring(self, unscored: list[str]) -> Iterator[float]:
-        """Seconds of each task; of one that cannot be scored, the reason."""
+    def _scoring(self) -> tuple[float, list[str]]:
+        """Seconds of all tasks, and why some cannot be scored."""
         from bench.evaluation.lm_eval import open_model, seconds_of
 
+        seconds, unscored = 0.0, list[str]()
         size = self._suite.batch.answered_at_once
         lm = open_model(self._model, self._tokenizer, size, self._device)
         for task in tasks(self._suite, self._suite.scored):
             try:
-                yield seconds_of(lm, task, self._suite.split, 2 * PATIENCE)
+                seconds += seconds_of(lm, task, self._suite.split, 2 * PATIENCE)
             except Exception as error:  # of lm-eval, or of code that the task brings
                 what = f"{type(error).__name__}: {one_line(error)}"
                 unscored.append(f"{task.name} cannot be scored: {what}")
+        return seconds, unscored
 
     def _drift(self) -> float:
         from bench.evaluation.drift import DRIFT_ROWS, drift

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from bench.data.chat import ChatSpec
+from bench.data.folders import absolute
 from bench.data.tasks import Task, TaskSpec, find_task
 from bench.methods.entry import Resolved, entry, label, resolve
 from bench.methods.optimizer import PLAIN, Optim
@@ -246,7 +247,7 @@ class Suite(Strict):
     def start(self) -> ModelSpec:
         """The model, with local folders made absolute."""
         local = {
-            key: str((self.folder / Path(name).expanduser()).resolve())
+            key: str(absolute(name, self.folder))
             for key in ("path", "tokenizer")
             if (name := getattr(self.model, key)) and self._is_local(name)
         }
@@ -258,7 +259,7 @@ class Suite(Strict):
         """Whether a model's name is a path; one that names a model stays that, whatever folder is
         called the same.
         """
-        local = name.endswith(SUFFIX) or (self.folder / Path(name).expanduser()).is_dir()
+        local = name.endswith(SUFFIX) or absolute(name, self.folder).is_dir()
         return local and name not in EMBEDDED
 
     @property

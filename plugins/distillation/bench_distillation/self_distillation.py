@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from bench import Format, token_logits, token_losses
+from bench import Format, token_logits, token_losses, without_dropout
 
 from .context import Content, shown, teachers_ids, text_of
-from .dropout import without_dropout
 from .losses import divergence, mean_of_each
 from .sampling import Ids, collate, room_for, sample
 from .teachers import follow, past_self

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bench import Format, token_logits, token_losses
+from bench import Format, token_logits, token_losses, without_dropout
 
-from .dropout import without_dropout
 from .losses import divergence
 from .sampling import collate, generate, room_for, sample
 from .teachers import teacher_again, teacher_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def without_dropout(model: Any) -> Any:
+def disable_dropout(model: Any) -> Any:
     """The same model, which drops nothing even in training mode.
 
     As TRL's preference trainers do by default (`disable_dropout`). Beyond layers of dropout it

@@ -10,7 +10,7 @@ from typing import Any
 from bench import Conversation
 
 from .ends import CutOff
-from .sampled import Match
+from .match import Match
 
 
 def keep(file: Path, batches: Iterable[list[Match]]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench import Session, ValidationSession
 
     from .candidates import Ranker, Rows
-    from .sampled import Match
+    from .match import Match
 
 MOST_DRY = 64
 """Batches of prompts in a row without one preference: then there is nothing left to learn."""
@@ -110,7 +110,7 @@ class OnlineDPO(DPO):
     def matches(self, model: Any, rank: Ranker, session: Session, rows: Rows) -> list[Match]:
         """Two samples of each prompt, the better one first; none where they earn the same."""
         from .candidates import scored_samples
-        from .sampled import Match
+        from .match import Match
 
         drawn = scored_samples(model, rank, session, rows, 2, self.sampling)
         ordered = [

@@ -49,9 +49,9 @@ class Preference(Adaptable):
 
     def policy(self, session: Session) -> PreTrainedModel:
         """The model to train, without dropout: noise in it would count as a preference."""
-        from .dropout import without_dropout
+        from .dropout import disable_dropout
 
-        return without_dropout(session.model())
+        return disable_dropout(session.model())
 
 
 class PairMethod(Preference):

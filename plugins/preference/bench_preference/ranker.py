@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from bench import Format, load_scorer
+from bench import Format, load_scorer, take_over
 
 from . import losses
-from .dropout import without_dropout
+from .dropout import disable_dropout
 from .ends import encoded
 
 if TYPE_CHECKING:
@@ -36,16 +36,6 @@ def by_model(ranker: Any, session: Session) -> Ranker:
     return partial(scores, here.requires_grad_(False).eval(), session)
 
 
-@torch.no_grad()
-def take_over(scorer: Any, ranker: Any) -> None:
-    """Give a scorer all weights of a ranker of the same start. One by one, as PyTorch cannot load a
-    state that holds weights in four bits.
-    """
-    weights = ranker.state_dict()
-    for name, weight in scorer.state_dict().items():
-        weight.copy_(weights[name])
-
-
 def look_up(rank_by: Literal["model", "reward"], session: Session) -> Ranker:
     """What decided in a training that is over; for looking at what it made."""
     if rank_by == "reward":
@@ -58,7 +48,7 @@ def trained_ranker(session: Session, share: float, lr: float) -> Any:
     preference rows; then frozen, and kept in the session's folder.
     """
     with session.stage("ranker", share) as stage:
-        ranker = without_dropout(stage.scorer("reward"))
+        ranker = disable_dropout(stage.scorer("reward"))
         optimizer = stage.optimizer(ranker, lr)
         for rows in stage.rows(Format.PREFERENCE):
             stage.learn(optimizer, rows, lambda part: ranking_losses(ranker, stage, part))

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from bench import Choice, LogRange, Range
 
+from .match import Match
 from .pairs import Rate, ReferenceMethod
-from .sampled import Match, Sampling, columns
+from .sampled import Sampling, columns
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,12 +7,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from bench import Choice, Format, LogRange, Range, Skipped
 
+from .match import Match
 from .pairs import Preference
 
 if TYPE_CHECKING:
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
 
 MOST_LOOKED_AT = 8
 """Samples of each prompt when a method's own objective is measured."""
-
-
-class Match(NamedTuple):
-    """Two samples of one prompt."""
-
-    prompt: Any
-    winner: str
-    loser: str
-    best: str
-    """The best of all samples of the prompt."""
 
 
 class Sampling(Preference):

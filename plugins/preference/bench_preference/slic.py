@@ -10,8 +10,9 @@ from pydantic import Field
 
 from bench import LogRange
 
+from .match import Match
 from .pairs import LikelihoodRate, PairMethod
-from .sampled import Match, Sampling
+from .sampled import Sampling
 
 if TYPE_CHECKING:
     from peft import PeftModel

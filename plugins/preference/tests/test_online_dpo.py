@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from bench_preference import OnlineDPO
+from bench_preference.match import Match
 from bench_preference.ranker import by_reward
-from bench_preference.sampled import Match
 
 from bench.accounting.budget import Budget
 from bench.data.formats import Format

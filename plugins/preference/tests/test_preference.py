@@ -27,7 +27,7 @@ from bench_preference import (
     SLiCHFDirect,
     StepwiseDPO,
 )
-from bench_preference.dropout import without_dropout
+from bench_preference.dropout import disable_dropout
 from bench_preference.likelihood import likelihoods, outcome, share_above
 
 from bench.accounting.budget import Budget
@@ -127,7 +127,7 @@ def test_dpo_starts_at_ln_2_and_its_steps_are_those_of_trl(tmp_path: Path) -> No
     session = _small(tmp_path / "own")
     DPO(lr=3e-4, beta=0.1).train(session)
     by_trl = _small(tmp_path / "trl")
-    model = without_dropout(by_trl.model())
+    model = disable_dropout(by_trl.model())
     dpo_trainer(by_trl, model, learning_rate=3e-4, beta=0.1).train()
     by_trl.close()
     assert session.log.losses[0] == pytest.approx(math.log(2), abs=1e-6)

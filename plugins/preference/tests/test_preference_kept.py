@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from bench_preference import RSO, SLiCHF
 from bench_preference.ends import CutOff
-from bench_preference.sampled import Match, Sampling
+from bench_preference.match import Match
+from bench_preference.sampled import Sampling
 from transformers import set_seed
 
 from bench import Conversation

@@ -22,8 +22,9 @@ from bench_preference.candidates import (
     statistical_rejection,
     tournament,
 )
+from bench_preference.match import Match
 from bench_preference.ranker import by_model, trained_ranker
-from bench_preference.sampled import Match, Sampling
+from bench_preference.sampled import Sampling
 from hypothesis import given
 from hypothesis import strategies as st
 

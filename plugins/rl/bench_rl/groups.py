@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench import without_dropout
+
 from .completions import Completions
-from .dropout import without_dropout
 from .rewards import Reward, chosen
 from .rollout import Rollout, joined, log_probs, longest, repeated, sample, split
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .dropout import without_dropout
+from bench import take_over, without_dropout
+
 from .losses import gae, policy_losses, token_rewards, value_losses, whiten
 from .rewards import Reward, of_task, reward_model, scored
 from .rollout import Rollout, Rows, gathered, log_probs, sample, token_values
@@ -72,16 +73,6 @@ def reward_and_critic(method: PPO, session: Session) -> tuple[Reward, PreTrained
     learned = reward_model(session, method.reward_share, method.reward_lr)
     take_over(critic, learned)
     return partial(scored, session, learned), critic
-
-
-@torch.no_grad()
-def take_over(critic: PreTrainedModel, learned: PreTrainedModel) -> None:
-    """Give a critic all weights of a reward model of the same start. One by one, as PyTorch cannot
-    load a state that holds weights in four bits.
-    """
-    weights = learned.state_dict()
-    for name, weight in critic.state_dict().items():
-        weight.copy_(weights[name])
 
 
 @torch.no_grad()

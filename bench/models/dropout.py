@@ -1,4 +1,4 @@
-"""Learning without dropout: probabilities of one completion are compared over time."""
+"""Models that learn as they answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def without_dropout(model: M) -> M:
-    """The same model, about to learn as it answers: in evaluation mode.
+    """The same model, about to learn as it answers: in evaluation mode, for methods that compare
+    what it says of one text over time, or with what another says.
 
     But what computes activations anew in the backward pass, as `checkpointing` of a suite asks, is
     in training mode, since transformers keeps them in any other. Its own rates are 0, then.

@@ -1,4 +1,6 @@
-"""Activations are computed anew where the suite says so, and nothing else changes."""
+"""Methods that learn without dropout compute activations anew where the suite says so, and nothing
+else changes.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from bench_rl import DAPO, GRPO, PPO
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from transformers import set_seed
 
 from bench import Method
 from bench.accounting.budget import Budget
+from bench.methods import registry
 from bench.models.spec import ModelSpec
 from bench.testing import tiny_session
-
-from .sampled import KNOWN
 
 TINY = ModelSpec(path="tiny")
 DROPS = ModelSpec.model_validate(
@@ -26,7 +26,8 @@ DROPS = ModelSpec.model_validate(
     | {"layerdrop": 0.1}
 )
 """A model whose layers themselves have dropout."""
-LEARNS: dict[str, Any] = {"lr": 1e-3, "max_completion_length": 6, "temperature": 1.5}
+LEARNS: dict[str, Any] = {"lr": 1e-3, "max_completion_length": 6}
+TAUGHT, SAMPLED = {"teacher": "tiny"}, {"temperature": 1.5}
 
 
 def _trained(method: Method, folder: Path, **changes: Any) -> tuple[nn.Module, int]:
@@ -37,7 +38,7 @@ def _trained(method: Method, folder: Path, **changes: Any) -> tuple[nn.Module, i
         nonlocal passes
         passes += type(module).__name__.endswith("Attention") and torch.is_grad_enabled()
 
-    session = tiny_session(folder, Budget("steps", 2), KNOWN, **changes)
+    session = tiny_session(folder, Budget("steps", 2), "tiny/largest", **changes)
     set_seed(session.seed)
     hook = register_module_forward_hook(count)
     model = method.train(session)
@@ -47,13 +48,20 @@ def _trained(method: Method, folder: Path, **changes: Any) -> tuple[nn.Module, i
 
 
 @pytest.mark.parametrize(
-    ("kind", "start"),
-    [(PPO, TINY), (GRPO, TINY), (DAPO, TINY), (PPO, DROPS)],
+    ("name", "own", "start"),
+    [
+        *((name, TAUGHT, TINY) for name in ("kd", "gkd", "seq-kd", "sdft", "sdpo")),
+        *((name, SAMPLED, TINY) for name in ("ppo", "grpo", "dapo")),
+        ("gkd", TAUGHT, DROPS),
+        ("ppo", SAMPLED, DROPS),
+    ],
 )
 def test_layers_are_computed_twice_and_learn_the_same(
-    kind: Any, start: ModelSpec, tmp_path: Path
+    name: str, own: dict[str, Any], start: ModelSpec, tmp_path: Path
 ) -> None:
-    method = kind(**LEARNS)
+    kind = registry.usable(name)
+    given = {key: value for key, value in (LEARNS | own).items() if key in kind.model_fields}
+    method = kind.model_validate(given)
     plain, once = _trained(method, tmp_path / "plain", start=start)
     frugal, twice = _trained(method, tmp_path / "frugal", start=start, checkpointing=True)
     assert twice == 2 * once > 0
