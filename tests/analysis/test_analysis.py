@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,49 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.analysis import Analysis, analyze
-from bench.records.schema import Record
-from bench.records.store import Store
-
-from ..conftest import ROOT, Bench
-
-Change = Callable[[dict[str, Any]], None]
-
-
-class Results:
-    """A copy of a real results folder that takes changed copies of its records."""
-
-    def __init__(self, folder: Path) -> None:
-        shutil.copytree(ROOT / "results/quickstart", folder)
-        self.folder = folder
-        self.store = Store(folder)
-        self.records = {r.recipe: r.model_dump(mode="json") for r in self.store.planned()}
-        self.runs = [r["id"] for r in self.records.values()]
-
-    def add(
-        self, like: str, change: Change, answers: dict[str, list[float]] | None = None
-    ) -> dict[str, Any]:
-        """A record like another one but for a change; `answers` replace what it answered, task by
-        task.
-        """
-        record = deepcopy(self.records[like])
-        record["id"] = f"added-s0-{len(self.runs):010d}"
-        change(record)
-        items = self.folder / "items" / f"{self.records[like]['id']}.parquet"
-        if answers:
-            table = pd.read_parquet(items)
-            for task, scores in answers.items():
-                table.loc[table["task"] == task, "score"] = scores
-                record["evaluation"]["scores"][task]["value"] = sum(scores) / len(scores)
-            items = self.folder / "new.parquet"
-            table.to_parquet(items, index=False)
-        self.store.put(Record.model_validate(record), items)
-        self.runs.append(record["id"])
-        (self.folder / "plan.json").write_text(json.dumps({"runs": self.runs}))
-        return record
-
-    def found(self, together: bool = False) -> Analysis:
-        return analyze(self.store, together)
+from ..conftest import Bench
+from .changed import Change, Results
 
 
 @pytest.fixture
@@ -209,46 +166,6 @@ def test_the_report_says_what_a_step_buys_where_recipes_differ(results: Results)
     assert "and 1.00 G (1001-tokens) to 5.40 G FLOPs (1090-tokens)" in told
 
 
-def test_the_headline_is_made_from_the_numbers(results: Results) -> None:
-    first = results.found()
-    assert first.headline.startswith("On tiny/smallest, sft reaches 99.6% (95% interval ")
-    assert "statistically indistinguishable from lora" in first.headline
-    results.add("lora", lambda r: r.update(recipe="perfect"), {"tiny/smallest": [1.0] * 256})
-    assert results.found().headline.startswith("On tiny/smallest, perfect reaches 100.0%")
-
-
-def test_a_table_in_which_nobody_gains_says_so_first(results: Results) -> None:
-    for name in ("weak", "weaker"):
-        results.add("base", lambda r, name=name: r.update(recipe=name, method="sft"))
-    results.runs = [results.runs[0], *results.runs[-2:]]
-    (results.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
-    assert results.found().headline.startswith(
-        "On tiny/smallest, none of 2 recipes raises accuracy above the base's 0.0% by more than"
-        " noise: the highest, weak, reaches 0.0% (95% interval "
-    )
-
-
-def test_nobody_forgets_least_whom_no_test_tells_from_the_others(results: Results) -> None:
-    assert "of these, sft forgets least: " in results.found().headline
-    results.add("sft", lambda r: r.update(recipe="twin"))
-    said = "of these, sft and twin are tied for the least forgetting (52.9 to 52.9 points)"
-    assert said in results.found().headline
-    results.runs = [run for run in results.runs if run != results.records["lora"]["id"]]
-    (results.folder / "plan.json").write_text(json.dumps({"runs": results.runs}))
-    assert "of these, none is known to forget least (" in results.found().headline
-
-
-def test_all_below_the_base_is_said_first(results: Results) -> None:
-    results.add("base", lambda r: r.update(recipe="worse", method="sft"))
-    results.add("sft", lambda r: r.update(recipe="base", seed=1, method=None))
-    before, after = results.runs[-1], results.runs[-2]
-    (results.folder / "plan.json").write_text(json.dumps({"runs": [before, after]}))
-    assert results.found().headline.startswith(
-        "On tiny/smallest, worse lowers accuracy below the base's 99.6% by more than noise: it"
-        " reaches 0.0%"
-    )
-
-
 def test_a_row_without_answers_leaves_the_others_compared(results: Results) -> None:
     claimed = results.add("sft", lambda r: r.update(recipe="claimed"))
     before = {row.recipe: row.tie_groups for row in results.found().rows}
@@ -297,24 +214,6 @@ def test_speed_stays_in_the_table_that_it_was_measured_for(results: Results) -> 
     results.add("sft", elsewhere)
     seconds = [r.means["train_seconds"] for r in results.found().whole_rows() if r.recipe == "sft"]
     assert seconds == [results.records["sft"]["train"]["seconds"]["train"], 12345.0]
-
-
-def _tuned(name: str, score: float) -> tuple[Change, dict[str, list[float]]]:
-    right = round(256 * score)
-    answers = {"tiny/smallest": [1.0] * right + [0.0] * (256 - right)}
-    source = name.removesuffix(" (tuned)")
-    tuned_from = source if source != name else None
-    return lambda r: r.update(recipe=name, tuned_from=tuned_from, trial=0), answers
-
-
-def test_two_orders_with_ties_agree_as_far_as_they_are_orders(results: Results) -> None:
-    """τ-b of Kendall 1945 by hand: of the pairs ab, ac, bc the first ties before; 2 / √(2 · 3)."""
-    for name, before, after in (("a", 0.5, 0.9), ("b", 0.5, 0.8), ("c", 0.25, 0.75)):
-        results.add("sft", *_tuned(name, before))
-        results.add("sft", *_tuned(f"{name} (tuned)", after))
-    (told,) = (sentence for sentence in results.found().ranking if "Kendall" in sentence)
-    assert "the two orders agree with Kendall's τ = 0.82" in told
-    assert "change places" not in told
 
 
 def test_a_sequence_has_its_matrix(results: Results) -> None:

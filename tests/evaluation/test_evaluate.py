@@ -13,7 +13,6 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lm_eval.api.model import LM
 from peft import PeftModelForCausalLM, PrefixTuningConfig, PromptTuningConfig
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
@@ -241,51 +240,6 @@ def test_a_perplexity_is_no_mean_of_its_items(also: str, tmp_path: Path) -> None
     else:
         assert (found["metric"], found["higher_is_better"]) == ("perplexity", False)
         assert found["items"] == 0 and found["value"] == group[0].value > 1
-
-
-SHOTS = """\
-task: shots
-dataset_path: json
-dataset_kwargs: {data_files: {test: test.jsonl}}
-test_split: test
-fewshot_split: test
-num_fewshot: 3
-output_type: loglikelihood
-doc_to_text: '{{q}}'
-doc_to_target: ' {{a}}'
-metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
-"""
-
-
-class Listener(LM):
-    """Notes what it is asked, and knows everything."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        self.asked += [request.args[0] for request in requests]
-        return [(0.0, True)] * len(requests)
-
-    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-        raise NotImplementedError
-
-    def generate_until(self, requests: list[Any]) -> list[str]:
-        raise NotImplementedError
-
-
-def test_every_run_is_shown_the_same_examples(tmp_path: Path) -> None:
-    lines = (f'{{"q": "{one.prompt}", "a": "{one.answer}"}}\n' for one in items("add", "test")[:40])
-    (tmp_path / "test.jsonl").write_text("".join(lines))
-    (tmp_path / "task.yaml").write_text(SHOTS)
-    task = Task("shots", {}, read_lm_eval_yaml(tmp_path / "task.yaml")[0], "")
-    listeners: list[Any] = [Listener(), Listener()]
-    for listener in listeners:
-        score(listener, task, "test")
-    asked, again = (listener.asked for listener in listeners)
-    assert asked == again and len(asked) == 40
-    assert len({text.partition("?")[0] for text in asked}) > 10, "examples are drawn anew for each"
 
 
 def test_a_missing_file_of_an_lm_eval_task_is_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bench.publish import pictures
 from bench.publish.dependence import on_draw, on_rate
 from bench.publish.gather import suites_in
 
-from ..analysis.test_analysis import Results
+from ..analysis.changed import Results
 from ..conftest import ROOT, Bench
 
 PAGE = ROOT / "docs/results.md"
