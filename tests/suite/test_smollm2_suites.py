@@ -22,7 +22,8 @@ from bench.suite.plan import tasks
 from ..conftest import ROOT, Bench
 
 NAMES = (
-    *("sentiment", "sentiment-curve", "science", "domain", "domain-20", "domain-5"),
+    *("sentiment", "sentiment-curve", "sentiment-reward", "science"),
+    *("domain", "domain-20", "domain-5"),
     *("alignment", "alignment-start", "words", "instruct", "solar"),
 )
 LABELS = ("INHIBITOR", "SUBSTRATE", "AGONIST")
