@@ -22,7 +22,7 @@ from bench.suite.plan import tasks
 from ..conftest import ROOT, Bench
 
 NAMES = (
-    *("sentiment", "sentiment-curve", "sentiment-reward", "science"),
+    *("sentiment", "sentiment-curve", "sentiment-reward", "sentiment-reward-start", "science"),
     *("domain", "domain-20", "domain-5"),
     *("alignment", "alignment-start", "words", "instruct", "solar"),
 )
