@@ -7,16 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import (
-    FAILED,
-    Jobs,
-    Json,
-    On,
-    Quiet,
-    Results,
-    ShardOf,
-    SuiteFile,
-)
+from bench.cli.options import FAILED, Jobs, Json, On, Quiet, Results, ShardOf, SuiteFile
 
 
 def run(

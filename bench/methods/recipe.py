@@ -6,14 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, model_serializer, model_validator
 
 from bench.methods.adaptable import Adaptable
 from bench.methods.entry import Resolved, entry, resolve

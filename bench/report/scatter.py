@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from typing import Any
 
 from bench.analysis.columns import named
@@ -18,8 +19,12 @@ LIGHT = re.compile(r"--([\w-]+): light-dark\((#\w+),")
 SIZE = {"width": 620, "height": 400, "background": "white"}
 MOST_NAMES = 8
 """With more points than these, only those on the front are named."""
-ROOM = (25.0, 5.0)
-"""Names that are nearer to each other than this, in units of the axes, would overlap."""
+LETTER, LINE, MARK, MARGIN = 5.5, 13.0, 7.0, 24
+"""Pixels: width of a letter, height of a line, half a point with its gap, the axes' padding."""
+Box = tuple[float, float, float]
+"""Where something begins and ends, and its height, in pixels."""
+LINES = [way * (n + 0.5) for n in range(9) for way in (1, -1)]
+"""How many lines above a point its name may be; at none, the point's interval would cross it."""
 
 
 def learning_against_forgetting(rows: list[Row], folder: Location) -> list[Location]:
@@ -43,19 +48,35 @@ def learning_against_forgetting(rows: list[Row], folder: Location) -> list[Locat
 def _names(
     named_points: list[dict[str, Any]], shown: list[dict[str, Any]]
 ) -> list[tuple[bool, list[dict[str, Any]]]]:
-    """Names on either side of the points, those to the left first: the page's labels need a
-    browser.
+    """Names on either side of the points, those to the left first, each as few lines higher or
+    lower as it covers no point and no other name: the page's labels need a browser.
     """
-    middle = (min(p["x"] for p in shown) + max(p["x"] for p in shown)) / 2
+    (x, left_end, right_end), (y, *_) = _pixels(shown, "x", "width"), _pixels(shown, "y", "height")
+    taken = [(p["x"] / x - MARK, p["x"] / x + MARK, p["y"] / y) for p in shown]
     sides: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for point in sorted(named_points, key=lambda p: -p["y"]):
-        placed = sides[point["x"] > middle]
-        height = point["y"]
-        for other in placed:
-            near = abs(other["x"] - point["x"]) < ROOM[0] and abs(other["y"] - height) < ROOM[1]
-            height = other["y"] - ROOM[1] if near else height
-        placed.append({"recipe": point["recipe"], "x": point["x"], "y": height})
+        width, middle = LETTER * len(point["recipe"]), point["x"] / x
+        starts = {False: middle + MARK, True: middle - MARK - width}
+        inside = [left for left, at in starts.items() if left_end < at < right_end - width]
+        tried = [
+            (starts[left], starts[left] + width, point["y"] / y + lines * LINE, left)
+            for lines, left in product(LINES, inside or [False])
+        ]
+        start, end, at, left = next((one for one in tried if _free(*one[:3], taken)), tried[0])
+        taken.append((start, end, at))
+        sides[left].append(point | {"y": at * y})
     return list(sides.items())
+
+
+def _free(start: float, end: float, at: float, taken: list[Box]) -> bool:
+    return all(b <= start or end <= a or abs(c - at) >= LINE for a, b, c in taken)
+
+
+def _pixels(shown: list[dict[str, Any]], axis: str, length: str) -> tuple[float, float, float]:
+    """How much of an axis a pixel is, and where the axis begins and ends, in pixels."""
+    low, high = min(p[f"{axis}1"] for p in shown), max(p[f"{axis}2"] for p in shown)
+    pixel = (high - low) / (SIZE[length] - 2 * MARGIN) or 1.0
+    return pixel, low / pixel - MARGIN, high / pixel + MARGIN
 
 
 def in_light_colours(spec: dict[str, Any]) -> str:

@@ -23,14 +23,7 @@ from bench.system.errors import BrokenReward, UserError, nearest
 
 LIMIT = 60.0
 """Seconds that one call may take, and the import."""
-ALWAYS = (
-    "prompts",
-    "completions",
-    "completion_ids",
-    "trainer_state",
-    "log_extra",
-    "log_metric",
-)
+ALWAYS = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 """What a function is called with beside the columns of the data, as `trl.GRPOTrainer` does it."""
 
 
