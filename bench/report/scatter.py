@@ -48,8 +48,8 @@ def learning_against_forgetting(rows: list[Row], folder: Location) -> list[Locat
 def _names(
     named_points: list[dict[str, Any]], shown: list[dict[str, Any]]
 ) -> list[tuple[bool, list[dict[str, Any]]]]:
-    """Names on either side of the points, those to the left first, each as few lines higher or
-    lower as it covers no point and no other name: the page's labels need a browser.
+    """Names to the left of their points and to the right, in this order. Each is as near to its
+    point as it covers no other point and no name. The page's labels need a browser.
     """
     (x, left_end, right_end), (y, *_) = _pixels(shown, "x", "width"), _pixels(shown, "y", "height")
     taken = [(p["x"] / x - MARK, p["x"] / x + MARK, p["y"] / y) for p in shown]
