@@ -16,6 +16,7 @@ from bench.data.formats import Format
 from bench.data.render import IGNORED, Encoded
 from bench.data.tokenize import collate, encode
 from bench.evaluation.lm_eval import Model
+from bench.models.labelled import logits_after
 from bench.system.cache import keep
 
 DRIFT_ROWS = 1024
@@ -74,8 +75,7 @@ def drift_of_rows(
         known = _base_logits(base, batches, folder)
         for done, (batch, before) in enumerate(zip(batches, known, strict=True), 1):
             targets = batch["input_ids"][:, 1:][_predicted(batch)]
-            after = _predictions(tuned(**_inputs(batch), use_cache=False).logits, batch)
-            totals += _compared(before, after, targets)
+            totals += _compared(before, _logits(tuned, batch), targets)
             count += len(targets)
             tell(done / len(batches))
     nll, base_nll, kl = (totals / max(count, 1)).tolist()
@@ -105,12 +105,13 @@ def _predicted(batch: Batch) -> Tensor:
     return batch["labels"][:, 1:] != IGNORED
 
 
-def _predictions(values: Tensor, batch: Batch) -> Tensor:
-    """What stands before every predicted token, of shape (tokens, …). Soft prompts put entries of
-    their own in front.
+def _logits(model: Model, batch: Batch) -> Tensor:
+    """The logits before every predicted token, (tokens, vocabulary): those of others, such as of
+    the prompts on the target, are not made.
     """
-    width = batch["input_ids"].shape[1]
-    return values[:, -width:-1][_predicted(batch)]
+    before = _predicted(batch)
+    at = torch.cat([before, torch.zeros_like(before[:, :1])], 1)  # nothing follows the last token
+    return logits_after(model, {**_inputs(batch), "use_cache": False}, at)[0]
 
 
 def _compared(before: Tensor, after: Tensor, targets: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ def _base_logits(base: Model, batches: list[Batch], folder: Path | None) -> Iter
     states = None if folder is None else _kept(base, batches, folder)
     for number, batch in enumerate(batches):
         if states is None or head is None:
-            yield _predictions(base(**_inputs(batch), use_cache=False).logits, batch)
+            yield _logits(base, batch)
         else:
             yield head(states[str(number)].to(base.device))
 
@@ -157,7 +158,7 @@ def _kept(base: Model, batches: list[Batch], folder: Path) -> dict[str, Tensor] 
         return load_file(file)
     if not _head_alone(base, batches[0]):
         return None
-    states = {str(i): _predictions(_states(base, b), b) for i, b in enumerate(batches)}
+    states = {str(i): _states(base, b)[:, :-1][_predicted(b)] for i, b in enumerate(batches)}
     tensors = {name: tensor.contiguous().cpu() for name, tensor in states.items()}
     keep(file, save(tensors))
     return tensors
