@@ -21,11 +21,24 @@ from bench.suite.plan import tasks
 
 from ..conftest import ROOT, Bench
 
-NAMES = (
-    *("sentiment", "sentiment-curve", "sentiment-reward", "sentiment-reward-start", "science"),
-    *("domain", "domain-20", "domain-5"),
-    *("alignment", "alignment-start", "words", "instruct", "solar"),
-)
+BASES = {
+    "sentiment": "base-s0-551c304d2b",
+    "sentiment-curve": "base-s0-d33997ab8d",
+    "sentiment-reward": "base-s0-37ab6e1984",
+    "sentiment-reward-start": "base-s0-37ab6e1984",
+    "science": "base-s0-f95a0850b0",
+    "domain": "base-s0-fbf2f950e0",
+    "domain-20": "base-s0-2148fa47ee",
+    "domain-5": "base-s0-6442af2970",
+    "alignment": "base-s0-f3a72549c3",
+    "alignment-start": "base-s0-f3a72549c3",
+    "words": "base-s0-d1ca0847af",
+    "instruct": "base-s0-56b31b0479",
+    "solar": "base-s0-f95a0850b0",
+}
+"""By suite, the run of the base on the data below: its id stands for the tasks, and for every file
+that they call. Where one changes, no published record can be resumed or confirmed any more."""
+NAMES = tuple(BASES)
 LABELS = ("INHIBITOR", "SUBSTRATE", "AGONIST")
 
 
@@ -110,6 +123,7 @@ def test_with_data_a_suite_can_be_planned(name: str, bench: Bench, suites: Path)
     result = bench("plan", suites / f"{name}.yaml", "--json")
     assert result.returncode == 0, result.stderr
     plan = json.loads(result.stdout)
+    assert plan["runs"][0]["id"] == BASES[name], "published records are of other tasks"
     again = suites / "again.yaml"
     again.write_text(plan["suite"])
     same = json.loads(bench("plan", again, "--json").stdout)

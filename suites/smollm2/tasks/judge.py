@@ -18,6 +18,7 @@ from typing import Any
 DATA = Path(__file__).parents[3] / "data"
 JUDGE = Path(__file__).with_name("judge")
 SCORES = JUDGE / "scores.json"
+BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 LONGEST = 192  # tokens
 RANK, LR, EPOCHS, BATCH = 4, 1e-3, 1, 8
 
@@ -79,8 +80,6 @@ def train(data: Path) -> None:
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
 
-    from bench.system.smollm2 import HUB_ID
-
     torch.manual_seed(0)
     model, tokenizer = _start()
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -103,7 +102,7 @@ def train(data: Path) -> None:
         model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=lora
     )
     trainer.train()
-    trainer.model.peft_config["default"].base_model_name_or_path = HUB_ID
+    trainer.model.peft_config["default"].base_model_name_or_path = BASE
     trainer.model.bfloat16().save_pretrained(JUDGE)
     (JUDGE / "README.md").unlink()  # an empty card
 
