@@ -25,7 +25,7 @@ FLOORS = (
 FROM_RECORDS_ALONE = ("analysis", "report", "publish")
 BEHIND_RECORDS = {"suite", "methods", "models", "data", "evaluation", "execution", "tiny"}
 FORBIDDEN = ("trl.", "peft.tuners.")
-MOST_LINES, CORE_LINES = 300, 25_300
+MOST_LINES, CORE_LINES = 300, 25_340
 Import = tuple[str, str, int]
 """The module that imports, the module that it imports, and the line."""
 

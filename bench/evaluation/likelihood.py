@@ -5,6 +5,7 @@ are made only where a continuation is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -60,6 +61,24 @@ class _Choices:
         return saved >= SAVES * sum(question.length for question in self.questions)
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """A model that reads texts, and what it keeps of the soft prompt that stands before each."""
+
+    model: Any
+    cache: Any = None
+    length: int = 0
+
+    def given(self, ids: Tensor, mask: Tensor) -> dict[str, Any]:
+        """What the model takes for a batch of (rows, length)."""
+        if self.cache is None:
+            return {"input_ids": ids, "attention_mask": mask}
+        cache = deepcopy(self.cache)
+        cache.batch_select_indices(mask.new_zeros(len(mask)))
+        mask = torch.cat([mask.new_ones(len(mask), self.length), mask], 1)
+        return {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
+
+
 class Likelihoods:
     """Answers questions to one model. What it says of a few questions decides how the others are
     batched: as long as that changes nothing but rounding.
@@ -67,6 +86,7 @@ class Likelihoods:
 
     def __init__(self, model: Any, pad: int, device: torch.device, max_length: int) -> None:
         self._model, self._pad, self._device, self._max = model, pad, device, max_length
+        self._reader = _Reader(model)
         kind = device.type if device.type in TOKENS_AT_ONCE else "cuda"
         self._tokens = TOKENS_AT_ONCE[kind]
         self._logits = LOGITS_AT_ONCE[kind] // model.config.get_text_config().vocab_size
@@ -95,12 +115,26 @@ class Likelihoods:
         right = [self._by_row([_alone(0, question)])[0] for question in questions]
         if not self._same(self._by_row(sample), right):
             return "alone"  # an adapter that looks at the whole batch
-        if has_soft_prompt(self._model):
-            return "by row"
+        plain = self._reader
         try:
-            return "by context" if self._same(self._by_context(sample), right) else "by row"
+            self._reader = self._behind_soft_prompt()
+            ways = self._by_context(sample), self._by_row(sample)
+            if all(self._same(said, right) for said in ways):
+                return "by context"
         except Exception:  # a model without a cache, or an adapter that does not go with one
-            return "by row"
+            pass
+        self._reader = plain
+        return "by row"
+
+    def _behind_soft_prompt(self) -> _Reader:
+        """The model behind its soft prompt, which then passes once and not with every row."""
+        layers = getattr(self._model.config.get_text_config(), "layer_types", None) or ()
+        if not has_soft_prompt(self._model) or "sliding_attention" in layers:
+            return self._reader  # in a window, padding would push the soft prompt out
+        ids, mask = self._padded([[self._pad]])
+        cache = self._model(input_ids=ids, attention_mask=mask, use_cache=True).past_key_values
+        cache.crop(-1)
+        return _Reader(self._model.get_base_model(), cache, cache.get_seq_length())
 
     def _same(self, found: list[Answer], right: list[Answer]) -> bool:
         """Whether they differ by rounding alone: relative, and in nats where they are small."""
@@ -131,7 +165,7 @@ class Likelihoods:
         at = torch.zeros_like(mask, dtype=torch.bool)
         for row, question in enumerate(questions):
             at[row, len(question.context) - 1 : question.length] = True
-        logits, _ = logits_after(self._model, {"input_ids": ids, "attention_mask": mask}, at)
+        logits, _ = logits_after(self._reader.model, self._reader.given(ids, mask), at)
         return _answers(logits, questions)
 
     def _by_context(self, batch: list[_Choices]) -> list[Answer]:
@@ -141,25 +175,26 @@ class Likelihoods:
         questions = [question for choices in batch for question in choices.questions]
         owner = [row for row, choices in enumerate(batch) for _ in choices.questions]
         ids, mask = (x.flip(1) for x in self._padded([c.context[::-1] for c in batch]))
-        places = (mask.cumsum(1) - 1).clamp_min(0)
-        given = {"input_ids": ids, "attention_mask": mask, "position_ids": places}
+        places = (mask.cumsum(1) - 1).clamp_min(0) + self._reader.length
         last = torch.zeros_like(mask, dtype=torch.bool)
         last[:, -1] = True
-        first, output = logits_after(self._model, {**given, "use_cache": True}, last)
+        given = self._reader.given(ids, mask) | {"position_ids": places, "use_cache": True}
+        first, output = logits_after(self._reader.model, given, last)
         cache = output.past_key_values  # a model that keeps something else is asked by row
         logits = list(first[owner][:, None])  # one after each context, for each question
         tails = [question.continuation[:-1] for question in questions]
         if any(tails):
             cache.batch_select_indices(torch.tensor(owner, device=self._device))
+            mask = given["attention_mask"][owner]
             ids, more = self._padded(tails)
             given = {
                 "input_ids": ids,
-                "attention_mask": torch.cat([mask[owner], more], 1),
-                "position_ids": mask.sum(1)[owner][:, None] + more.cumsum(1) - 1,
+                "attention_mask": torch.cat([mask, more], 1),
+                "position_ids": mask.sum(1, keepdim=True) + more.cumsum(1) - 1,
                 "past_key_values": cache,
                 "use_cache": True,
             }
-            behind, _ = logits_after(self._model, given, more.bool())
+            behind, _ = logits_after(self._reader.model, given, more.bool())
             parts = behind.split([len(tail) for tail in tails])
             logits = [torch.cat(both) for both in zip(logits, parts, strict=True)]
         return _answers(torch.cat(logits), questions)

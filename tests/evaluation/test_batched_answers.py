@@ -160,19 +160,22 @@ def test_a_single_row_that_does_not_fit_is_out_of_memory() -> None:
         _answers(lm, _prompts())
 
 
-def test_a_shared_context_passes_once() -> None:
-    model = _model("whole")
+@pytest.mark.parametrize("family", ["whole", "prompt", "p-tuning", "prefix"])
+def test_a_shared_context_passes_once_and_a_soft_prompt_with_none_of_them(family: str) -> None:
+    model = _model(family)
+    backbone = model.model if family == "whole" else model.get_base_model().model
     seen: list[int] = []
-    model.model.register_forward_pre_hook(
-        lambda _, __, given: seen.append(
-            given["attention_mask"][:, -given["input_ids"].shape[1] :].sum()
-        ),
-        with_kwargs=True,
-    )
+
+    def look(_: Any, __: Any, given: Any) -> None:
+        ids = given["input_ids"]
+        assert ids is not None, "a soft prompt passes with the text"
+        seen.append(int(given["attention_mask"][:, -ids.shape[1] :].sum()))
+
     context, choices = tuple(range(10, 40)), [(50,), (51, 52), (53, 54, 55)]
     asked = [likelihood.Question(context, said) for said in choices]
+    other = likelihood.Question((7, 8, 9), (60, 61))  # one that shares nothing
     one = likelihood.Likelihoods(model, 0, CPU, 64)
-    one.of(asked)
-    seen.clear()
-    one.of(asked)
-    assert sum(seen) == len(context) + sum(len(said) - 1 for said in choices)
+    one.of([*asked, other])  # the first questions decide how others are asked
+    backbone.register_forward_pre_hook(look, with_kwargs=True)
+    one.of([*asked, other])
+    assert sum(seen) == len(context) + sum(len(said) - 1 for said in choices) + other.length
