@@ -1,5 +1,5 @@
-"""Log-likelihoods of continuations: a context that several share passes the model once, and logits
-are made only where a continuation is.
+"""Log-likelihoods of continuations: a soft prompt, and a context that several share, pass the model
+once, and logits are made only where a continuation is.
 """
 
 from __future__ import annotations
